@@ -1,0 +1,16 @@
+//! All that crosses the control socket: snapshots, problems, statistics, explanations.
+//!
+//! Owns: the serde types both planes share, and the newtypes for their numbers.
+//! Must not: do I/O, read a clock, or know how either side works.
+//! Read next: [`snapshot`], the configuration as the data plane runs it.
+#![forbid(unsafe_code)]
+
+pub mod explain;
+pub mod numbers;
+pub mod problem;
+pub mod snapshot;
+pub mod stats;
+
+pub use numbers::{Bytes, Generation, Millis};
+pub use problem::Problem;
+pub use snapshot::Snapshot;

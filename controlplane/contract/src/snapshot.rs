@@ -1,0 +1,421 @@
+//! One complete configuration, resolved: every default filled, every name looked up, every address literal.
+//!
+//! The control plane assembles it, the data plane compiles it into its table. Lists keep the order of the
+//! file; names are unique within their list. The data plane checks a snapshot again (a snapshot is an
+//! allegation until compiled), so both planes may be of different versions.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::numbers::{Bytes, Generation, Millis};
+
+/// The `format` that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// One complete configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Layout of this document: [`FORMAT`].
+    pub format: u32,
+    /// Its number. A `PUT` may leave it 0: the data plane then numbers it after the running one.
+    #[serde(default)]
+    pub generation: Generation,
+    /// Addresses to accept on.
+    pub listeners: Vec<Listener>,
+    /// Address of `/healthz /livez /readyz /metrics`; none: control socket only.
+    #[serde(default)]
+    pub admin: Option<SocketAddr>,
+    /// Groups of endpoints that serve the same models.
+    pub backends: Vec<Backend>,
+    /// Rules from request to backends; the first match wins.
+    pub routes: Vec<Route>,
+    /// Bounds that the operator sets for the whole process.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The access log.
+    #[serde(default)]
+    pub logging: Logging,
+    /// How long a drain may take.
+    #[serde(default = "default_drain")]
+    pub drain_timeout_ms: Millis,
+}
+
+fn default_drain() -> Millis {
+    Millis::from_secs(30)
+}
+
+/// One address to accept on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Where to accept.
+    pub address: SocketAddr,
+    /// How long a caller may take for what.
+    #[serde(default)]
+    pub timeouts: ListenerTimeouts,
+    /// Whether a caller that shuts its sending side still gets its answer (spec: default is that it left).
+    #[serde(default)]
+    pub half_close: HalfClose,
+    /// Peers whose `x-forwarded-*` and `x-request-id` are believed; from others they are replaced.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What a FIN from the caller behind a complete request means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HalfClose {
+    /// The caller is gone: cancel upstream at once.
+    #[default]
+    Gone,
+    /// The caller still reads: go on until a write fails.
+    Allow,
+}
+
+/// How long a caller may take for what, on one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTimeouts {
+    /// From the first byte of a request head to its last.
+    pub head_ms: Millis,
+    /// Between two reads of a request body.
+    pub body_idle_ms: Millis,
+    /// For one write to make progress.
+    pub write_stall_ms: Millis,
+    /// Between two requests.
+    pub keep_alive_ms: Millis,
+}
+
+impl Default for ListenerTimeouts {
+    fn default() -> Self {
+        Self {
+            head_ms: Millis::from_secs(10),
+            body_idle_ms: Millis::from_secs(30),
+            write_stall_ms: Millis::from_secs(60),
+            keep_alive_ms: Millis::from_secs(75),
+        }
+    }
+}
+
+/// What kind of server an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "product names")]
+pub enum Engine {
+    Vllm,
+    Sglang,
+    Trtllm,
+    Triton,
+    Lmdeploy,
+    Tgi,
+    Llamacpp,
+    Openai,
+    Anthropic,
+    Gemini,
+    /// Any HTTP server: a plain reverse proxy, nothing is read as JSON.
+    Http,
+}
+
+/// The grammar a backend speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// OpenAI chat completions, completions, embeddings.
+    OpenaiChat,
+    /// OpenAI responses.
+    OpenaiResponses,
+    /// Anthropic messages.
+    AnthropicMessages,
+    /// Google Gemini `generateContent`.
+    Gemini,
+    /// No model dialect: `engine: http`.
+    Http,
+}
+
+/// How a backend chooses among its endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The endpoint with the fewest requests in flight, weighted; ties rotate.
+    #[default]
+    LeastRequests,
+    /// The less loaded of two drawn at random.
+    P2c,
+    /// In turn, by weight.
+    RoundRobin,
+}
+
+/// Endpoints that serve the same models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Unique among backends.
+    pub name: String,
+    /// What kind of server its endpoints are.
+    pub engine: Engine,
+    /// The grammar they speak.
+    pub dialect: Dialect,
+    /// Where they are; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How one of them is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// Models they serve, for `GET /v1/models`; empty: what the routes name literally.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// How long a connection may take to be made.
+    #[serde(default = "default_connect")]
+    pub connect_timeout_ms: Millis,
+    /// What is kept between requests.
+    #[serde(default)]
+    pub connections: Connections,
+    /// A secret sent with each request, in the form the engine expects.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+}
+
+fn default_connect() -> Millis {
+    Millis::from_secs(2)
+}
+
+/// One address that serves a backend's models. Its name, unique in the process, is `backend/authority`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `host:port` as configured: the name in logs and metrics, and the `Host` sent.
+    pub authority: String,
+    /// Where it resolves to now. May be empty when a name did not resolve: then no request goes there.
+    pub addresses: Vec<SocketAddr>,
+    /// Put before every path; empty or `/v1` without a final slash.
+    #[serde(default)]
+    pub base_path: String,
+    /// Its share relative to its siblings, 1 to 1000.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// Takes no new requests.
+    #[serde(default)]
+    pub drained: bool,
+    /// Free-form labels of the operator.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+fn default_weight() -> u32 {
+    1
+}
+
+/// What is kept of upstream connections between requests, per endpoint and worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connections {
+    /// How many idle ones.
+    pub idle_max: u32,
+    /// How long an idle one.
+    pub idle_timeout_ms: Millis,
+    /// How long any.
+    pub max_age_ms: Millis,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { idle_max: 256, idle_timeout_ms: Millis::from_secs(60), max_age_ms: Millis::from_secs(3_600) }
+    }
+}
+
+/// A secret header, bound to its backend. Its value never shows in `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Lower-case field name: `authorization`, `x-api-key`, `x-goog-api-key`.
+    pub header: String,
+    /// The whole field value, `Bearer ` included where it belongs.
+    pub value: String,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("header", &self.header).field("value", &"redacted").finish()
+    }
+}
+
+/// A rule from request to backends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Unique among routes.
+    pub name: String,
+    /// What it matches; all given conditions must hold.
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// Where it sends, by weight; at least one.
+    pub targets: Vec<Target>,
+    /// How long the exchange may take for what.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+    /// When a failed attempt is tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Whether answers carry `x-ringway-*` and `server-timing`.
+    #[serde(default)]
+    pub expose: bool,
+    /// Sends the caller's `Host` on instead of the endpoint's.
+    #[serde(default)]
+    pub preserve_host: bool,
+    /// POST on this route may be repeated like GET.
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+/// Conditions on a request. Absent ones hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// The whole path, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A leading part of the path, ending at a `/` or the path's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_prefix: Option<String>,
+    /// Methods, any of them; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Host names without port, lower case, any of them; `*.example.com` matches one or more labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Fields that must be present with a value that the glob matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+    /// Globs on the model, any of them (`*` any run, `?` one byte).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// Networks of the caller, any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_cidrs: Vec<IpNet>,
+}
+
+/// One condition on a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderMatch {
+    /// Field name, lower case.
+    pub name: String,
+    /// Glob on the value; `*`: present with any value.
+    pub value: String,
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The backend's name.
+    pub backend: String,
+    /// Share relative to its siblings; 0: none.
+    #[serde(default = "default_target_weight")]
+    pub weight: u32,
+    /// The model's name there, put in place of what the caller wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+fn default_target_weight() -> u32 {
+    100
+}
+
+/// How long an exchange may take for what, on one route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// From the request's last byte sent upstream to the answer's head.
+    pub first_byte_ms: Millis,
+    /// Between two reads of the answer's body.
+    pub idle_ms: Millis,
+    /// The whole exchange, all attempts.
+    pub total_ms: Millis,
+}
+
+impl Default for RouteTimeouts {
+    fn default() -> Self {
+        Self {
+            first_byte_ms: Millis::from_secs(60),
+            idle_ms: Millis::from_secs(60),
+            total_ms: Millis::from_secs(600),
+        }
+    }
+}
+
+/// When a failed attempt is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts in all, 1 to 3.
+    pub attempts: u32,
+    /// Retries allowed as a share of requests, in percent of the last ten seconds.
+    pub budget_percent: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2, budget_percent: 10 }
+    }
+}
+
+/// Bounds that the operator sets for the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request head.
+    pub request_head: Bytes,
+    /// Bytes of a request body.
+    pub request_body: Bytes,
+    /// Downstream connections, all workers together.
+    pub connections: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_head: Bytes::from_kib(64),
+            request_body: Bytes::from_kib(32 * 1_024),
+            connections: 100_000,
+        }
+    }
+}
+
+/// The access log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    /// Where it goes.
+    #[serde(default)]
+    pub access: AccessLog,
+    /// How a line looks; none: what `--log-format` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLog {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// A file, appended to, reopened on SIGHUP.
+    Path(String),
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// `key=value` pairs, for eyes.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
