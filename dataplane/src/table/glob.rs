@@ -1,0 +1,3 @@
+//! Globs: `*` any run of bytes, `?` one byte.
+//!
+//! Read next: [`super::matching`].
