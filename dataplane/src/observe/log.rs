@@ -1,0 +1,513 @@
+//! The access log: one line per exchange.
+//!
+//! Owns: a bounded queue per worker, the one thread that empties them, formats and writes, and the count of what
+//! was dropped. That thread is not the housekeeping thread: a full disk or a pipe that nobody reads stops it, and
+//! must not stop the control socket with it.
+//! Must not: block a worker, or cost it more than one wake-up of the writer per [`TURN`].
+//! Read next: [`super::record`], what a line is made of.
+//!
+//! The wake-up: the writer sleeps only behind the flag `asleep`, which it sets before it looks at the queues a last
+//! time. A worker pushes first and looks at the flag second, with a fence between the two on both sides, so either
+//! the writer sees the record or the worker sees the flag. After a turn with work the writer pauses for `TURN` with
+//! the flag down: under load no worker ever wakes it, and when idle it takes no CPU at all.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+use ringway_contract::snapshot::{AccessLog as Destination, LogFormat, Logging};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::bounds::{BATCH_BYTES_MAX, LINE_BYTES_MAX, RECORDS_MAX, STALL, TURN};
+use super::record::{Micros, Record, Short};
+use super::{escape, event_log, stamp};
+
+/// The access log, shared by all workers and housekeeping.
+pub struct AccessLog {
+    lanes: Box<[CachePadded<Lane>]>,
+    format: LogFormat,
+    enabled: AtomicBool,
+    asleep: CachePadded<AtomicBool>,
+    writer: OnceLock<Thread>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    orders: Mutex<Orders>,
+    stop: AtomicBool,
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What one worker pushes into. Only that worker writes `dropped`.
+struct Lane {
+    records: ArrayQueue<Record>,
+    dropped: AtomicU64,
+}
+
+/// What the writer is asked to do before its next turn.
+#[derive(Default)]
+struct Orders {
+    target: Option<Target>,
+    reopen: bool,
+}
+
+impl AccessLog {
+    /// Starts the writer, with the log off until [`AccessLog::switch`]. `format` is for snapshots that name none.
+    pub fn start(workers: usize, format: LogFormat) -> io::Result<Arc<Self>> {
+        let target = Target { format, sink: Sink::Off };
+        let lane =
+            |_| CachePadded::new(Lane { records: ArrayQueue::new(RECORDS_MAX), dropped: AtomicU64::new(0) });
+        let log = Arc::new(Self {
+            lanes: (0..workers).map(lane).collect(),
+            format,
+            enabled: AtomicBool::new(false),
+            asleep: CachePadded::new(AtomicBool::new(false)),
+            writer: OnceLock::new(),
+            thread: Mutex::new(None),
+            orders: Mutex::default(),
+            stop: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        });
+        let shared = Arc::clone(&log);
+        let name = thread::Builder::new().name("access-log".to_owned());
+        let handle =
+            name.spawn(move || Writer { log: shared, target, batch: String::new(), lane: 0 }.run())?;
+        let _ = log.writer.set(handle.thread().clone()); // set once: nobody else has seen `log` yet
+        *locked(&log.thread) = Some(handle);
+        Ok(log)
+    }
+
+    /// Queues `record` on the lane of its worker. Never blocks; a full queue counts a drop.
+    pub fn push(&self, record: Record) {
+        if !self.enabled.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(lane) = self.lanes.get(usize::from(record.worker)) else {
+            debug_assert!(false, "a record of a worker that does not exist");
+            return;
+        };
+        if lane.records.push(record).is_err() {
+            // Load and store, not an addition in place: this worker is the only one to write it.
+            lane.dropped.store(lane.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst); // the record before the flag: see the module's text
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// Records that found their queue full.
+    pub fn dropped(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.dropped.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lines written.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Lines that were formatted and could not be written: disk full, reader gone.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Opens the file again under its name, at the writer's next turn: for log rotation.
+    pub fn reopen(&self) {
+        locked(&self.orders).reopen = true;
+        self.wake();
+    }
+
+    /// Opens what `logging` names, without writing to it yet. A file that others may write is refused (SEC-LOC-04).
+    pub fn open(&self, logging: &Logging) -> io::Result<Target> {
+        let sink = match &logging.access {
+            Destination::Off => Sink::Off,
+            Destination::Stdout => Sink::Stdout(io::stdout()),
+            Destination::Path(path) => {
+                let path = PathBuf::from(path);
+                Sink::File { file: open_file(&path)?, path }
+            }
+        };
+        Ok(Target { format: logging.format.unwrap_or(self.format), sink })
+    }
+
+    /// Writes to `target` from the writer's next turn on.
+    pub fn switch(&self, target: Target) {
+        self.enabled.store(!target.is_off(), Ordering::Relaxed);
+        locked(&self.orders).target = Some(target);
+        self.wake();
+    }
+
+    /// Writes out what is queued and ends the writer. False if that took longer than `within`: then lines are lost
+    /// with the process, which is better than a process that a stuck pipe keeps from ending.
+    pub fn close(&self, within: Duration) -> bool {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake();
+        let Some(handle) = locked(&self.thread).take() else { return true };
+        let deadline = Instant::now() + within;
+        while !handle.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        handle.join().is_ok()
+    }
+
+    fn wake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+}
+
+/// Where lines go, opened: what can fail has been tried before anything is switched.
+pub struct Target {
+    format: LogFormat,
+    sink: Sink,
+}
+
+enum Sink {
+    Off,
+    Stdout(io::Stdout),
+    File { file: File, path: PathBuf },
+}
+
+impl Target {
+    const fn is_off(&self) -> bool {
+        matches!(self.sink, Sink::Off)
+    }
+
+    fn reopen(&mut self) {
+        if let Sink::File { file, path } = &mut self.sink {
+            match open_file(path) {
+                Ok(fresh) => *file = fresh,
+                Err(error) => event_log::error(
+                    "the access log cannot be opened again; the old file stays in use",
+                    &[("path", &path.display()), ("error", &error)],
+                ),
+            }
+        }
+    }
+
+    /// Writes as many whole lines as go out without waiting longer than [`STALL`]; says how many bytes.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match &mut self.sink {
+            Sink::Off => Ok(lines.len()),
+            Sink::Stdout(stdout) => write_ready(stdout.as_fd(), lines),
+            Sink::File { file, .. } if is_regular(file) => file.write_all(lines).map(|()| lines.len()),
+            Sink::File { file, .. } => write_ready(file.as_fd(), lines),
+        }
+    }
+}
+
+/// Opens for appending, 0600. `NONBLOCK` matters only for a FIFO: without a reader it fails instead of waiting.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd: OwnedFd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    let stat = rustix::fs::fstat(&fd)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if regular && stat.st_mode & 0o022 != 0 {
+        let text = format!("{} may be written by others: chmod go-w {0}", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(File::from(fd))
+}
+
+fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.is_file())
+}
+
+/// One write to something that may be full: a pipe, a terminal, a socket. Takes whole lines up to what a ready pipe
+/// is sure to take, so that it neither blocks nor leaves half a line.
+fn write_ready(fd: rustix::fd::BorrowedFd<'_>, lines: &[u8]) -> io::Result<usize> {
+    let stall = Timespec { tv_sec: 0, tv_nsec: i64::from(STALL.subsec_nanos()) };
+    let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
+    match poll(&mut fds, Some(&stall)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(0),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match rustix::io::write(fd, whole_lines(lines, LINE_BYTES_MAX)) {
+        Ok(count) => Ok(count),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The longest run of whole lines within `max` bytes.
+fn whole_lines(lines: &[u8], max: usize) -> &[u8] {
+    let reach = &lines[..lines.len().min(max)];
+    match memchr::memrchr(b'\n', reach) {
+        Some(end) => &reach[..=end],
+        None => reach,
+    }
+}
+
+/// The thread that writes.
+struct Writer {
+    log: Arc<AccessLog>,
+    target: Target,
+    batch: String,
+    /// The lane to begin with, so that a busy one cannot keep the others waiting.
+    lane: usize,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            self.obey();
+            let count = self.format();
+            if count > 0 {
+                self.write(count);
+                if !self.stopping() && self.batch.len() < BATCH_BYTES_MAX / 2 {
+                    thread::park_timeout(TURN); // an order ends the pause early, a record does not
+                }
+            } else if self.stopping() {
+                return;
+            } else {
+                self.sleep();
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.log.stop.load(Ordering::SeqCst)
+    }
+
+    fn obey(&mut self) {
+        let orders = std::mem::take(&mut *locked(&self.log.orders));
+        if let Some(target) = orders.target {
+            self.target = target;
+        }
+        if orders.reopen {
+            self.target.reopen();
+        }
+    }
+
+    /// Fills the batch from all lanes in turn; says how many lines it holds.
+    fn format(&mut self) -> u64 {
+        self.batch.clear();
+        self.lane = (self.lane + 1) % self.log.lanes.len().max(1);
+        let mut count = 0;
+        let (before, after) = self.log.lanes.split_at(self.lane.min(self.log.lanes.len()));
+        for lane in after.iter().chain(before) {
+            for _ in 0..RECORDS_MAX {
+                if self.batch.len() + LINE_BYTES_MAX > BATCH_BYTES_MAX {
+                    return count;
+                }
+                let Some(record) = lane.records.pop() else { break };
+                if !self.target.is_off() {
+                    push_line(&mut self.batch, self.target.format, &record);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Writes the batch, however long it takes, unless it is told to stop or the target fails.
+    fn write(&mut self, count: u64) {
+        let batch = std::mem::take(&mut self.batch);
+        let mut rest = batch.as_bytes();
+        while !rest.is_empty() {
+            match self.target.write(rest) {
+                Ok(0) if self.stopping() => break,
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) => {
+                    self.report(&error);
+                    break;
+                }
+            }
+            self.obey();
+        }
+        let lost = memchr::memchr_iter(b'\n', rest).count() as u64;
+        self.log.lost.fetch_add(lost, Ordering::Relaxed);
+        self.log.written.fetch_add(count - lost, Ordering::Relaxed);
+        self.batch = batch;
+    }
+
+    /// Only the first failure since a line was last written is worth a line of its own.
+    fn report(&self, error: &io::Error) {
+        if self.log.lost() == 0 || self.log.written() > 0 {
+            event_log::error("the access log cannot be written", &[("error", error)]);
+        }
+    }
+
+    /// Waits for a record or an order.
+    fn sleep(&self) {
+        self.log.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // the flag before the queues: see the module's text
+        let empty = self.log.lanes.iter().all(|lane| lane.records.is_empty());
+        if empty && !self.stopping() {
+            thread::park();
+        }
+        self.log.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Appends one line.
+fn push_line(out: &mut String, format: LogFormat, record: &Record) {
+    let mut line = Line { out, format, first: true };
+    line.open();
+    line.time("time", record.unix_ms);
+    line.number("worker", record.worker.into());
+    line.display("client", record.client);
+    line.short("method", &record.method);
+    line.short("host", &record.host);
+    line.short("path", &record.path);
+    if record.status != 0 {
+        line.number("status", record.status.into());
+    }
+    line.name("outcome", record.outcome);
+    line.name("reason", record.reason);
+    line.name("rule", record.rule);
+    line.name("route", record.route);
+    line.name("backend", record.backend);
+    line.name("endpoint", record.endpoint);
+    line.number("attempts", record.attempts.into());
+    line.display_bare("reused", record.reused);
+    line.number("bytes_in", record.bytes_in);
+    line.number("bytes_out", record.bytes_out);
+    line.span("first_byte_ms", record.first_byte);
+    line.span("first_token_ms", record.first_token);
+    line.span("total_ms", record.total);
+    line.span("own_ms", record.own);
+    line.short("model", &record.model);
+    line.count("tokens_in", record.tokens_in);
+    line.count("tokens_out", record.tokens_out);
+    line.count("tokens_cached", record.tokens_cached);
+    line.short("request_id", &record.request_id);
+    line.close();
+}
+
+/// One line in the making. What is empty or unknown is left out.
+struct Line<'a> {
+    out: &'a mut String,
+    format: LogFormat,
+    first: bool,
+}
+
+impl Line<'_> {
+    fn open(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push('{');
+        }
+    }
+
+    fn close(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push('}');
+        }
+        self.out.push('\n');
+    }
+
+    fn key(&mut self, key: &str) {
+        let first = std::mem::replace(&mut self.first, false);
+        match self.format {
+            LogFormat::Text => {
+                if !first {
+                    self.out.push(' ');
+                }
+                self.out.push_str(key);
+                self.out.push('=');
+            }
+            LogFormat::Json => {
+                self.out.push_str(if first { "\"" } else { ",\"" });
+                self.out.push_str(key);
+                self.out.push_str("\":");
+            }
+        }
+    }
+
+    fn quote(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push('"');
+        }
+    }
+
+    fn time(&mut self, key: &str, unix_ms: u64) {
+        self.key(key);
+        self.quote();
+        stamp::push(self.out, unix_ms);
+        self.quote();
+    }
+
+    /// A value that needs no escaping.
+    fn display(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.key(key);
+        self.quote();
+        let _ = write!(self.out, "{value}"); // writing to a String cannot fail
+        self.quote();
+    }
+
+    /// A value that is no string in JSON either.
+    fn display_bare(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.key(key);
+        let _ = write!(self.out, "{value}"); // writing to a String cannot fail
+    }
+
+    fn number(&mut self, key: &str, value: u64) {
+        self.key(key);
+        self.out.push_str(itoa::Buffer::new().format(value));
+    }
+
+    fn count(&mut self, key: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.number(key, value);
+        }
+    }
+
+    /// Milliseconds with three decimals: microseconds, in the unit that people read.
+    fn span(&mut self, key: &str, value: Micros) {
+        if let Some(us) = value.get() {
+            self.number(key, us / 1_000);
+            let _ = write!(self.out, ".{:03}", us % 1_000); // writing to a String cannot fail
+        }
+    }
+
+    fn name(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.bytes(key, value.as_bytes());
+        }
+    }
+
+    /// What was cut ends in `…`.
+    fn short<const N: usize>(&mut self, key: &str, value: &Short<N>) {
+        if value.is_cut() {
+            let mut room = [0; 256 + '…'.len_utf8()];
+            let kept = value.as_bytes().len();
+            let end = kept + '…'.len_utf8();
+            room[..kept].copy_from_slice(value.as_bytes());
+            '…'.encode_utf8(&mut room[kept..]);
+            self.bytes(key, &room[..end]);
+        } else if !value.is_empty() {
+            self.bytes(key, value.as_bytes());
+        }
+    }
+
+    fn bytes(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        match self.format {
+            LogFormat::Text => escape::push_text(self.out, value),
+            LogFormat::Json => {
+                self.out.push('"');
+                escape::push(self.out, value);
+                self.out.push('"');
+            }
+        }
+    }
+}
+
+/// The lock of something that is valid whatever its holder died of.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
