@@ -1,0 +1,47 @@
+//! Every bound of the wire crate, by name.
+//! Owns: numbers only, and how they relate. Must not: decide anything.
+//! Read next: whichever module uses the one you came for.
+
+const KIB: usize = 1024;
+
+// HTTP
+// ----
+
+/// Request line, without its CRLF. RFC 9112 section 3 asks for 8,000 at least.
+pub const REQUEST_LINE_BYTES_MAX: usize = 16 * KIB;
+/// One field line, without its CRLF.
+pub const FIELD_LINE_BYTES_MAX: usize = 16 * KIB;
+/// A whole head, from the first byte to the empty line's LF.
+pub const HEAD_BYTES_MAX: usize = 64 * KIB;
+/// Fields in a request head.
+pub const REQUEST_FIELDS_MAX: usize = 128;
+/// Fields in a response head: H1-UP-13.
+pub const RESPONSE_FIELDS_MAX: usize = 200;
+/// Bytes of a method: H1-SY-14.
+pub const METHOD_BYTES_MAX: usize = 24;
+/// Names a `Connection` field may list besides the ones every head has. Each is compared with each field, so the
+/// product needs a bound (SEC-DOS-03); no client known to us sends more than four.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Bytes of a request id we keep instead of making our own.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Hex digits of a chunk size: H1-CH-01.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+/// Everything between a chunk size and its CRLF: H1-CH-04.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+/// The same, over one message: H1-CH-04.
+pub const MESSAGE_EXTENSION_BYTES_MAX: usize = 16 * KIB;
+/// Framing bytes per payload byte must stay below this over `FRAMING_WINDOW_BYTES`: H1-CH-04.
+pub const FRAMING_RATIO_MAX: u64 = 16;
+/// See `FRAMING_RATIO_MAX`.
+pub const FRAMING_WINDOW_BYTES: u64 = 64 * KIB as u64;
+/// Fields in a trailer section: H1-CH-05.
+pub const TRAILER_FIELDS_MAX: usize = 16;
+/// Bytes of a trailer section, its last CRLF included: H1-CH-05.
+pub const TRAILER_BYTES_MAX: usize = 4 * KIB;
+/// What `Body::advance` may leave unconsumed while it waits for the rest of a line. A buffer must hold more.
+pub const BODY_PENDING_BYTES_MAX: usize = TRAILER_BYTES_MAX;
+
+const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && FIELD_LINE_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= u32::MAX as usize, "offsets into a head are u32");
+const _: () = assert!(CHUNK_SIZE_DIGITS_MAX + CHUNK_EXTENSION_BYTES_MAX + 2 <= BODY_PENDING_BYTES_MAX);

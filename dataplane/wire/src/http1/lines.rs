@@ -1,0 +1,1 @@
+//! Field sections, line by line.
