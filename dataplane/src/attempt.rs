@@ -79,10 +79,21 @@ pub async fn attempt(
     aim: Aim<'_>,
     intake: &mut Option<Intake>,
 ) -> Result<Answer, Failed> {
+    let began_us = x.worker.clock.now_us();
+    let ended = kept_or_fresh(x, aim, intake).await;
+    x.upstream_took(x.worker.clock.now_us() - began_us);
+    ended
+}
+
+async fn kept_or_fresh(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &mut Option<Intake>,
+) -> Result<Answer, Failed> {
     if let Some(kept) = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms()) {
         match over(x, aim, intake, kept).await {
             Err(Failed::Attempt(error)) if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake) => {
-                x.worker.shard.reason(Reason::UpStaleConn);
+                x.worker.count_reason(Reason::UpStaleConn);
             }
             other => return other,
         }
@@ -235,7 +246,7 @@ fn append_piece(
 fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Framing) {
     let scratch = &mut *x.scratch;
     let buf = intake.head();
-    let host = if aim.route.preserve_host { scratch.head.host().of(buf) } else { &*aim.endpoint.authority };
+    let host = if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
     let credential = aim.backend.credential.as_ref();
     scratch.out.clear();
     let how = RequestOut {
@@ -245,9 +256,9 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         forwarded_for: x.down.peer.ip(),
         forwarded_proto: "http",
         trust_forwarded: x.trusted,
-        request_id: x.record.request_id.bytes(),
+        request_id: x.request_id.as_bytes(),
         strip_credentials: false,
-        credential: credential.map(|(name, value)| (&**name, &**value)),
+        credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,
         close: false,
     };

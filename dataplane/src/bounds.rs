@@ -89,3 +89,74 @@ const _: () = assert!(
     TARGETS_MAX as u64 * TARGET_WEIGHT_MAX as u64 <= u32::MAX as u64,
     "the weights of a route add up in u32"
 );
+
+// ---- buffers -----------------------------------------------------------------------------------------------
+
+/// A small buffer: most request heads, and events of a stream.
+pub const BUFFER_SMALL_BYTES: usize = 8 * KIB;
+/// A large buffer: any head, and bodies.
+pub const BUFFER_LARGE_BYTES: usize = 64 * KIB;
+/// Free buffers a worker keeps for later, both sizes together.
+pub const BUFFERS_KEPT_BYTES_MAX: usize = 64 * MIB;
+/// Buffers in use per worker; beyond it new exchanges are refused (CP-16).
+pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
+/// Head and body are copied into one send up to this; above it the body's own buffers are sent. Measured on monoio:
+/// a second send costs more than copying 16 KiB.
+pub const COPIED_BYTES_MAX: usize = 32 * KIB;
+/// Scratches kept per worker.
+pub const SCRATCHES_KEPT_MAX: usize = 256;
+
+// ---- connections -------------------------------------------------------------------------------------------
+
+/// Exchanges in flight per worker.
+pub const EXCHANGES_MAX: usize = 16_384;
+/// Bytes taken ahead of an answer that is under way (H1-CO-05).
+pub const READ_AHEAD_BYTES_MAX: usize = 16 * KIB;
+/// A connection without a request for so long gives its buffer back.
+pub const WARM_MS: u64 = 1_000;
+/// How long we wait for the caller to close after our last byte.
+pub const LINGER_MS_MAX: u64 = 1_000;
+/// How much of what it still sends we take meanwhile.
+pub const LINGER_BYTES_MAX: usize = 256 * KIB;
+/// Idle connections are left alone for so long when a drain begins: a request may be under way on each.
+pub const DRAIN_GRACE_MS: u64 = 2_000;
+/// Length of the accept queue asked for; the kernel caps it at net.core.somaxconn.
+pub const BACKLOG: i32 = 4_096;
+/// Pause after an accept that failed for want of descriptors.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// A worker may have so many connections more than the emptiest, or a quarter, before it hands one over.
+pub const SPREAD_SLACK: u64 = 4;
+/// Interim heads of one answer (H1-UP-08).
+pub const INTERIM_HEADS_MAX: usize = 16;
+/// Bytes of a request id.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+// ---- time --------------------------------------------------------------------------------------------------
+
+/// A worker's tick: the grain of every deadline.
+pub const TICK_MS: u64 = 100;
+/// Slots of the deadline wheel: 51 s in one turn, longer waits go round.
+pub const WHEEL_SLOTS: usize = 512;
+/// How often idle upstream connections are looked at.
+pub const SWEEP_MS: u64 = 500;
+/// How long a snapshot may take to reach every worker.
+pub const APPLY_MS_MAX: u64 = 5_000;
+/// A worker without a tick for so long makes the process not ready (CP-18).
+pub const HEARTBEAT_LATE_MS: u64 = 2_000;
+/// And for so long ends it.
+pub const HEARTBEAT_DEAD_MS: u64 = 10_000;
+
+// ---- process -----------------------------------------------------------------------------------------------
+
+/// Worker threads.
+pub const WORKERS_MAX: usize = 1_024;
+/// Unread messages of a worker.
+pub const MESSAGES_MAX: usize = 4_096;
+/// Submission queue of a ring: 256 was up to 6 % worse at 500 connections, 4096 no better.
+pub const RING_ENTRIES: u32 = 1_024;
+/// Completion queue of a ring.
+pub const RING_COMPLETIONS: u32 = 8_192;
+
+const _: () = assert!(HEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "a head fits one buffer: parsing never stitches");
+const _: () = assert!(READ_AHEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "what was read ahead fits one buffer");
+const _: () = assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");

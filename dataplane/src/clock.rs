@@ -16,9 +16,9 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts at 0.
-    pub fn new() -> Self {
-        let clock = Self { start: Instant::now(), coarse_ms: Cell::new(0), date: (0, String::new()).into() };
+    /// A clock that counts from `start`.
+    pub fn new(start: Instant) -> Self {
+        let clock = Self { start, coarse_ms: Cell::new(0), date: (0, String::new()).into() };
         clock.tick();
         clock
     }
@@ -47,12 +47,6 @@ impl Clock {
     pub fn date_into(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.date.borrow().1.as_bytes());
-    }
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -119,6 +119,17 @@ impl Wheel {
         }
     }
 
+    /// Ends every wait for a next request: its connection closes.
+    pub fn end_idle(&self) {
+        let places = self.slots.borrow();
+        for entry in places.iter().flatten().filter_map(Weak::upgrade) {
+            if matches!(entry.wait.get(), Wait::Warm | Wait::NextRequest) {
+                entry.wait.set(Wait::NextRequest);
+                entry.elapse(entry.due_ms.get());
+            }
+        }
+    }
+
     fn visit(&self, entry: &Rc<Entry>, tick: u64, now_ms: u64) {
         if entry.slot_tick.get() != tick {
             return; // a stale place: the entry moved to an earlier slot since

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_contract::snapshot::{HalfClose, Listener};
+use ringway_dialect::surface::Grammar;
 use ringway_wire::http1::{HeadBounds, Parse, RequestHead};
 
 use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX, WARM_MS};
@@ -17,7 +18,8 @@ use crate::deadline::{Deadline, Elapsed, Wait};
 use crate::exchange::{self, After};
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Inbox, Socket};
+use crate::reply;
+use crate::ring::{Buffer, Inbox, Out, Socket};
 use crate::worker::{Scratch, Worker};
 
 /// One connection from a caller.
@@ -109,7 +111,7 @@ async fn requests(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scra
             Next::Idle => return Session::Idle,
             Next::Gone(reason) => {
                 if let Some(reason) = reason {
-                    worker.shard.reason(reason);
+                    worker.count_reason(reason);
                 }
                 return Session::Close;
             }
@@ -255,4 +257,25 @@ async fn linger(worker: &Worker, down: &mut Downstream) {
             _ => return,
         }
     }
+}
+
+/// One connection too many: a short answer, in plain JSON because nothing was asked yet, and the end.
+pub async fn turn_away(worker: &Worker, socket: &Socket) {
+    let mut date = Vec::new();
+    worker.clock.date_into(&mut date);
+    let to = reply::To {
+        grammar: Grammar::Plain,
+        request_id: "",
+        ringway_id: "",
+        date: std::str::from_utf8(&date).unwrap_or_default(),
+        head: false,
+        http10: false,
+        close: true,
+        retries_spent: false,
+    };
+    let mut out = Out::default();
+    reply::refusal(&mut out.bytes, &Refusal::TooManyConnections, &to);
+    // It fits the send buffer of a fresh socket, so this does not wait.
+    let _ = socket.send_out(&mut out).await;
+    socket.shutdown(Shutdown::Write);
 }

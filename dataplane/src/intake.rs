@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, Span, write_chunk_head};
 use ringway_wire::json;
 
-use crate::bounds::BUFFER_SMALL_BYTES;
+use crate::bounds::{BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES};
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::{Downstream, ReadSide};
 use crate::refusal::Refusal;
@@ -149,12 +149,27 @@ impl Intake {
             self.scanner = Some(scanner);
         }
         while !self.is_complete() && self.model().is_none() {
-            let piece = self.read_piece(worker, read).await?;
-            self.more.extend(piece);
+            if let Some(piece) = self.read_piece(worker, read).await? {
+                self.hold(worker, piece)?;
+            }
         }
         if self.is_complete() && self.has_body() {
             let scanner = self.scanner.as_mut().expect("made above");
             scanner.finish().map_err(|error| Cut::Refused(bad_json(error)))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a piece; small ones share a buffer, so that what is held is about what came.
+    fn hold(&mut self, worker: &Worker, piece: Buffer) -> Result<(), Cut> {
+        if worker.buffers.lent_bytes() > BUFFER_BYTES_MAX {
+            return Err(Cut::Refused(Refusal::TooManyConnections));
+        }
+        match self.more.last_mut().filter(|last| last.room() >= piece.len()) {
+            Some(last) => {
+                last.append(piece.bytes());
+            }
+            None => self.more.push(piece),
         }
         Ok(())
     }

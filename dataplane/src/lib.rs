@@ -11,6 +11,7 @@ pub mod cells;
 pub mod clock;
 pub mod control;
 pub mod deadline;
+pub mod demo;
 pub mod downstream;
 pub mod exchange;
 pub mod explain;

@@ -19,8 +19,9 @@ use ringway_contract::snapshot::Listener;
 use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, SPREAD_SLACK};
 use crate::downstream;
 use crate::observe::Counter;
+use crate::outcome::Reason;
 use crate::ring::{Guarded, Socket};
-use crate::worker::{Message, Worker};
+use crate::worker::{Live, Message, Worker};
 
 /// A socket that is being accepted on.
 pub struct Accepting {
@@ -93,7 +94,7 @@ pub fn begin(
         return;
     };
     let Ok(socket) = TcpListener::from_std(socket) else {
-        worker.shard.add(Counter::AcceptErrors, 1);
+        worker.shard.count(Counter::AcceptErrors);
         return;
     };
     let rules = Rules::new(listener);
@@ -121,7 +122,7 @@ async fn accept(worker: Rc<Worker>, socket: TcpListener, rules: Rules, stop: mon
             Ok((stream, peer)) => place(&worker, stream, peer, &rules),
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => return,
             Err(error) => {
-                worker.shard.add(Counter::AcceptErrors, 1);
+                worker.shard.count(Counter::AcceptErrors);
                 if out_of_descriptors(&error) {
                     // Nothing can be accepted until something closes; spinning would only take the time to close it.
                     monoio::time::sleep(std::time::Duration::from_millis(ACCEPT_PAUSE_MS)).await;
@@ -144,7 +145,7 @@ fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, rules: &Rules
     {
         let fd = Socket::release(stream);
         match worker.shared.tell(other, Message::Adopt(fd, peer, rules.shared())) {
-            Ok(()) => worker.shard.add(Counter::HandedOver, 1),
+            Ok(()) => worker.shard.count(Counter::HandedOver),
             Err(Message::Adopt(fd, peer, _)) => serve(worker, Socket::adopt(fd), peer, rules.local()),
             Err(_) => unreachable!("a refused message comes back as it was"),
         }
@@ -162,7 +163,7 @@ fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr,
     // The peer may have reset the connection before we could touch it.
     let Ok(socket) = socket else { return };
     let live = worker.count_connection();
-    worker.shard.add(Counter::Connections, 1);
+    worker.shard.count(Counter::Accepted);
     let Some(place) = worker.shared.connection_place(worker.table().limits().connections) else {
         monoio::spawn(turn_away(Rc::clone(worker), socket, live));
         return;
@@ -172,14 +173,16 @@ fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr,
         let _counted = (live, place);
         let serving = downstream::serve(Rc::clone(&worker), socket, peer, rules);
         if Guarded::new(serving).await.is_err() {
-            worker.shard.reason(crate::outcome::Reason::Panic);
+            worker.shard.count(Counter::Panics);
+            worker.count_reason(Reason::Panic);
         }
     });
 }
 
 /// Over the limit (CF-15): a short answer if it costs nothing, and the connection ends.
-async fn turn_away(worker: Rc<Worker>, socket: Socket, live: crate::worker::Live) {
-    worker.shard.reason(crate::outcome::Reason::ConnLimit);
+async fn turn_away(worker: Rc<Worker>, socket: Socket, live: Live) {
+    worker.shard.count(Counter::Refused);
+    worker.count_reason(Reason::ConnLimit);
     downstream::turn_away(&worker, &socket).await;
     drop(live);
 }

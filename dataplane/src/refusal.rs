@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use ringway_dialect::errors::Kind;
+use ringway_wire::http1::{Fault, Rule};
 
 use crate::outcome::{AttemptError, Blame, Reason};
 
@@ -181,6 +182,18 @@ impl Refusal {
             }
             Self::GatewayPorts => refuse(503, Kind::NoUpstream, Reason::GatewayPorts).after(SOON_MS),
             Self::Internal => refuse(500, Kind::Internal, Reason::Panic).close(),
+        }
+    }
+
+    /// The answer to a head or a body that breaks a rule. `body_max` is the limit that a body may have met.
+    pub fn of_fault(fault: Fault, body_max: u64) -> Self {
+        let (rule, status) = (fault.rule.id(), fault.status);
+        match fault.rule {
+            Rule::S8RequestLine => Self::TargetTooLong,
+            Rule::S8FieldLine | Rule::S8Head => Self::HeadTooLarge,
+            Rule::H1Fr04 | Rule::H1Ch06 => Self::BodyTooLarge { limit_bytes: body_max },
+            Rule::H1Co07 => Self::ExpectationFailed,
+            _ => Self::Malformed { rule, status, what: words(fault.rule) },
         }
     }
 
@@ -386,6 +399,36 @@ impl Verdict {
 
     const fn after(self, ms: u64) -> Self {
         Self { retry_after_ms: Some(ms), ..self }
+    }
+}
+
+/// What a broken rule means to whoever wrote the request.
+const fn words(rule: Rule) -> &'static str {
+    match rule {
+        Rule::H1Fr01 => "the request has both content-length and transfer-encoding; send one of them",
+        Rule::H1Fr02 | Rule::H1Fr03 => "content-length must be one plain decimal number",
+        Rule::H1Fr05 => "the only transfer-encoding taken here is chunked, alone",
+        Rule::H1Fr06 => "an HTTP/1.0 request cannot have a transfer-encoding",
+        Rule::H1Fr11 => "connection must not name a framing field",
+        Rule::H1Ch01 | Rule::H1Ch02 | Rule::H1Ch03 => "the chunked coding of the body is broken",
+        Rule::H1Ch04 => "the chunk extensions of the body are malformed or too long; leave them out",
+        Rule::H1Ch05 => "the trailer section of the body is malformed or too long; leave it out",
+        Rule::H1Sy01 | Rule::H1Sy02 => "every line of the head must end in CR LF",
+        Rule::H1Sy03 => "a field value has a control character",
+        Rule::H1Sy05 | Rule::H1Sy07 => "a line of the head begins with whitespace; write each field on one line",
+        Rule::H1Sy06 => "there is whitespace between a field name and its colon",
+        Rule::H1Sy08 => "a field line has no valid name and colon",
+        Rule::H1Sy09 => "the request line must be method, target and version with one space between each",
+        Rule::H1Sy10 => "there are empty lines before the request line",
+        Rule::H1Sy11 => "the version must be HTTP/1.1 or HTTP/1.0",
+        Rule::H1Sy12 => "the target has a character that must be percent-encoded, or a broken escape",
+        Rule::H1Sy14 | Rule::H1Sy15 | Rule::H1Ho05 => "this method is not served here",
+        Rule::H1Sy16 => "this is not HTTP/1.1; this port speaks nothing else",
+        Rule::H1Ho01 => "an HTTP/1.1 request needs exactly one host field",
+        Rule::H1Ho02 => "the host field must be a host and an optional port",
+        Rule::H1Ho03 => "the target and the host field name different places, or another scheme",
+        Rule::H1Ho04 => "this form of target does not go with this method",
+        _ => "the request breaks a rule of HTTP",
     }
 }
 

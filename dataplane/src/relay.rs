@@ -9,17 +9,21 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use ringway_contract::snapshot::Dialect;
 use ringway_wire::http1::{
-    Body, ContentKind, Framing, LAST_CHUNK, Method, Mode, ResponseOut, Version, write_chunk_head, write_response,
+    Advance, Body, ContentKind, Framing, LAST_CHUNK, Method, Mode, ResponseOut, Span, Version, write_chunk_head,
+    write_response,
 };
+use ringway_wire::sse;
 
-use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn, verdict_on};
+use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
 use crate::bounds::BUFFER_SMALL_BYTES;
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
-use crate::observe::Micros;
+use crate::observe::{Micros, Record};
 use crate::outcome::{Outcome, Reason};
-use crate::ring::{Buffer, Socket};
+use crate::ring::{Buffer, Received, Socket};
+use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
 struct Shape {
@@ -92,7 +96,7 @@ impl Relay<'_, '_> {
             close: !x.keep_alive,
             version: scratch.head.version(),
             date: &scratch.date,
-            request_id: x.record.request_id.bytes(),
+            request_id: x.request_id.as_bytes(),
             extra: exposed,
             head_request: scratch.head.method() == Method::Head,
         };
@@ -164,7 +168,7 @@ impl Relay<'_, '_> {
     }
 
     /// Keeps what was not consumed at the front of a buffer that suits the flow, or ends the body.
-    fn after(&mut self, advance: ringway_wire::http1::Advance, mut buffer: Buffer) -> Step {
+    fn after(&mut self, advance: Advance, mut buffer: Buffer) -> Step {
         if advance.fault.is_some() {
             return Step::Broken(Reason::UpBadChunk);
         }
@@ -186,7 +190,7 @@ impl Relay<'_, '_> {
     }
 
     /// Waits for more of the body; the caller and the request body are served meanwhile.
-    async fn receive(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<crate::ring::Received, Reason> {
+    async fn receive(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<Received, Reason> {
         self.connection.inbox.arm(buffer, None);
         loop {
             let x = &mut *self.x;
@@ -340,4 +344,94 @@ async fn while_pumping<T>(
         }
     })
     .await
+}
+
+/// What the bytes of an answer tell: first token, usage, how the stream ended.
+pub struct Observer {
+    kind: Kind,
+    sse: sse::Observer,
+    unary: sse::UnaryObserver,
+}
+
+/// What an answer is looked at as.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    /// Opaque: another media type, a content coding, or a route that reads nothing.
+    #[default]
+    Opaque,
+    Stream,
+    Unary,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { kind: Kind::Opaque, sse: sse::Observer::new(sse::Shape::Unknown), unary: sse::UnaryObserver::new() }
+    }
+}
+
+impl Observer {
+    fn begin(&mut self, kind: Kind, shape: sse::Shape) {
+        self.kind = kind;
+        match kind {
+            Kind::Opaque => {}
+            Kind::Stream => self.sse.reset(shape),
+            Kind::Unary => self.unary.reset(),
+        }
+    }
+
+    /// Looks at the payload ranges of `kept`; true if the first token was among them.
+    fn look(&mut self, kept: &[u8], spans: &[Span]) -> bool {
+        let mut first_token = false;
+        for span in spans {
+            match self.kind {
+                Kind::Opaque => return false,
+                Kind::Stream => first_token |= self.sse.feed(span.of(kept)).first_token,
+                Kind::Unary => self.unary.feed(span.of(kept)),
+            }
+        }
+        first_token
+    }
+
+    /// The answer is over: books its usage and says what is wrong with its end.
+    pub fn finish(&mut self, record: &mut Record) -> Option<Reason> {
+        let (usage, remark) = match self.kind {
+            Kind::Opaque => return None,
+            Kind::Unary => (self.unary.finish(), self.unary.error().then_some(Reason::UpInbandError)),
+            Kind::Stream => {
+                self.sse.finish();
+                let remark = if self.sse.error() {
+                    Some(Reason::UpInbandError)
+                } else {
+                    (!self.sse.terminal()).then_some(Reason::UpNoTerminal)
+                };
+                (self.sse.usage(), remark)
+            }
+        };
+        self.kind = Kind::Opaque;
+        record.tokens_in = usage.input;
+        record.tokens_out = usage.output;
+        record.tokens_cached = usage.cache_read;
+        remark.filter(|_| record.status < 400)
+    }
+}
+
+impl Scratch {
+    /// Prepares to look at the answer whose head is at hand.
+    fn observe(&mut self, aim: Aim<'_>) {
+        let opaque = aim.route.raw || self.answer.has_content_coding();
+        let kind = match self.answer.content_kind() {
+            _ if opaque => Kind::Opaque,
+            ContentKind::EventStream => Kind::Stream,
+            ContentKind::Json => Kind::Unary,
+            ContentKind::Other => Kind::Opaque,
+        };
+        let shape = match aim.backend.dialect {
+            Dialect::OpenaiChat => sse::Shape::OpenAi,
+            Dialect::OpenaiResponses => sse::Shape::Responses,
+            Dialect::AnthropicMessages => sse::Shape::Anthropic,
+            Dialect::Gemini => sse::Shape::Gemini,
+            Dialect::Http => sse::Shape::Unknown,
+        };
+        self.observer.begin(kind, shape);
+    }
 }

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use ringway_contract::snapshot::Connections;
 
-use crate::outcome::{AttemptError, Reason};
+use crate::cells::Slot;
+use crate::outcome::{AttemptError, Reason, Retry};
 use crate::ring::{Inbox, Socket};
 use crate::table::Endpoint;
 
@@ -55,6 +56,7 @@ pub struct Pools {
 
 #[derive(Default)]
 struct Shelf {
+    slot: Option<Slot>,
     idle: Vec<Connection>,
     rules: Connections,
 }
@@ -63,7 +65,7 @@ impl Pools {
     /// The newest idle connection to `endpoint` on which the peer has neither sent nor closed.
     pub fn take(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.get_mut(endpoint.slot as usize)?;
+        let shelf = shelves.get_mut(endpoint.slot.index as usize).filter(|it| it.slot == Some(endpoint.slot))?;
         while let Some(mut connection) = shelf.idle.pop() {
             self.idle.set(self.idle.get() - 1);
             if connection.fits(&shelf.rules, now_ms) && connection.socket.is_quiet() {
@@ -79,11 +81,17 @@ impl Pools {
     pub fn put(&self, endpoint: &Endpoint, rules: &Connections, mut connection: Connection, now_ms: u64) {
         connection.idle_since_ms = now_ms;
         let mut shelves = self.shelves.borrow_mut();
-        let slot = endpoint.slot as usize;
-        if shelves.len() <= slot {
-            shelves.resize_with(slot + 1, Shelf::default);
+        let place = endpoint.slot.index as usize;
+        if shelves.len() <= place {
+            shelves.resize_with(place + 1, Shelf::default);
         }
-        let shelf = &mut shelves[slot];
+        let shelf = &mut shelves[place];
+        if shelf.slot != Some(endpoint.slot) {
+            // The place was another endpoint's: its connections lead elsewhere.
+            self.idle.set(self.idle.get() - shelf.idle.len() as u64);
+            shelf.idle.clear();
+            shelf.slot = Some(endpoint.slot);
+        }
         shelf.rules = *rules;
         if shelf.idle.len() < rules.idle_max as usize && connection.fits(rules, now_ms) {
             shelf.idle.push(connection);
@@ -92,9 +100,9 @@ impl Pools {
     }
 
     /// Closes idle connections that the peer closed, that lay idle too long, or whose endpoint `keep` does not want.
-    pub fn sweep(&self, now_ms: u64, keep: impl Fn(u32) -> bool) {
-        for (slot, shelf) in self.shelves.borrow_mut().iter_mut().enumerate() {
-            let wanted = keep(slot as u32);
+    pub fn sweep(&self, now_ms: u64, keep: impl Fn(Slot) -> bool) {
+        for shelf in self.shelves.borrow_mut().iter_mut() {
+            let wanted = shelf.slot.is_some_and(&keep);
             let before = shelf.idle.len();
             let rules = shelf.rules;
             shelf.idle.retain(|idle| wanted && idle.fits(&rules, now_ms) && idle.socket.is_quiet());
@@ -134,8 +142,8 @@ impl Pools {
         // Both may be dropped: the socket belongs to the operation and closes with it.
         let socket = match monoio::time::timeout(timeout, Socket::connect(address)).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(AttemptError::unsent(connect_reason(&error))),
-            Err(_elapsed) => return Err(AttemptError::unsent(Reason::UpConnectTimeout)),
+            Ok(Err(error)) => return Err(unsent(connect_reason(&error))),
+            Err(_elapsed) => return Err(unsent(Reason::UpConnectTimeout)),
         };
         let inbox = Inbox::new(&socket);
         Ok(Connection { socket, inbox, reused: false, born_ms: now_ms, idle_since_ms: now_ms, _open: open })
@@ -144,7 +152,7 @@ impl Pools {
     fn next_address(&self, endpoint: &Endpoint) -> Result<SocketAddr, AttemptError> {
         let addresses = &endpoint.addresses;
         if addresses.is_empty() {
-            return Err(AttemptError::unsent(Reason::UpDns));
+            return Err(unsent(Reason::UpDns));
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -157,6 +165,11 @@ impl Connection {
         now_ms.saturating_sub(self.idle_since_ms) < rules.idle_timeout_ms.get()
             && now_ms.saturating_sub(self.born_ms) < rules.max_age_ms.get()
     }
+}
+
+/// Nothing left, so anything may be tried again.
+fn unsent(reason: Reason) -> AttemptError {
+    AttemptError::new(reason, Retry::Safe)
 }
 
 fn connect_reason(error: &std::io::Error) -> Reason {

@@ -6,25 +6,28 @@
 //! Read next: `listen.rs`, where connections begin.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_contract::Generation;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
 use crate::bounds::{BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS};
+use crate::cells::Slot;
 use crate::clock::Clock;
 use crate::deadline::Wheel;
 use crate::listen;
+use crate::observe::metrics::RouteId;
 use crate::observe::{AccessLog, Gauge, Shard};
+use crate::outcome::Reason;
 use crate::plane::Shared;
 use crate::relay::Observer;
 use crate::retry::RetryBudget;
 use crate::ring::{self, Buffers, Driver, IoChoice, Letterbox, Out};
-use crate::table::Table;
+use crate::table::{Route, Table};
 use crate::upstream::Pools;
 
 /// What the rest of the process may tell a worker.
@@ -68,7 +71,7 @@ pub struct Worker {
     /// Its idle upstream connections.
     pub pools: Pools,
     /// Its shard of the metrics.
-    pub shard: Arc<Shard>,
+    pub shard: Shard,
     /// Where its exchanges are logged.
     pub log: Arc<AccessLog>,
     /// Its chance.
@@ -79,6 +82,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     listeners: RefCell<Vec<listen::Accepting>>,
     table: RefCell<Rc<Arc<Table>>>,
+    route_ids: RefCell<Vec<RouteId>>,
+    slots: RefCell<HashSet<Slot>>,
     scratches: RefCell<Vec<Box<Scratch>>>,
     connections: Cell<u64>,
     exchanges: Cell<u64>,
@@ -101,6 +106,8 @@ pub struct Scratch {
     pub date: Vec<u8>,
     /// What the answer's bytes tell.
     pub observer: Observer,
+    /// The caller was told to send its body.
+    pub invited: bool,
 }
 
 /// Counts something as live for as long as it exists.
@@ -125,7 +132,7 @@ pub fn run(seed: Seed) -> std::io::Result<()> {
         ring::pin_to_core(core);
     }
     ring::run(seed.io, move |driver, refused| async move {
-        seed.shared.report_driver(seed.id, driver, refused.as_ref());
+        seed.shared.report_driver(seed.id, driver, seed.io, refused.as_ref());
         let worker = Rc::new(Worker::new(&seed, driver));
         monoio::spawn(tick(Rc::clone(&worker)));
         let hands = Rc::clone(&worker);
@@ -142,21 +149,22 @@ async fn tick(worker: Rc<Worker>) {
 
 impl Worker {
     fn new(seed: &Seed, driver: Driver) -> Self {
-        let shard = Arc::clone(seed.shared.shard(seed.id));
-        shard.set_driver(driver.name());
+        let shard = seed.shared.shard(seed.id, driver);
         Self {
             id: seed.id,
-            clock: Clock::new(),
+            clock: Clock::new(seed.shared.started),
             wheel: Wheel::new(),
             buffers: Buffers::new(),
             pools: Pools::default(),
             shard,
             log: Arc::clone(&seed.shared.log),
             rng: RefCell::new(fastrand::Rng::new()),
-            retries: RefCell::new(RetryBudget::new()),
+            retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
             listeners: RefCell::new(Vec::new()),
             table: RefCell::new(Rc::new(seed.shared.table())),
+            route_ids: RefCell::new(Vec::new()),
+            slots: RefCell::new(HashSet::new()),
             scratches: RefCell::new(Vec::new()),
             connections: Cell::new(0),
             exchanges: Cell::new(0),
@@ -168,6 +176,13 @@ impl Worker {
     /// The table of this moment. An exchange asks once and keeps it to its end.
     pub fn table(&self) -> Rc<Arc<Table>> {
         Rc::clone(&self.table.borrow())
+    }
+
+    /// Where the route of this order in the running table is counted. After a reload an order may mean another
+    /// route to an exchange of before; its count then goes there.
+    pub fn route_id(&self, order: Option<u32>) -> RouteId {
+        let place = |order: u32| self.route_ids.borrow().get(order as usize).copied();
+        order.and_then(place).unwrap_or(RouteId::NONE)
     }
 
     /// How large a request head may be.
@@ -204,6 +219,11 @@ impl Worker {
         Live { worker: Rc::clone(self), count }
     }
 
+    /// Counts an abnormal end that is no exchange's, or not its last.
+    pub fn count_reason(&self, reason: Reason) {
+        self.shard.reason(reason as usize);
+    }
+
     /// Connections now.
     pub fn connections(&self) -> u64 {
         self.connections.get()
@@ -226,8 +246,8 @@ impl Worker {
         self.wheel.turn(now_ms);
         if now_ms >= self.swept_ms.get() + SWEEP_MS {
             self.swept_ms.set(now_ms);
-            let table = self.table();
-            self.pools.sweep(now_ms, |slot| table.holds_slot(slot));
+            let held = self.slots.borrow();
+            self.pools.sweep(now_ms, |slot| held.contains(&slot));
         }
         if self.closes_idle() {
             self.wheel.end_idle();
@@ -241,7 +261,7 @@ impl Worker {
         self.shard.set(Gauge::UpstreamIdle, self.pools.idle());
         self.shard.set(Gauge::UpstreamActive, self.pools.active());
         self.shard.set(Gauge::BufferBytes, self.buffers.lent_bytes() as u64);
-        self.shard.beat();
+        self.shard.beat(self.clock.coarse_ms());
         self.shared.show_connections(self.id, self.connections.get());
     }
 
@@ -260,8 +280,12 @@ impl Worker {
 
     fn load_table(&self) {
         let table = self.shared.table();
-        let generation: Generation = table.generation();
+        let generation = table.generation();
+        let route_id = |route: &Route| self.shared.metrics.route(route.name.as_str());
+        *self.slots.borrow_mut() = table.endpoints().map(|(_, endpoint)| endpoint.slot).collect();
+        *self.route_ids.borrow_mut() = table.routes().iter().map(route_id).collect();
         *self.table.borrow_mut() = Rc::new(table);
-        self.shard.set_generation(generation.get());
+        self.shard.set(Gauge::Generation, generation.get());
+        self.shared.runs(self.id, generation);
     }
 }

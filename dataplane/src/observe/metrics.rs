@@ -503,6 +503,11 @@ impl Shard {
         self.count_tokens(record);
     }
 
+    /// Counts an abnormal end that is no exchange's: index of its reason in [`Words::reasons`].
+    pub fn reason(&self, reason: usize) {
+        count_word(&self.cells.reasons, Some(reason));
+    }
+
     fn count_route(&self, record: &Record, route: RouteId) {
         let base = usize::from(route.0) * column::COUNT;
         let add = |column: usize, by: u64| bump(self.cells.routes.at(base + column), by);

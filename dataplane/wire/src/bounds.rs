@@ -46,7 +46,6 @@ const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && FIELD_LINE_BYTE
 const _: () = assert!(HEAD_BYTES_MAX <= u32::MAX as usize, "offsets into a head are u32");
 const _: () = assert!(CHUNK_SIZE_DIGITS_MAX + CHUNK_EXTENSION_BYTES_MAX + 2 <= BODY_PENDING_BYTES_MAX);
 
-const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 // SSE and JSON
