@@ -22,6 +22,10 @@ pub const METHOD_BYTES_MAX: usize = 24;
 /// Names a `Connection` field may list besides the ones every head has. Each is compared with each field, so the
 /// product needs a bound (SEC-DOS-03); no client known to us sends more than four.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Bytes of a body or a chunk that a peer may announce: H1-FR-03, and the same for H1-CH-01.
+pub const ANNOUNCED_BYTES_MAX: u64 = i64::MAX as u64;
+/// Digits of a Content-Length: H1-FR-03. So many nines still fit a u64.
+pub const LENGTH_DIGITS_MAX: usize = 19;
 /// Bytes of a request id we keep instead of making our own.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 

@@ -4,6 +4,7 @@
 //! Read next: `request.rs` (client to gateway), `body.rs`, `response.rs`, `write.rs`; `rule.rs` for the ids.
 
 mod body;
+mod claims;
 mod field;
 mod grammar;
 mod lines;
