@@ -66,12 +66,12 @@ pub const JSON_NUMBER_BYTES_MAX: usize = 40;
 /// Largest event the reader hands out. A larger one is skipped and counted, never buffered.
 pub const SSE_EVENT_BYTES_MAX: usize = 4 * MIB;
 /// Longest event name or `type` that the observer tells from others.
-pub const SSE_NAME_BYTES_MAX: usize = 48;
+pub const SSE_NAME_BYTES_MAX: usize = 64;
 /// Containers whose meaning the observer follows; deeper ones are only checked.
 pub const SSE_MEANING_DEPTH_MAX: usize = 12;
 /// Events after which a stream of unknown shape is no longer looked into.
 pub const SSE_DETECT_EVENTS_MAX: u32 = 8;
 
 const _: () = assert!(JSON_DEPTH_MAX <= u128::BITS, "one bit per open container");
-const _: () = assert!(SSE_MEANING_DEPTH_MAX < JSON_DEPTH_MAX as usize);
+const _: () = assert!(SSE_MEANING_DEPTH_MAX < 31, "one bit of a u32 per container, counted from 1");
 const _: () = assert!(SSE_EVENT_BYTES_MAX > 64 * KIB, "a reader that skips ordinary events is useless");

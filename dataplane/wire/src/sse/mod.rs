@@ -3,6 +3,8 @@
 //! Must not: change, hold back or copy the stream; the bytes are on their way before we look.
 //! Read next: `observer.rs` (what the relay calls), then `scanner.rs` (lines to fields).
 
+mod kind;
+mod meaning;
 mod observer;
 mod reader;
 mod scanner;
