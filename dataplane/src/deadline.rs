@@ -244,3 +244,139 @@ impl Deadline {
         *self.entry.idle_read.borrow_mut() = idle_read.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::bounds::WARM_MS;
+    use crate::ring::{Buffers, Inbox, IoChoice, run};
+
+    /// Runs `test` with a wheel, one connection's place in it, and the peer of that connection.
+    fn with_connection<F: Future<Output = ()> + 'static>(
+        test: impl Fn(Rc<Wheel>, Deadline, Socket, std::net::TcpStream) -> F + Copy + 'static,
+    ) {
+        for io in [IoChoice::Auto, IoChoice::Epoll] {
+            run(io, |_, _| async move {
+                let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+                let peer = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+                let (accepted, _) = listener.accept().expect("accepts");
+                accepted.set_nonblocking(true).expect("settable");
+                let socket = Socket::adopt(accepted.into()).expect("adopts");
+                let wheel = Wheel::new();
+                let deadline = wheel.enter(&socket);
+                test(wheel, deadline, socket, peer).await;
+            })
+            .expect("a driver");
+        }
+    }
+
+    #[test]
+    fn an_elapsed_wait_ends_the_receive_and_says_why() {
+        with_connection(|wheel, deadline, socket, _peer| async move {
+            deadline.wait(Wait::Head, 0, 250);
+            wheel.turn(200);
+            assert_eq!(deadline.elapsed(), None);
+            wheel.turn(300);
+            let (received, _) = Inbox::new(&socket).receive(Buffers::new().small()).await;
+            assert_eq!(received.expect("shut, not failed"), 0);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::Head)));
+            assert_eq!(deadline.elapsed(), None, "told once");
+        });
+    }
+
+    #[test]
+    fn a_wait_moved_later_does_not_elapse_at_its_first_time() {
+        with_connection(|wheel, deadline, _socket, _peer| async move {
+            for now_ms in (0..10_000).step_by(100) {
+                wheel.turn(now_ms);
+                deadline.wait(Wait::Idle, now_ms, 1_000); // an event each tick keeps the stream alive
+                assert_eq!(deadline.elapsed(), None);
+            }
+            wheel.turn(10_800);
+            assert_eq!(deadline.elapsed(), None);
+            wheel.turn(11_000);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::Idle)));
+        });
+    }
+
+    #[test]
+    fn a_short_wait_after_a_long_one_elapses_in_time() {
+        with_connection(|wheel, deadline, _socket, _peer| async move {
+            deadline.wait(Wait::NextRequest, 0, 75_000);
+            deadline.wait(Wait::Body, 0, 500);
+            wheel.turn(600);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::Body)));
+        });
+    }
+
+    #[test]
+    fn a_wait_longer_than_the_wheel_elapses_at_its_time() {
+        with_connection(|wheel, deadline, _socket, _peer| async move {
+            let turn_ms = TICK_MS * WHEEL_SLOTS as u64;
+            deadline.wait(Wait::FirstByte, 0, 3 * turn_ms);
+            wheel.turn(3 * turn_ms - TICK_MS);
+            assert_eq!(deadline.elapsed(), None);
+            wheel.turn(3 * turn_ms);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::FirstByte)));
+        });
+    }
+
+    #[test]
+    fn the_total_elapses_whatever_is_waited_for() {
+        with_connection(|wheel, deadline, _socket, _peer| async move {
+            deadline.begin_total(0, 1_000);
+            for now_ms in (0..1_000).step_by(100) {
+                wheel.turn(now_ms);
+                deadline.wait(Wait::Idle, now_ms, 60_000);
+            }
+            wheel.turn(1_000);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Total));
+        });
+    }
+
+    #[test]
+    fn a_warm_wait_cancels_the_read_and_loses_no_byte() {
+        with_connection(|wheel, deadline, socket, mut peer| async move {
+            let mut inbox = Inbox::new(&socket);
+            deadline.with_idle_read(|stop| inbox.arm(Buffers::new().small(), Some(stop)));
+            deadline.wait(Wait::Warm, 0, WARM_MS);
+            monoio::select! { // starts the read, then lets the tick elapse beside it
+                _ = inbox.wait() => panic!("nothing was sent"),
+                () = monoio::time::sleep(std::time::Duration::from_millis(5)) => wheel.turn(WARM_MS + TICK_MS),
+            }
+            let (received, buffer) = inbox.wait().await;
+            assert_eq!(received.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
+            assert!(buffer.is_empty());
+            std::io::Write::write_all(&mut peer, b"late").expect("sends");
+            let (received, buffer) = inbox.receive(buffer).await;
+            assert_eq!((received.expect("whole"), buffer.bytes()), (4, &b"late"[..]));
+        });
+    }
+
+    #[test]
+    fn a_stalled_write_ends_in_a_reset() {
+        with_connection(|wheel, deadline, socket, mut peer| async move {
+            deadline.wait(Wait::Write, 0, 100);
+            let stalled = async {
+                loop {
+                    let mut buffer = Buffers::new().large();
+                    buffer.append(&[b'x'; 65_536]);
+                    if socket.send(buffer).await.0.is_err() {
+                        return; // the peer reads nothing, so only the deadline ends this
+                    }
+                }
+            };
+            monoio::join!(stalled, async {
+                monoio::time::sleep(std::time::Duration::from_millis(50)).await;
+                wheel.turn(200);
+            });
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::Write)));
+            drop((deadline, socket));
+            monoio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let error = peer.read_to_end(&mut Vec::new()).expect_err("not a clean end");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        });
+    }
+}
