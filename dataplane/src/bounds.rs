@@ -30,6 +30,8 @@ pub const ENDPOINTS_MAX: usize = 8_192;
 pub const ADDRESSES_MAX: usize = 64;
 /// Models one backend names.
 pub const MODELS_MAX: usize = 4_096;
+/// Models on offer, counted once for each route that offers them.
+pub const OFFERS_MAX: usize = 1 << 20;
 /// Routes of a snapshot.
 pub const ROUTES_MAX: usize = 65_536;
 /// Targets of one route.

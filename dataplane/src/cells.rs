@@ -126,11 +126,6 @@ impl Turn {
     pub fn next(&self) -> u32 {
         self.0.fetch_add(1, Relaxed)
     }
-
-    /// The number that [`Turn::next`] would give, without taking it.
-    pub fn peek(&self) -> u32 {
-        self.0.load(Relaxed)
-    }
 }
 
 /// All cells, slots and turns of the process, by name. One per process; tables are compiled against it.

@@ -272,9 +272,14 @@ impl Reason {
             | Self::UpInbandError
             | Self::NoEndpoint
             | Self::Deadline => Blame::Upstream,
-            // A keep-alive race: both sides were within their rights, so it must not trip health (UF-07, UF-08).
-            Self::UpStaleConn | Self::PoolStale => Blame::Gateway,
-            Self::PoolFull | Self::Draining | Self::GatewayPorts | Self::Panic => Blame::Gateway,
+            // The first two are a keep-alive race: both sides were within their rights, and it must not trip
+            // health (UF-07, UF-08).
+            Self::UpStaleConn
+            | Self::PoolStale
+            | Self::PoolFull
+            | Self::Draining
+            | Self::GatewayPorts
+            | Self::Panic => Blame::Gateway,
             Self::UpAuth => Blame::Config, // the backend's credential, not the caller's key
             Self::ClientGoneHead
             | Self::ClientGoneBody

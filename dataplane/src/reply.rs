@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 
 /// Whom the answer is for, and what its head needs to know.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one request, named at the call")]
 pub struct To<'a> {
     /// How to word it.
     pub grammar: Grammar,

@@ -1,12 +1,13 @@
 //! The compiled configuration: immutable, shared by all workers, nothing left to parse or decide.
 //!
-//! Owns: [`Table`] and what it holds. [`compile`] makes it from a snapshot, [`matching`] finds the route of a
+//! Owns: [`Table`] and what it holds. `compile` makes it from a snapshot, [`matching`] finds the route of a
 //! request, [`models`] lists what a caller may ask for.
 //! Must not: change after it is compiled. What moves (load, drains, turns) is in [`crate::cells`], which
 //! outlives tables.
 //! Read next: [`matching`].
 
-pub mod compile;
+mod check;
+mod compile;
 pub mod glob;
 mod index;
 pub mod matching;
@@ -22,6 +23,7 @@ use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, 
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
+use self::models::Offers;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
 
@@ -37,6 +39,7 @@ pub struct Table {
     backends: Box<[Arc<Backend>]>,
     routes: Box<[Route]>,
     index: Index,
+    offers: Offers,
 }
 
 impl Table {
@@ -93,6 +96,7 @@ impl Table {
 
 /// A rule from request to backends, compiled.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings of the operator, read one by one")]
 pub struct Route {
     /// Its name.
     pub name: Name,
@@ -215,7 +219,7 @@ pub struct Endpoint {
     /// Taken out by the configuration.
     pub drained: bool,
     /// Keeps the slot from being given to another endpoint.
-    pub(crate) hold: SlotHold,
+    pub(crate) _hold: SlotHold,
 }
 
 impl Endpoint {
