@@ -179,6 +179,9 @@ async fn find_route<'t>(
     };
     x.route = Some(route.order);
     x.record.route = route.name.as_str();
+    if held.is_complete() {
+        x.record.bytes_in += held.payload_bytes(); // else whoever pumps the rest counts it all
+    }
     if let Some(model) = held.model() {
         x.record.model = Short::new(model.value.as_bytes());
     }

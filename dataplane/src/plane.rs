@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_utils::CachePadded;
 use ringway_contract::explain::{Explanation, Question};
-use ringway_contract::snapshot::{FORMAT, Listener};
+use ringway_contract::snapshot::Listener;
 use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
-use ringway_contract::{Generation, Millis, Problem, Snapshot};
+use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
@@ -73,7 +73,6 @@ impl Shared {
     /// No descriptors left for the mailboxes.
     pub fn new(workers: usize, log: Arc<AccessLog>) -> std::io::Result<(Arc<Self>, Vec<Letterbox<Message>>)> {
         let cells = Cells::new();
-        let table = Table::compile(&nothing(), &cells).expect("the empty snapshot has no problems");
         let mut mailboxes = Vec::new();
         let mut letterboxes = Vec::new();
         for _ in 0..workers {
@@ -91,7 +90,7 @@ impl Shared {
             metrics: Metrics::new(workers, words),
             log,
             started: Instant::now(),
-            table: ArcSwap::from_pointee(table),
+            table: ArcSwap::from_pointee(Table::empty()),
             running: ArcSwapOption::empty(),
             workers: (0..workers).map(|_| CachePadded::default()).collect(),
             mailboxes: mailboxes.into(),
@@ -389,19 +388,5 @@ impl Shared {
         let now_ms = self.started.elapsed().as_millis() as u64;
         let lateness = |worker| now_ms.saturating_sub(self.metrics.last_beat(worker));
         (0..self.workers.len()).map(|worker| (worker, lateness(worker))).max_by_key(|it| it.1).unwrap_or((0, 0))
-    }
-}
-
-fn nothing() -> Snapshot {
-    Snapshot {
-        format: FORMAT,
-        generation: Generation::NONE,
-        listeners: Vec::new(),
-        admin: None,
-        backends: Vec::new(),
-        routes: Vec::new(),
-        limits: ringway_contract::snapshot::Limits::default(),
-        logging: ringway_contract::snapshot::Logging::default(),
-        drain_timeout_ms: Millis::from_secs(30),
     }
 }

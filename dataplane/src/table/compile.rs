@@ -10,7 +10,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use ringway_contract::snapshot::{self, Engine, FORMAT, Snapshot};
-use ringway_contract::{Millis, Problem};
+use ringway_contract::{Generation, Millis, Problem};
 
 use super::check::{self, Wrong, wrong};
 use super::glob::Glob;
@@ -28,6 +28,22 @@ use crate::cells::Cells;
 use crate::names::Name;
 
 impl Table {
+    /// The table before the first snapshot: it listens nowhere and serves nothing.
+    pub fn empty() -> Self {
+        Self {
+            generation: Generation::NONE,
+            listeners: Box::default(),
+            admin: None,
+            limits: snapshot::Limits::default(),
+            logging: snapshot::Logging::default(),
+            drain_timeout_ms: 0,
+            index: Index::new(&[]),
+            backends: Box::default(),
+            routes: Box::default(),
+            offers: Offers::new(&[]),
+        }
+    }
+
     /// The table of this snapshot; or all problems, in document order.
     pub fn compile(snapshot: &Snapshot, cells: &Cells) -> Result<Self, Vec<Problem>> {
         let mut found = Found::default();
