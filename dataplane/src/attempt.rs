@@ -10,8 +10,10 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use ringway_dialect::surface::{Surface, surface};
 use ringway_wire::http1::{
-    Asked, Framing, HeadBounds, Method, Parse, RequestOut, ResponseHead, Rule, write_chunk_head, write_request,
+    Asked, Framing, HeadBounds, Method, Parse, RequestOut, ResponseHead, Rule, Span, write_chunk_head,
+    write_request,
 };
 use ringway_wire::json;
 
@@ -248,10 +250,13 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
     let buf = intake.head();
     let host = if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
     let credential = aim.backend.credential.as_ref();
+    let path = scratch.head.path();
+    let renamed = aim.alias.and_then(|alias| Some((path_model_span(path, buf)?, alias.as_bytes())));
     scratch.out.clear();
     let how = RequestOut {
         base_path: aim.endpoint.base_path.as_bytes(),
         host,
+        renamed,
         framing,
         forwarded_for: x.down.peer.ip(),
         forwarded_proto: "http",
@@ -263,6 +268,15 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         close: false,
     };
     write_request(&mut scratch.out.bytes, &scratch.head, buf, &how);
+}
+
+/// Where the path names the model, if its grammar does that.
+fn path_model_span(path: Span, buf: &[u8]) -> Option<Span> {
+    let bytes = path.of(buf);
+    let Surface::Generate { model, .. } = surface(bytes) else { return None };
+    let at = model.as_ptr().addr() - bytes.as_ptr().addr(); // a part of `bytes`, by the surface's signature
+    let start = path.start + at as u32;
+    Some(Span { start, end: start + model.len() as u32 })
 }
 
 /// Waits for the head of the final answer. Returns it, and whether the whole request went up.

@@ -5,7 +5,7 @@
 //! Read next: `field.rs` for the special names, `query.rs` for credentials in the target.
 
 use super::grammar::{field_value_is_safe, token_is_valid};
-use super::{Field, Framing, Known, Method, RequestHead, ResponseHead, Version, query};
+use super::{Field, Framing, Known, Method, RequestHead, ResponseHead, Span, Version, query};
 use std::io::Write as _;
 use std::net::IpAddr;
 
@@ -18,6 +18,8 @@ pub struct RequestOut<'a> {
     pub base_path: &'a [u8],
     /// The upstream's Host, from configuration (H1-HO-06).
     pub host: &'a [u8],
+    /// Put in place of this part of the path, percent-encoded: a model that the path names (Gemini).
+    pub renamed: Option<(Span, &'a [u8])>,
     /// How the gateway frames the body.
     pub framing: Framing,
     /// The peer's address.
@@ -140,23 +142,36 @@ fn write_request_line(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &R
         out.push(b'*');
     } else {
         out.extend_from_slice(how.base_path.strip_suffix(b"/").unwrap_or(how.base_path));
-        write_target(out, head, buf, strips_credentials(how));
+        write_target(out, head, buf, how);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-fn write_target(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], strip: bool) {
-    match head.query() {
-        Some(query) if strip => {
-            out.extend_from_slice(head.path().of(buf));
-            out.push(b'?');
-            if !query::write_without_credentials(out, query.of(buf)) {
-                out.pop();
-            }
-        }
-        Some(_) | None => out.extend_from_slice(head.target().of(buf)),
+fn write_target(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &RequestOut<'_>) {
+    write_path(out, head.path(), buf, how.renamed);
+    let Some(query) = head.query() else { return };
+    out.push(b'?');
+    if !strips_credentials(how) {
+        out.extend_from_slice(query.of(buf));
+    } else if !query::write_without_credentials(out, query.of(buf)) {
+        out.pop();
     }
 }
+
+fn write_path(out: &mut Vec<u8>, path: Span, buf: &[u8], renamed: Option<(Span, &[u8])>) {
+    let Some((span, name)) = renamed else { return out.extend_from_slice(path.of(buf)) };
+    out.extend_from_slice(Span { start: path.start, end: span.start }.of(buf));
+    for &byte in name {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+    out.extend_from_slice(Span { start: span.end, end: path.end }.of(buf));
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// H1-CO-01, H1-CO-06, H1-CO-07, SEC-INJ-04 to SEC-INJ-06, SEC-KEY-05.
 const fn request_field_goes_on(known: Known, how: &RequestOut<'_>, strip: bool) -> bool {
