@@ -284,7 +284,7 @@ mod tests {
             held.push(Lease::take(cell));
             assert!(cell.in_flight() >= held.len() as u64, "our own leases at least are counted");
             while !held.is_empty() && rng.bool() {
-                held.swap_remove(rng.usize(..held.len()));
+                let _ = held.swap_remove(rng.usize(..held.len()));
             }
         }
     }
