@@ -214,3 +214,225 @@ fn stride_for(total: u32) -> u32 {
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use ringway_contract::snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cells::Lease;
+    use crate::table::{Table, testing};
+
+    /// A table with one backend `b` of this policy and these weights, named `e0:1`, `e1:1`, ...
+    fn backend(balance: Balance, weights: &[u32]) -> snapshot::Backend {
+        let authorities: Vec<String> = (0..weights.len()).map(|at| format!("e{at}:1")).collect();
+        let authorities: Vec<&str> = authorities.iter().map(String::as_str).collect();
+        let mut backend = testing::backend("b", "vllm", &authorities);
+        backend.balance = balance;
+        for (endpoint, &weight) in backend.endpoints.iter_mut().zip(weights) {
+            endpoint.weight = weight;
+        }
+        backend
+    }
+
+    fn table(backend: snapshot::Backend) -> Table {
+        let route = testing::route("r", json!({}), "b");
+        testing::compiled(&testing::snapshot(vec![backend], vec![route]))
+    }
+
+    /// How often each endpoint is chosen, nothing staying in flight.
+    fn shares(table: &Table, times: usize) -> Vec<usize> {
+        let backend = &table.backends()[0];
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut counts = vec![0; backend.endpoints.len()];
+        for _ in 0..times {
+            let chosen = choose(backend, &Tried::none(), &mut rng).expect("one is eligible");
+            counts[place(backend, chosen)] += 1;
+        }
+        counts
+    }
+
+    fn place(backend: &Backend, endpoint: &Endpoint) -> usize {
+        backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint)).expect("one of the backend's")
+    }
+
+    #[test]
+    fn equal_weights_go_in_turn() {
+        let table = table(backend(Balance::RoundRobin, &[4, 4, 4]));
+        let backend = &table.backends()[0];
+        let mut rng = fastrand::Rng::with_seed(1);
+        let order: Vec<usize> =
+            (0..7).map(|_| place(backend, choose(backend, &Tried::none(), &mut rng).expect("one"))).collect();
+        assert_eq!(order, [0, 1, 2, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn each_gets_exactly_its_share_of_turns_and_not_in_one_run() {
+        for weights in [&[5, 1, 1][..], &[1, 2, 3, 4], &[1_000, 1], &[7, 7, 2]] {
+            let period: u32 = weights.iter().sum();
+            let table = table(backend(Balance::RoundRobin, weights));
+            let exact: Vec<usize> = weights.iter().map(|&weight| weight as usize * 3).collect();
+            assert_eq!(shares(&table, period as usize * 3), exact);
+        }
+        let table = table(backend(Balance::RoundRobin, &[1, 1, 2]));
+        assert!(
+            shares(&table, 2).iter().all(|&count| count < 2),
+            "the heavy one does not come twice in a row"
+        );
+    }
+
+    #[test]
+    fn the_turns_of_those_that_are_out_are_shared_by_all_others() {
+        let mut backend = backend(Balance::RoundRobin, &[1, 1, 1, 1]);
+        backend.endpoints[1].drained = true;
+        backend.endpoints[2].addresses.clear();
+        assert_eq!(shares(&table(backend), 800), [400, 0, 0, 400]);
+    }
+
+    #[test]
+    fn with_nothing_in_flight_ties_rotate_by_weight() {
+        assert_eq!(shares(&table(backend(Balance::LeastRequests, &[1, 1, 1])), 300), [100, 100, 100]);
+        assert_eq!(shares(&table(backend(Balance::LeastRequests, &[3, 1])), 400), [300, 100]);
+    }
+
+    #[test]
+    fn load_in_flight_follows_the_weights() {
+        for balance in [Balance::LeastRequests, Balance::P2c, Balance::RoundRobin] {
+            let table = table(backend(balance, &[1, 2, 5]));
+            let backend = &table.backends()[0];
+            let mut rng = fastrand::Rng::with_seed(3);
+            let leases: Vec<Lease> = (0..800)
+                .map(|_| Lease::take(&choose(backend, &Tried::none(), &mut rng).expect("one").cell))
+                .collect();
+            let loads: Vec<u64> =
+                backend.endpoints.iter().map(|endpoint| endpoint.cell.in_flight()).collect();
+            let slack = if balance == Balance::P2c { 40 } else { 1 };
+            for (load, fair) in loads.iter().zip([100_u64, 200, 500]) {
+                assert!(load.abs_diff(fair) <= slack, "{balance:?}: {loads:?}");
+            }
+            drop(leases);
+            assert!(backend.endpoints.iter().all(|endpoint| endpoint.cell.in_flight() == 0));
+        }
+    }
+
+    #[test]
+    fn the_least_loaded_is_found_wherever_it_stands() {
+        let table = table(backend(Balance::LeastRequests, &[1; 5]));
+        let backend = &table.backends()[0];
+        let _leases: Vec<Lease> =
+            [0, 1, 2, 4].iter().map(|&at| Lease::take(&backend.endpoints[at as usize].cell)).collect();
+        assert_eq!(shares(&table, 10), [0, 0, 0, 10, 0]);
+    }
+
+    #[test]
+    fn two_draws_avoid_the_loaded_one() {
+        let table = table(backend(Balance::P2c, &[1; 4]));
+        let backend = &table.backends()[0];
+        let _leases: Vec<Lease> = (0..9).map(|_| Lease::take(&backend.endpoints[2].cell)).collect();
+        let counts = shares(&table, 3_000);
+        assert_eq!(counts[2], 0, "it always meets one that is idle");
+        assert!(
+            counts.iter().enumerate().all(|(at, &count)| at == 2 || count.abs_diff(1_000) < 150),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_is_tried_twice_and_then_there_is_nobody() {
+        for balance in [Balance::LeastRequests, Balance::P2c, Balance::RoundRobin] {
+            let table = table(backend(balance, &[1, 9, 1]));
+            let route = &table.routes()[0];
+            let mut rng = fastrand::Rng::with_seed(5);
+            let mut tried = Tried::none();
+            let mut names = Vec::new();
+            while let Some(pick) = pick(route, &tried, &mut rng) {
+                tried.add(pick.endpoint);
+                names.push(pick.endpoint.authority.to_string());
+            }
+            names.sort();
+            assert_eq!(names, ["e0:1", "e1:1", "e2:1"], "{balance:?}");
+        }
+    }
+
+    #[test]
+    fn a_drain_by_order_takes_effect_and_ends() {
+        for balance in [Balance::LeastRequests, Balance::P2c, Balance::RoundRobin] {
+            let table = table(backend(balance, &[1, 1]));
+            table.endpoint("b/e0:1").expect("it is there").cell.set_drained(true);
+            assert_eq!(shares(&table, 10), [0, 10], "{balance:?}");
+            table.endpoint("b/e0:1").expect("it is there").cell.set_drained(false);
+            assert!(shares(&table, 100)[0] > 20, "{balance:?}");
+        }
+    }
+
+    /// A route to three backends of one endpoint each, with these weights.
+    fn three(weights: [u32; 3]) -> snapshot::Snapshot {
+        let names = ["x", "y", "z"];
+        let backends = names.map(|name| testing::backend(name, "vllm", &["e:1"]));
+        let mut route = testing::route("r", json!({}), "x");
+        route.targets = names
+            .into_iter()
+            .zip(weights)
+            .map(|(name, weight)| snapshot::Target { backend: name.into(), weight, model: None })
+            .collect();
+        testing::snapshot(backends.into(), vec![route])
+    }
+
+    fn target_shares(snapshot: &snapshot::Snapshot) -> HashMap<&'static str, usize> {
+        let table = testing::compiled(snapshot);
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut counts = HashMap::new();
+        for _ in 0..10_000 {
+            let pick = pick(&table.routes()[0], &Tried::none(), &mut rng).expect("one is eligible");
+            assert!(Arc::ptr_eq(&pick.target.backend, &table.backends()[place_of(&table, pick.endpoint)]));
+            *counts.entry(pick.target.backend.name.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn place_of(table: &Table, endpoint: &Endpoint) -> usize {
+        let mut backends = table.backends().iter();
+        backends
+            .position(|it| it.endpoints.iter().any(|own| std::ptr::eq(own, endpoint)))
+            .expect("a backend's")
+    }
+
+    #[test]
+    fn targets_share_by_weight_and_zero_is_none() {
+        let counts = target_shares(&three([95, 5, 0]));
+        assert!(counts["x"].abs_diff(9_500) < 120, "{counts:?}");
+        assert!(!counts.contains_key("z"));
+    }
+
+    #[test]
+    fn a_target_without_endpoints_leaves_its_share_to_the_others_by_weight() {
+        let mut snapshot = three([50, 30, 20]);
+        snapshot.backends[0].endpoints[0].drained = true;
+        let counts = target_shares(&snapshot);
+        assert!(counts["y"].abs_diff(6_000) < 250 && counts["z"].abs_diff(4_000) < 250, "{counts:?}");
+    }
+
+    #[test]
+    fn with_all_targets_out_nothing_is_picked() {
+        let mut snapshot = three([1, 1, 1]);
+        for backend in &mut snapshot.backends {
+            backend.endpoints[0].addresses.clear();
+        }
+        let table = testing::compiled(&snapshot);
+        assert!(pick(&table.routes()[0], &Tried::none(), &mut fastrand::Rng::with_seed(1)).is_none());
+    }
+
+    #[test]
+    fn a_rotation_visits_each_point_once() {
+        for total in 1..200 {
+            let stride = stride_for(total);
+            let mut points: Vec<u32> = (0..total).map(|turn| rotated(turn, total, stride)).collect();
+            points.sort_unstable();
+            assert!(points.into_iter().eq(0..total), "{total}");
+        }
+    }
+}

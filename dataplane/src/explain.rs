@@ -218,3 +218,123 @@ fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String 
 fn refusal_text(refusal: &Refusal) -> String {
     format!("{} {}: {}", refusal.verdict().status, refusal.code(), refusal.message())
 }
+
+#[cfg(test)]
+mod tests {
+    use ringway_contract::snapshot;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cells::Lease;
+    use crate::table::testing::{backend, compiled, route, snapshot};
+
+    fn question(request: Value) -> Question {
+        serde_json::from_value(request).expect("a question")
+    }
+
+    fn table() -> Table {
+        let mut wide = route("wide", json!({"path_prefix": "/v1", "models": ["llama-*", "m1"]}), "a");
+        let target =
+            |backend: &str, weight| snapshot::Target { backend: backend.into(), weight, model: None };
+        wide.targets = vec![target("a", 75), target("b", 20), target("gone", 5)];
+        wide.targets[1].model = Some("other".into());
+        let inner = json!({"hosts": ["in.test", "*.in.test"], "methods": ["GET"],
+                           "headers": [{"name": "x-team", "value": "ops-*"}], "client_cidrs": ["10.0.0.0/8"]});
+        let mut gone = backend("gone", "vllm", &["g:1"]);
+        gone.endpoints[0].addresses.clear();
+        let backends = vec![backend("a", "vllm", &["a:1", "a:2"]), backend("b", "vllm", &["b:1"]), gone];
+        compiled(&snapshot(backends, vec![route("inner", inner, "a"), wide, route("rest", json!({}), "b")]))
+    }
+
+    /// Why the first route does not match this request.
+    fn why(request: Value) -> Option<String> {
+        explain(&table(), &question(request)).routes.remove(0).why
+    }
+
+    #[test]
+    fn the_first_condition_that_fails_is_named_with_both_sides() {
+        let mut request = json!({"path": "/x"});
+        assert_eq!(
+            why(request.clone()).as_deref(),
+            Some(r#"host "localhost" does not match "in.test" or "*.in.test""#)
+        );
+        request["host"] = json!("A.IN.test:80");
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"caller 127.0.0.1 is not in "10.0.0.0/8""#));
+        request["client"] = json!("10.1.1.1");
+        assert_eq!(why(request.clone()).as_deref(), Some("header x-team is missing"));
+        request["headers"] = json!({"X-Team": "dev"});
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"header x-team "dev" does not match "ops-*""#));
+        request["headers"] = json!({"X-Team": "ops-1"});
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"method "POST" is not "GET""#));
+        request["method"] = json!("GET");
+        assert_eq!(why(request), None);
+    }
+
+    #[test]
+    fn routes_are_shown_up_to_the_match() {
+        let body = json!({"model": "gpt"});
+        let explanation = explain(&table(), &question(json!({"path": "/v1/chat/completions", "body": body})));
+        assert_eq!(explanation.route.as_deref(), Some("rest"));
+        let whys: Vec<_> = explanation.routes.iter().map(|route| route.why.as_deref()).collect();
+        assert_eq!(whys[1..], [Some(r#"model "gpt" does not match "llama-*" or "m1""#), None]);
+        assert!(explanation.routes[2].matched && explanation.refusal.is_none());
+    }
+
+    #[test]
+    fn chances_leave_out_targets_that_have_nobody_to_give() {
+        let request = json!({"path": "/v1/x", "body": {"model": "llama-3"}});
+        let table = table();
+        let explanation = explain(&table, &question(request));
+        assert_eq!(explanation.route.as_deref(), Some("wide"));
+        let chances: Vec<_> = explanation
+            .targets
+            .iter()
+            .map(|target| (&*target.backend, (target.chance * 1_000.0).round()))
+            .collect();
+        assert_eq!(chances, [("a", 789.0), ("b", 211.0), ("gone", 0.0)]);
+        assert_eq!(explanation.targets[1].model.as_deref(), Some("other"));
+        assert_eq!(explanation.generation, table.generation());
+    }
+
+    #[test]
+    fn endpoints_stand_in_the_order_balancing_sees_them() {
+        let table = table();
+        let busy = &table.endpoint("a/a:1").expect("it is there").cell;
+        let _leases = [Lease::take(busy), Lease::take(busy)];
+        let explanation = explain(&table, &question(json!({"path": "/v1/x", "body": {"model": "m1"}})));
+        let rows: Vec<_> = explanation
+            .endpoints
+            .iter()
+            .map(|it| (&*it.endpoint, it.eligible, it.in_flight, it.score))
+            .collect();
+        assert_eq!(
+            rows,
+            [("a:2", true, 0, 0.0), ("a:1", true, 2, 2.0), ("b:1", true, 0, 0.0), ("g:1", false, 0, 0.0)]
+        );
+        assert_eq!(explanation.endpoints[3].why, "its name has no address");
+    }
+
+    #[test]
+    fn explaining_changes_no_turn_and_no_count() {
+        let table = table();
+        let request = question(json!({"path": "/v1/x", "body": {"model": "m1"}}));
+        assert_eq!(explain(&table, &request), explain(&table, &request));
+        assert!(table.endpoints().all(|(_, endpoint)| endpoint.cell.attempts_total() == 0));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_status() {
+        let mut only = snapshot(vec![backend("a", "vllm", &["a:1"])], vec![]);
+        only.routes = vec![route("m", json!({"path": "/v1/chat/completions", "models": ["m"]}), "a")];
+        let refusal =
+            |table: &Table, request: Value| explain(table, &question(request)).refusal.unwrap_or_default();
+        let table = compiled(&only);
+        let chat = |model: &str| json!({"path": "/v1/chat/completions", "body": {"model": model}});
+        assert!(refusal(&table, chat("x")).starts_with("404 model_not_found: the model `x`"));
+        assert!(refusal(&table, json!({"path": "/nope"})).starts_with("404 no_route: "));
+        let list = json!({"path": "/v1/models", "method": "GET"});
+        assert!(refusal(&table, list).starts_with("200: ringway answers with the list of models"));
+        only.backends[0].endpoints[0].drained = true;
+        assert!(refusal(&compiled(&only), chat("m")).starts_with("503 no_endpoint: "));
+    }
+}

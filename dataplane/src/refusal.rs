@@ -302,14 +302,40 @@ impl Refusal {
     pub fn rule(&self) -> Option<&'static str> {
         match self {
             Self::Malformed { rule, .. } => Some(rule),
-            Self::TargetTooLong | Self::HeadTooLarge => Some("H1-LIMIT"),
+            Self::TargetTooLong => Some("S8-REQUEST-LINE"),
+            Self::HeadTooLarge => Some("S8-HEAD"),
             Self::BodyTooLarge { .. } => Some("H1-FR-04"),
             Self::ExpectationFailed => Some("H1-CO-07"),
             Self::CrookedPath => Some("H1-SY-13"),
             Self::MethodNotAllowed { .. } => Some("H1-SY-14"),
             Self::BadJson { .. } => Some("SEC-JS-05"),
             Self::EncodedBody => Some("SEC-CMP-01"),
-            _ => None,
+            Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::ModelMissing
+            | Self::NoRoute
+            | Self::UnknownModel { .. }
+            | Self::NoEndpoint { .. }
+            | Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::NameUnresolved
+            | Self::TlsFailed
+            | Self::PoolFull { .. }
+            | Self::ClosedEarly
+            | Self::HeadCut
+            | Self::BadHead
+            | Self::UpstreamHeadTooLarge
+            | Self::InterimFlood
+            | Self::UpstreamHeadTimeout
+            | Self::SendTimeout
+            | Self::UpstreamAuth
+            | Self::BadAnswer { .. }
+            | Self::AnswerCut { .. }
+            | Self::Deadline
+            | Self::Draining
+            | Self::TooManyConnections
+            | Self::GatewayPorts
+            | Self::Internal => None,
         }
     }
 
@@ -441,5 +467,152 @@ const fn kind_of(status: u16) -> Kind {
         415 => Kind::UnsupportedMedia,
         501 | 505 => Kind::NotImplemented,
         _ => Kind::InvalidRequest,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::outcome::Retry;
+
+    /// One refusal of every variant.
+    pub(crate) fn every() -> Vec<Refusal> {
+        let what = "the version must be HTTP/1.1 or HTTP/1.0";
+        vec![
+            Refusal::Malformed { rule: "H1-SY-11", status: 505, what },
+            Refusal::TargetTooLong,
+            Refusal::HeadTooLarge,
+            Refusal::BodyTooLarge { limit_bytes: 1 << 25 },
+            Refusal::HeadTimeout,
+            Refusal::BodyTimeout,
+            Refusal::ExpectationFailed,
+            Refusal::CrookedPath,
+            Refusal::BadJson { what: "a \"key\" comes twice".into() },
+            Refusal::EncodedBody,
+            Refusal::ModelMissing,
+            Refusal::NoRoute,
+            Refusal::unknown_model(b"gpt-\"9\"\r\nx"),
+            Refusal::MethodNotAllowed { allow: "GET, POST".into() },
+            Refusal::NoEndpoint { retry_after_ms: 1_500 },
+            Refusal::ConnectRefused,
+            Refusal::ConnectTimeout,
+            Refusal::NameUnresolved,
+            Refusal::TlsFailed,
+            Refusal::PoolFull { retry_after_ms: 1_000 },
+            Refusal::ClosedEarly,
+            Refusal::HeadCut,
+            Refusal::BadHead,
+            Refusal::UpstreamHeadTooLarge,
+            Refusal::InterimFlood,
+            Refusal::UpstreamHeadTimeout,
+            Refusal::SendTimeout,
+            Refusal::UpstreamAuth,
+            Refusal::BadAnswer { reason: Reason::UpBadType },
+            Refusal::AnswerCut { reason: Reason::UpBodyCut },
+            Refusal::Deadline,
+            Refusal::Draining,
+            Refusal::TooManyConnections,
+            Refusal::GatewayPorts,
+            Refusal::Internal,
+        ]
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_code_and_words_for_people() {
+        let all = every();
+        let codes: HashSet<_> = all.iter().map(Refusal::code).collect();
+        assert_eq!(codes.len(), all.len());
+        for refusal in all {
+            let message = refusal.message();
+            assert!(message.len() > 20 && !message.ends_with('.'), "{message}");
+            assert!(!message.chars().any(char::is_control), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn status_blame_and_reason_agree() {
+        for refusal in every() {
+            let Verdict { status, reason, blame, .. } = refusal.verdict();
+            let by_client = blame == Blame::Client;
+            let theirs = (400..500).contains(&status);
+            // 505 tells a caller of its version, 503 of its many connections.
+            let allowed = matches!(refusal, Refusal::Malformed { .. } | Refusal::TooManyConnections);
+            assert!(by_client == theirs || allowed, "{refusal:?}");
+            assert_eq!(
+                reason == Reason::BadRequest,
+                refusal.rule().is_some() || refusal == Refusal::ModelMissing
+            );
+        }
+    }
+
+    #[test]
+    fn a_breach_of_framing_ends_the_connection_and_a_missing_route_does_not() {
+        for refusal in every() {
+            let closes = refusal.verdict().close;
+            match refusal.code() {
+                "malformed_request"
+                | "uri_too_long"
+                | "head_too_large"
+                | "body_too_large"
+                | "head_timeout"
+                | "body_timeout"
+                | "expectation_failed"
+                | "crooked_path"
+                | "draining"
+                | "too_many_connections"
+                | "internal" => assert!(closes, "{refusal:?}"),
+                _ => assert!(!closes, "{refusal:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn statuses_of_upstream_faults_are_those_of_the_table_of_faults() {
+        let status = |reason| Refusal::from(AttemptError::new(reason, Retry::Never)).verdict().status;
+        for (reason, expected) in [
+            (Reason::UpConnectRefused, 502),
+            (Reason::UpConnectTimeout, 504),
+            (Reason::UpDns, 502),
+            (Reason::UpTls, 502),
+            (Reason::UpClosedEarly, 502),
+            (Reason::UpHeadCut, 502),
+            (Reason::UpBadHead, 502),
+            (Reason::UpHeadTimeout, 504),
+            (Reason::UpHeadTooBig, 502),
+            (Reason::UpInterimFlood, 502),
+            (Reason::UpSendTimeout, 504),
+            (Reason::UpAuth, 502),
+            (Reason::UpBadType, 502),
+            (Reason::UpBadJson, 502),
+            (Reason::NoEndpoint, 503),
+            (Reason::PoolFull, 503),
+            (Reason::Deadline, 504),
+            (Reason::GatewayPorts, 503),
+        ] {
+            assert_eq!(status(reason), expected, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_attempt_keeps_its_reason_when_it_becomes_a_refusal() {
+        for reason in Reason::ALL.into_iter().filter(|reason| reason.blame() == Blame::Upstream) {
+            if reason == Reason::UpEarlyFinal {
+                continue; // an answer that came early is an answer; if it then fails, it closed early
+            }
+            let refusal = Refusal::from(AttemptError::new(reason, Retry::Never));
+            assert_eq!(refusal.verdict().reason, reason);
+        }
+    }
+
+    #[test]
+    fn a_callers_model_name_is_repeated_short_and_printable() {
+        let Refusal::UnknownModel { model } =
+            Refusal::unknown_model(&[b"a\n\x1b".as_slice(), &[b'x'; 500]].concat())
+        else {
+            panic!("an unknown model");
+        };
+        assert_eq!(model, "a".to_owned() + &"x".repeat(SHOWN_BYTES_MAX - 3));
     }
 }

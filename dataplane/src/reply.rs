@@ -153,3 +153,157 @@ const fn phrase(status: u16) -> &'static str {
         _ => "Error",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::refusal::tests::every;
+
+    const TO: To<'static> = To {
+        grammar: Grammar::Plain,
+        request_id: "caller-1",
+        ringway_id: "ours-1",
+        date: "Sun, 06 Nov 1994 08:49:37 GMT",
+        head: false,
+        http10: false,
+        close: false,
+        retries_spent: false,
+    };
+
+    /// An answer, taken apart with no more leniency than a strict client has.
+    struct Answer {
+        status: u16,
+        fields: HashMap<String, String>,
+        body: Vec<u8>,
+    }
+
+    fn parse(bytes: &[u8]) -> Answer {
+        let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("the head ends");
+        let head = std::str::from_utf8(&bytes[..end]).expect("our heads are ASCII");
+        assert!(head.is_ascii());
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().expect("a status line");
+        let (version, rest) = status_line.split_at(9);
+        assert_eq!(version, "HTTP/1.1 ");
+        let (status, phrase) = rest.split_once(' ').expect("a reason phrase");
+        assert!(!phrase.is_empty() && phrase != "Error", "{status_line}");
+        let mut fields = HashMap::new();
+        for line in lines {
+            let (name, value) = line.split_once(": ").expect("a field");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+            assert!(!value.is_empty() && !value.bytes().any(|byte| byte.is_ascii_control()), "{line}");
+            assert!(fields.insert(name.to_owned(), value.to_owned()).is_none(), "{name} comes twice");
+        }
+        Answer { status: status.parse().expect("a status"), fields, body: bytes[end + 4..].to_vec() }
+    }
+
+    fn answer(refused: &Refusal, to: &To<'_>) -> Answer {
+        let mut out = b"before".to_vec();
+        let written = refusal(&mut out, refused, to);
+        let bytes = out.strip_prefix(b"before").expect("it appends");
+        let answer = parse(bytes);
+        assert_eq!(answer.status, written.status);
+        assert_eq!(answer.fields.get("connection").is_some_and(|it| it == "close"), written.close);
+        answer
+    }
+
+    #[test]
+    fn every_refusal_is_a_valid_answer_in_every_grammar() {
+        for refused in every() {
+            for grammar in Grammar::ALL {
+                let answer = answer(&refused, &To { grammar, ..TO });
+                let fields = &answer.fields;
+                assert_eq!(fields["content-length"], answer.body.len().to_string());
+                assert_eq!(fields["content-type"], "application/json");
+                assert_eq!(
+                    (&*fields["x-request-id"], &*fields["x-ringway-request-id"]),
+                    ("caller-1", "ours-1")
+                );
+                assert_eq!(fields["date"], TO.date);
+                let body: Value = serde_json::from_slice(&answer.body).expect("valid JSON");
+                assert_eq!(body["error"]["message"], refused.message().as_ref());
+                let keys = |value: &Value| {
+                    let object = value.as_object().expect("an object");
+                    object.keys().cloned().collect::<Vec<_>>().join(" ")
+                };
+                let (outer, inner) = match grammar {
+                    Grammar::OpenAi => ("error", "code message param type"),
+                    Grammar::Anthropic => ("error request_id type", "message type"),
+                    Grammar::Gemini => ("error", "code details message status"),
+                    Grammar::Plain => ("error", "code message request_id"),
+                };
+                assert_eq!((&*keys(&body), &*keys(&body["error"])), (outer, inner));
+                assert_eq!(fields.contains_key("allow"), answer.status == 405);
+                assert_eq!(fields.get("request-id").is_some(), grammar == Grammar::Anthropic);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_seconds_rounded_up_and_in_milliseconds() {
+        let answer = answer(&Refusal::NoEndpoint { retry_after_ms: 1_001 }, &TO);
+        assert_eq!((&*answer.fields["retry-after"], &*answer.fields["retry-after-ms"]), ("2", "1001"));
+    }
+
+    #[test]
+    fn statuses_follow_the_grammar() {
+        let of =
+            |refused: &Refusal| Grammar::ALL.map(|grammar| answer(refused, &To { grammar, ..TO }).status);
+        assert_eq!(of(&Refusal::Draining), [503, 529, 503, 503]);
+        assert_eq!(of(&Refusal::HeadTooLarge), [431; 4]);
+        assert_eq!(of(&Refusal::TargetTooLong), [414; 4]);
+        assert_eq!(of(&Refusal::UnknownModel { model: "m".into() }), [404; 4]);
+    }
+
+    #[test]
+    fn head_gets_the_length_and_no_body() {
+        let (with, without) =
+            (answer(&Refusal::NoRoute, &TO), answer(&Refusal::NoRoute, &To { head: true, ..TO }));
+        assert!(without.body.is_empty());
+        assert_eq!(without.fields["content-length"], with.fields["content-length"]);
+    }
+
+    #[test]
+    fn a_connection_that_stays_says_so_to_http_1_0_only() {
+        let connection = |refused: &Refusal, to: To<'_>| answer(refused, &to).fields.remove("connection");
+        assert_eq!(connection(&Refusal::NoRoute, TO), None);
+        assert_eq!(connection(&Refusal::NoRoute, To { http10: true, ..TO }).as_deref(), Some("keep-alive"));
+        assert_eq!(
+            connection(&Refusal::NoRoute, To { http10: true, close: true, ..TO }).as_deref(),
+            Some("close")
+        );
+        assert_eq!(connection(&Refusal::HeadTooLarge, To { http10: true, ..TO }).as_deref(), Some("close"));
+    }
+
+    #[test]
+    fn clients_are_told_not_to_repeat_what_we_repeated_but_may_come_back_to_the_overloaded() {
+        let told = |refused: &Refusal, retries_spent| {
+            answer(refused, &To { retries_spent, ..TO }).fields.remove("x-should-retry")
+        };
+        assert_eq!(told(&Refusal::ConnectRefused, false), None);
+        assert_eq!(told(&Refusal::ConnectRefused, true).as_deref(), Some("false"));
+        assert_eq!(told(&Refusal::PoolFull { retry_after_ms: 1 }, true), None);
+    }
+
+    #[test]
+    fn an_id_that_could_split_the_answer_is_left_out() {
+        let answer = answer(&Refusal::NoRoute, &To { request_id: "a\r\nset-cookie: x", ..TO });
+        assert!(!answer.fields.contains_key("x-request-id") && !answer.fields.contains_key("set-cookie"));
+        let body: Value = serde_json::from_slice(&answer.body).expect("valid JSON");
+        assert_eq!(body["error"]["request_id"], "a\r\nset-cookie: x", "inside JSON it is harmless");
+    }
+
+    #[test]
+    fn our_own_answers_of_200_have_the_same_head() {
+        let mut out = Vec::new();
+        let written = json(&mut out, b"{}", &TO);
+        assert_eq!(written, Written { status: 200, close: false });
+        let answer = parse(&out);
+        assert_eq!((answer.status, &*answer.body), (200, &b"{}"[..]));
+        assert_eq!(answer.fields["content-length"], "2");
+    }
+}

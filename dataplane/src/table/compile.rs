@@ -437,3 +437,204 @@ fn compile_host(host: &str) -> HostCondition {
         None => HostCondition::Exact(host.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::testing;
+    use super::*;
+
+    fn fine() -> Snapshot {
+        let mut ai = testing::backend("ai", "vllm", &["a:1", "b:2"]);
+        ai.models = vec!["m".to_owned()];
+        ai.credential =
+            Some(snapshot::Credential { header: "authorization".into(), value: "Bearer s3cret".into() });
+        let route = testing::route("chat", json!({"path": "/v1/chat/completions", "models": ["m-*"]}), "ai");
+        testing::snapshot(vec![ai, testing::backend("raw", "http", &["r:1"])], vec![route])
+    }
+
+    /// Sets the value at this place of the snapshot's JSON and compiles it.
+    fn with(at: &str, value: &Value) -> Result<Table, Vec<Problem>> {
+        let mut document = serde_json::to_value(fine()).expect("a snapshot is JSON");
+        let (parent, key) = at.rsplit_once('/').expect("a pointer");
+        let parent = document.pointer_mut(parent).expect("a place in the snapshot");
+        match parent {
+            Value::Array(list) => list[key.parse::<usize>().expect("an index")] = value.clone(),
+            _ => parent[key] = value.clone(),
+        }
+        let snapshot = serde_json::from_value(document).expect("still a snapshot by its types");
+        Table::compile(&snapshot, &Cells::new())
+    }
+
+    #[test]
+    fn a_right_snapshot_compiles_with_everything_looked_up() {
+        let cells = Cells::new();
+        let table = Table::compile(&fine(), &cells).expect("no problems");
+        assert_eq!(table.generation().get(), 7);
+        let names: Vec<_> = table.endpoints().map(|(_, endpoint)| endpoint.name.as_str()).collect();
+        assert_eq!(names, ["ai/a:1", "ai/b:2", "raw/r:1"]);
+        let route = &table.routes()[0];
+        assert!(route.reads_body && !route.raw);
+        assert!(Arc::ptr_eq(&route.targets.list[0].backend, &table.backends()[0]));
+        assert_eq!(table.endpoint("raw/r:1").map(|it| it.slot.index), Some(2));
+        let credential = table.backends()[0].credential.as_ref().expect("it has one");
+        assert_eq!(&*credential.value, b"Bearer s3cret");
+        assert!(!format!("{table:?}").contains("s3cret"), "a secret never shows");
+    }
+
+    #[test]
+    fn a_reload_keeps_cells_and_slots_of_endpoints_that_stay() {
+        let cells = Cells::new();
+        let first = Table::compile(&fine(), &cells).expect("no problems");
+        let _lease = crate::cells::Lease::take(&first.backends()[0].endpoints[0].cell);
+        let mut next = fine();
+        next.backends[0].endpoints[1].addresses = vec!["127.0.0.2:9".parse().expect("an address")];
+        let second = Table::compile(&next, &cells).expect("no problems");
+        let [kept, moved] = &*second.backends()[0].endpoints else { panic!("two endpoints") };
+        assert_eq!((kept.slot, kept.cell.in_flight()), (first.backends()[0].endpoints[0].slot, 1));
+        assert_ne!(moved.slot, first.backends()[0].endpoints[1].slot);
+        drop(first);
+        let third = Table::compile(&next, &cells).expect("no problems");
+        assert_eq!(third.backends()[0].endpoints[1].slot, moved.slot);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (at, value, place) in [
+            ("/format", json!(2), "format"),
+            ("/listeners", json!([]), "listeners"),
+            ("/listeners/0/timeouts/head_ms", json!(0), "listeners[0].timeouts.head_ms"),
+            ("/admin", json!("127.0.0.1:8080"), "admin"),
+            ("/limits/request_head", json!(1_000_000), "limits.request_head"),
+            ("/limits/connections", json!(0), "limits.connections"),
+            ("/logging/access", json!({"path": ""}), "logging.access.path"),
+            ("/drain_timeout_ms", json!(86_400_001), "drain_timeout_ms"),
+            ("/backends/1/name", json!("ai"), "backends[1].name"),
+            ("/backends/1/name", json!("a b"), "backends[1].name"),
+            ("/backends/1/dialect", json!("gemini"), "backends[1].dialect"),
+            ("/backends/0/endpoints", json!([]), "backends[0].endpoints"),
+            ("/backends/0/endpoints/1/authority", json!("a:1"), "backends[0].endpoints[1].authority"),
+            ("/backends/0/endpoints/0/authority", json!("a:0"), "backends[0].endpoints[0].authority"),
+            ("/backends/0/endpoints/0/authority", json!("u@a:1"), "backends[0].endpoints[0].authority"),
+            ("/backends/0/endpoints/0/authority", json!("a:+1"), "backends[0].endpoints[0].authority"),
+            ("/backends/0/endpoints/0/authority", json!("a\r\nb:1"), "backends[0].endpoints[0].authority"),
+            ("/backends/0/endpoints/0/addresses", json!(["1.2.3.4:0"]), "backends[0].endpoints[0].addresses"),
+            ("/backends/0/endpoints/0/addresses", json!(["0.0.0.0:1"]), "backends[0].endpoints[0].addresses"),
+            ("/backends/0/endpoints/0/base_path", json!("/v1/"), "backends[0].endpoints[0].base_path"),
+            ("/backends/0/endpoints/0/base_path", json!("v1"), "backends[0].endpoints[0].base_path"),
+            ("/backends/0/endpoints/0/base_path", json!("/a/../b"), "backends[0].endpoints[0].base_path"),
+            ("/backends/0/endpoints/0/weight", json!(0), "backends[0].endpoints[0].weight"),
+            ("/backends/0/endpoints/0/weight", json!(1_001), "backends[0].endpoints[0].weight"),
+            ("/backends/0/models", json!(["m", "a\"b"]), "backends[0].models[1]"),
+            ("/backends/0/connect_timeout_ms", json!(0), "backends[0].connect_timeout_ms"),
+            ("/backends/0/connections/idle_max", json!(70_000), "backends[0].connections.idle_max"),
+            ("/backends/0/credential/header", json!("Authorization"), "backends[0].credential"),
+            ("/backends/0/credential/header", json!("host"), "backends[0].credential"),
+            ("/backends/0/credential/value", json!("Bearer s3cret\n"), "backends[0].credential"),
+            ("/backends/0/credential/value", json!(""), "backends[0].credential"),
+            ("/routes/0/name", json!(""), "routes[0].name"),
+            ("/routes/0/match/path", json!("chat"), "routes[0].match.path"),
+            ("/routes/0/match/path", json!("/a b"), "routes[0].match.path"),
+            ("/routes/0/match/path", json!("/a?b"), "routes[0].match.path"),
+            ("/routes/0/match", json!({"path": "/", "path_prefix": "/"}), "routes[0].match"),
+            ("/routes/0/match", json!({"path_prefix": "//"}), "routes[0].match.path_prefix"),
+            ("/routes/0/match/methods", json!(["GET", "post"]), "routes[0].match.methods[1]"),
+            ("/routes/0/match/methods", json!(["TRACE"]), "routes[0].match.methods[0]"),
+            ("/routes/0/match/methods", json!(["A B"]), "routes[0].match.methods[0]"),
+            ("/routes/0/match/hosts", json!(["Example.com"]), "routes[0].match.hosts[0]"),
+            ("/routes/0/match/hosts", json!(["example.com:80"]), "routes[0].match.hosts[0]"),
+            ("/routes/0/match/hosts", json!(["a.*.com"]), "routes[0].match.hosts[0]"),
+            ("/routes/0/match/models", json!(["m", ""]), "routes[0].match.models[1]"),
+            (
+                "/routes/0/match/headers",
+                json!([{"name": "X", "value": "*"}]),
+                "routes[0].match.headers[0].name",
+            ),
+            (
+                "/routes/0/match/headers",
+                json!([{"name": "x", "value": "\n"}]),
+                "routes[0].match.headers[0].value",
+            ),
+            ("/routes/0/targets", json!([]), "routes[0].targets"),
+            ("/routes/0/targets/0/backend", json!("nobody"), "routes[0].targets[0].backend"),
+            ("/routes/0/targets/0/weight", json!(0), "routes[0].targets"),
+            ("/routes/0/targets/0/weight", json!(1_000_001), "routes[0].targets[0].weight"),
+            ("/routes/0/targets/0/model", json!("a\u{0}"), "routes[0].targets[0].model"),
+            ("/routes/0/targets/0", json!({"backend": "raw", "model": "x"}), "routes[0].targets[0].model"),
+            ("/routes/0/timeouts/total_ms", json!(0), "routes[0].timeouts.total_ms"),
+            ("/routes/0/retry/attempts", json!(4), "routes[0].retry.attempts"),
+            ("/routes/0/retry/budget_percent", json!(101), "routes[0].retry.budget_percent"),
+        ] {
+            let problems = with(at, &value).expect_err(at);
+            assert_eq!(problems[0].at, place, "{problems:?}");
+            assert!(!format!("{problems:?}").contains("s3cret"), "a secret never shows: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn values_at_the_edge_are_right() {
+        for (at, value) in [
+            ("/listeners/0/address", json!("[::]:0")),
+            ("/backends/0/endpoints/0/authority", json!("[::1]:8000")),
+            ("/backends/0/endpoints/0/authority", json!("model-1.example.com")),
+            ("/backends/0/endpoints/0/addresses", json!([])),
+            ("/backends/0/endpoints/0/base_path", json!("/v1")),
+            ("/backends/0/endpoints/0/weight", json!(1_000)),
+            ("/backends/0/models", json!(["org/model:latest@v1+x"])),
+            ("/routes/0/match/hosts", json!(["*.example.com", "[::1]", "10.0.0.1"])),
+            ("/routes/0/match/methods", json!(["GET", "PURGE", "M-SEARCH"])),
+            ("/routes", json!([])),
+        ] {
+            assert!(with(at, &value).is_ok(), "{at} = {value}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_reported_in_document_order_up_to_a_bound() {
+        let mut snapshot = fine();
+        snapshot.backends[1].name = "ai".into();
+        snapshot.routes[0].targets[0].backend = "x".into();
+        snapshot.listeners.clear();
+        let problems = Table::compile(&snapshot, &Cells::new()).expect_err("three problems");
+        let places: Vec<_> = problems.iter().map(|problem| &*problem.at).collect();
+        assert_eq!(places, ["listeners", "backends[1].name", "routes[0].targets[0].backend"]);
+
+        snapshot.routes =
+            (0..2 * PROBLEMS_MAX).map(|i| testing::route(&format!("r{i}"), json!({}), "x")).collect();
+        let problems = Table::compile(&snapshot, &Cells::new()).expect_err("many problems");
+        assert_eq!(problems.len(), PROBLEMS_MAX + 1);
+        assert_eq!(problems.last().map(|last| &*last.what), Some("258 more problems"));
+    }
+
+    proptest! {
+        /// CP-03: whatever a snapshot says, it compiles or is refused with reasons; nothing panics.
+        #[test]
+        fn any_snapshot_compiles_or_is_refused_with_reasons(
+            text in "\\PC{0,12}|[a-z/*?.:\\[\\]%]{0,12}",
+            number in prop_oneof![0..4_u32, any::<u32>()],
+            place in 0..12_usize,
+        ) {
+            let mut snapshot = fine();
+            let (backend, route) = (&mut snapshot.backends[0], &mut snapshot.routes[0]);
+            match place {
+                0 => backend.name = text,
+                1 => backend.endpoints[0].authority = text,
+                2 => backend.endpoints[0].base_path = text,
+                3 => backend.endpoints[0].weight = number,
+                4 => backend.models = vec![text],
+                5 => backend.credential = Some(snapshot::Credential { header: text.clone(), value: text }),
+                6 => route.matches.path = Some(text),
+                7 => route.matches.hosts = vec![text],
+                8 => route.matches.models = vec![text],
+                9 => route.matches.headers = vec![snapshot::HeaderMatch { name: "x".into(), value: text }],
+                10 => route.targets[0].weight = number,
+                _ => route.targets[0].model = Some(text),
+            }
+            if let Err(problems) = Table::compile(&snapshot, &Cells::new()) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
+    }
+}

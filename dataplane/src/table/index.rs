@@ -184,3 +184,114 @@ impl Hasher for Xxh3 {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+    use ringway_contract::snapshot::Match;
+    use serde_json::json;
+
+    use super::super::Table;
+    use super::super::matching::{Ask, ModelSeen};
+    use super::super::testing::{ask, ask_model, backend, compiled, route, snapshot, verdict};
+    use super::*;
+
+    /// The definition: every route in order.
+    fn one_by_one(table: &Table, seen: &Seen<'_>) -> Option<(u32, Found)> {
+        table.routes().iter().find_map(|route| Some((route.order, route.conditions.found(seen)?)))
+    }
+
+    const PATHS: [&str; 8] =
+        ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/v1/models/m1:generateContent", "/a/b?x=/a"];
+    const HOSTS: [&str; 5] = ["x.test", "X.test:80", "a.x.test", "y.test", ""];
+    const MODELS: [&str; 5] = ["m1", "m2", "n1", "m", ""];
+
+    fn some_of(values: &'static [&'static str], max: usize) -> impl Strategy<Value = Vec<String>> {
+        let chosen = subsequence(values, 0..=max);
+        chosen.prop_map(|chosen| chosen.into_iter().map(str::to_owned).collect())
+    }
+
+    fn condition() -> impl Strategy<Value = Match> {
+        let path = prop_oneof![
+            Just((None, None)),
+            select(&PATHS[..7]).prop_map(|path| (Some(path.to_owned()), None)),
+            select(&["/", "/a", "/a/", "/a/b", "/v1"][..]).prop_map(|prefix| (None, Some(prefix.to_owned()))),
+        ];
+        let hosts = some_of(&["x.test", "y.test", "*.test", "*.x.test"], 2);
+        let models = some_of(&["m1", "m2", "m*", "?1", "*"], 2);
+        let methods = some_of(&["GET", "POST"], 1);
+        (path, hosts, models, methods).prop_map(|((path, path_prefix), hosts, models, methods)| Match {
+            path,
+            path_prefix,
+            hosts,
+            models,
+            methods,
+            ..Match::default()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_going_through_all_routes_finds(
+            conditions in prop::collection::vec(condition(), 1..24),
+            asks in prop::collection::vec((select(&PATHS[..]), select(&HOSTS[..]), select(&MODELS[..]), 0..3, any::<bool>()), 24),
+        ) {
+            let routes = conditions.into_iter().enumerate().map(|(order, matches)| {
+                let mut route = route(&format!("r{order}"), json!({}), "ai");
+                route.matches = matches;
+                route
+            });
+            let table = compiled(&snapshot(vec![backend("ai", "vllm", &["ai:1"])], routes.collect()));
+            for (path, host, model, known, get) in asks {
+                let model = match known {
+                    0 => ModelSeen::Unread,
+                    1 => ModelSeen::Absent,
+                    _ => ModelSeen::Is(model.as_bytes()),
+                };
+                let method: &[u8] = if get { b"GET" } else { b"POST" };
+                let ask = Ask { host: host.as_bytes(), method, model, ..ask(path) };
+                let seen = Seen::new(&ask, true, true);
+                let lazy = Seen::new(&ask, table.index.asks_hosts, table.index.asks_models);
+                let expected = one_by_one(&table, &seen);
+                prop_assert_eq!(table.index.first(table.routes(), &lazy), expected, "{:?} {:?}", path, model);
+            }
+        }
+    }
+
+    /// Ten thousand routes of one kind, and the request for the last of them.
+    fn ten_thousand(matches: impl Fn(u32) -> serde_json::Value) -> Table {
+        let routes = (0..10_000).map(|i| route(&format!("r{i}"), matches(i), "ai")).collect();
+        compiled(&snapshot(vec![backend("ai", "vllm", &["ai:1"])], routes))
+    }
+
+    fn time_of_each(table: &Table, ask: &Ask<'_>, expected: &str) -> Duration {
+        const TIMES: u32 = 2_000;
+        assert_eq!(verdict(table, ask), expected);
+        let started = Instant::now();
+        for _ in 0..TIMES {
+            std::hint::black_box(table.route(std::hint::black_box(ask)));
+        }
+        started.elapsed() / TIMES
+    }
+
+    #[test]
+    fn ten_thousand_routes_are_found_in_microseconds() {
+        let by_path = ten_thousand(|i| json!({"path": format!("/p{i}")}));
+        let by_prefix = ten_thousand(|i| json!({"path_prefix": format!("/t{i}/v1")}));
+        let by_model = ten_thousand(|i| json!({"path": "/v1/chat/completions", "models": [format!("m{i}")]}));
+        let by_host = ten_thousand(|i| json!({"path_prefix": "/", "hosts": [format!("h{i}.test")]}));
+        let times = [
+            time_of_each(&by_path, &ask("/p9999"), "r9999"),
+            time_of_each(&by_prefix, &ask("/t9999/v1/chat/completions"), "r9999"),
+            time_of_each(&by_model, &ask_model("/v1/chat/completions", "m9999"), "r9999"),
+            time_of_each(&by_host, &Ask { host: b"h9999.test", ..ask("/x") }, "r9999"),
+            time_of_each(&by_path, &ask("/none"), "no_route"),
+        ];
+        // Going through them all takes a debug build about a millisecond.
+        assert!(times.iter().all(|&time| time < Duration::from_micros(100)), "{times:?}");
+        println!("path, prefix, model, host, none: {times:?}");
+    }
+}

@@ -334,3 +334,168 @@ fn host_name(host: &[u8]) -> &[u8] {
     };
     name.strip_suffix(b".").unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{ask, ask_model, route, table, verdict};
+    use super::*;
+
+    #[test]
+    fn the_first_route_that_matches_wins() {
+        let table = table(vec![
+            route("a", json!({"path": "/x", "models": ["m"]}), "ai"),
+            route("b", json!({"path_prefix": "/x"}), "ai"),
+            route("c", json!({"path": "/x"}), "ai"),
+        ]);
+        assert_eq!(verdict(&table, &ask_model("/x", "m")), "a");
+        assert_eq!(verdict(&table, &ask_model("/x", "n")), "b");
+        assert_eq!(verdict(&table, &ask("/x/y")), "b");
+        assert_eq!(verdict(&table, &ask("/y")), "no_route");
+    }
+
+    #[test]
+    fn a_prefix_ends_where_a_segment_does() {
+        let table = table(vec![
+            route("slashed", json!({"path_prefix": "/a/"}), "ai"),
+            route("bare", json!({"path_prefix": "/a"}), "ai"),
+            route("exact", json!({"path": "/b"}), "ai"),
+        ]);
+        assert_eq!(verdict(&table, &ask("/a/")), "slashed");
+        assert_eq!(verdict(&table, &ask("/a/b")), "slashed");
+        assert_eq!(verdict(&table, &ask("/a?q=/a/b")), "bare");
+        assert_eq!(verdict(&table, &ask("/ab")), "no_route");
+        assert_eq!(verdict(&table, &ask("/b")), "exact");
+        assert_eq!(verdict(&table, &ask("/b/")), "no_route");
+        assert_eq!(verdict(&table, &ask("/B")), "no_route", "paths are bytes");
+    }
+
+    #[test]
+    fn a_crooked_path_is_refused_by_prefix_routes_only() {
+        let exact = route("exact", json!({"path": "/a/../b"}), "ai");
+        let table = table(vec![exact, route("all", json!({"path_prefix": "/"}), "raw")]);
+        assert_eq!(verdict(&table, &ask("/a/../b")), "exact");
+        assert_eq!(verdict(&table, &ask("/a/%2e%2e/c")), "crooked_path");
+        assert_eq!(verdict(&table, &ask("//c")), "crooked_path");
+        assert_eq!(verdict(&table, &ask("/c?x=//..")), "all");
+    }
+
+    #[test]
+    fn a_route_without_a_condition_takes_everything_that_is_plain() {
+        let table = table(vec![route("all", json!({}), "raw")]);
+        assert_eq!(verdict(&table, &ask("/anything")), "all");
+        assert_eq!(verdict(&table, &ask("*")), "all");
+        assert_eq!(verdict(&table, &ask("/a%2fb")), "crooked_path");
+    }
+
+    #[test]
+    fn a_method_that_no_matching_route_takes_gets_the_ones_they_take() {
+        let table = table(vec![
+            route("put", json!({"path": "/x", "methods": ["PUT", "POST"]}), "ai"),
+            route("get", json!({"path_prefix": "/x", "methods": ["GET"]}), "ai"),
+            route("elsewhere", json!({"path": "/y", "methods": ["DELETE"]}), "ai"),
+        ]);
+        let delete = Ask { method: b"DELETE", ..ask("/x") };
+        let Verdict::Refused(Refusal::MethodNotAllowed { allow }) = table.route(&delete) else {
+            panic!("the method is what is wrong");
+        };
+        assert_eq!(allow, "GET, POST, PUT");
+        assert_eq!(verdict(&table, &Ask { method: b"get", ..ask("/x") }), "method_not_allowed");
+        assert_eq!(verdict(&table, &Ask { method: b"GET", ..ask("/x") }), "get");
+    }
+
+    #[test]
+    fn hosts_match_in_any_case_with_any_port() {
+        let table = table(vec![
+            route("one", json!({"hosts": ["api.example.com", "[::1]"]}), "ai"),
+            route("below", json!({"hosts": ["*.example.com"]}), "ai"),
+        ]);
+        for (host, expected) in [
+            ("API.Example.com", "one"),
+            ("api.example.com:8443", "one"),
+            ("api.example.com.", "one"),
+            ("[::1]:8080", "one"),
+            ("[::1]", "one"),
+            ("a.b.EXAMPLE.com:1", "below"),
+            ("example.com", "no_route"),
+            (".example.com", "no_route"),
+            ("badexample.com", "no_route"),
+            ("", "no_route"),
+        ] {
+            assert_eq!(verdict(&table, &Ask { host: host.as_bytes(), ..ask("/") }), expected, "{host}");
+        }
+        let long = "a".repeat(300) + ".example.com";
+        assert_eq!(verdict(&table, &Ask { host: long.as_bytes(), ..ask("/") }), "no_route");
+    }
+
+    #[test]
+    fn all_headers_of_a_condition_must_match() {
+        let headers = json!([{"name": "x-tier", "value": "gold*"}, {"name": "x-any", "value": "*"}]);
+        let table = table(vec![route("gold", json!({"headers": headers}), "ai")]);
+        let with = |tier: Option<&'static str>, any: Option<&'static str>| {
+            let header = move |name: &str| match name {
+                "x-tier" => tier.map(str::as_bytes),
+                "x-any" => any.map(str::as_bytes),
+                _ => None,
+            };
+            verdict(&table, &Ask { header: &header, ..ask("/") })
+        };
+        assert_eq!(with(Some("golden"), Some("")), "gold");
+        assert_eq!(with(Some("golden"), None), "no_route");
+        assert_eq!(with(Some("silver"), Some("x")), "no_route");
+    }
+
+    #[test]
+    fn an_ipv4_caller_is_in_its_network_on_an_ipv6_socket_too() {
+        let table = table(vec![route("lan", json!({"client_cidrs": ["10.0.0.0/8", "fd00::/8"]}), "ai")]);
+        for (client, expected) in [
+            ("10.1.2.3", "lan"),
+            ("::ffff:10.1.2.3", "lan"),
+            ("fd12::1", "lan"),
+            ("11.0.0.1", "no_route"),
+            ("::1", "no_route"),
+        ] {
+            let client = client.parse().expect("an address");
+            assert_eq!(verdict(&table, &Ask { client, ..ask("/") }), expected, "{client}");
+        }
+    }
+
+    #[test]
+    fn the_body_is_read_only_where_the_answer_depends_on_the_model() {
+        let table = table(vec![
+            route(
+                "tagged",
+                json!({"path": "/x", "headers": [{"name": "x", "value": "*"}], "models": ["a"]}),
+                "ai",
+            ),
+            route("plain", json!({"path": "/y"}), "ai"),
+            route("a", json!({"path_prefix": "/", "models": ["a", "b-*"]}), "ai"),
+        ]);
+        assert_eq!(verdict(&table, &ask("/y")), "plain", "a route before those that ask");
+        assert_eq!(verdict(&table, &ask("/x")), "read model");
+        assert_eq!(verdict(&table, &ask_model("/x", "b-1")), "a");
+        assert_eq!(verdict(&table, &ask_model("/x", "c")), "model_not_found");
+        assert_eq!(verdict(&table, &Ask { model: ModelSeen::Absent, ..ask("/x") }), "model_missing");
+        let long = "b-".to_owned() + &"x".repeat(MODEL_BYTES_MAX);
+        assert_eq!(verdict(&table, &ask_model("/x", &long)), "model_not_found");
+    }
+
+    #[test]
+    fn a_model_in_the_path_needs_no_body_and_outweighs_one() {
+        let table = table(vec![route("g", json!({"path_prefix": "/v1beta", "models": ["gemini-*"]}), "ai")]);
+        let path = "/v1beta/models/gemini-pro:generateContent?alt=sse";
+        assert_eq!(verdict(&table, &ask(path)), "g");
+        assert_eq!(verdict(&table, &ask_model(path, "other")), "g");
+        assert_eq!(verdict(&table, &ask("/v1beta/models/palm:generateContent")), "model_not_found");
+    }
+
+    #[test]
+    fn a_route_that_takes_the_method_but_not_the_model_says_so() {
+        let table = table(vec![
+            route("get", json!({"path": "/x", "methods": ["GET"]}), "ai"),
+            route("post", json!({"path": "/x", "methods": ["POST"], "models": ["m"]}), "ai"),
+        ]);
+        assert_eq!(verdict(&table, &ask_model("/x", "n")), "model_not_found");
+    }
+}

@@ -13,6 +13,8 @@ mod index;
 pub mod matching;
 pub mod models;
 pub mod path;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //!
 //! The listing takes part in "first match wins": it stands at the place of the first model route that concerns
 //! the caller (by host, network and headers) and offers a model by name. So, in this order:
-//! 1. a route whose `path` is the listing's own path gets the request, wherever it stands;
+//! 1. a route whose `path` is the listing's own path gets the request if it is the first to match;
 //! 2. an `engine: http` route that matches and stands before that place gets it;
 //! 3. ringway answers, if there is such a place;
 //! 4. else it is a request like any other.
@@ -195,5 +195,119 @@ fn separated(out: &mut Vec<u8>, models: &[&str], write: impl Fn(&mut Vec<u8>, &s
             out.push(b',');
         }
         write(out, model);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_contract::snapshot;
+    use serde_json::{Value, json};
+
+    use super::super::testing::{ask, backend, compiled, route, verdict};
+    use super::*;
+
+    fn get(path: &str) -> Ask<'_> {
+        Ask { method: b"GET", model: ModelSeen::Absent, ..ask(path) }
+    }
+
+    fn chat() -> snapshot::Route {
+        route("chat", json!({"path": "/v1/chat/completions", "models": ["m1", "llama-*"]}), "ai")
+    }
+
+    fn table(routes: Vec<snapshot::Route>) -> Table {
+        let mut ai = backend("ai", "vllm", &["ai:1"]);
+        ai.models = ["llama-3", "mistral", "m1"].map(str::to_owned).into();
+        compiled(&super::super::testing::snapshot(vec![ai, backend("raw", "http", &["raw:1"])], routes))
+    }
+
+    fn answer(table: &Table, ask: &Ask<'_>) -> Value {
+        let body = table.models_answer(ask).expect("a listing");
+        serde_json::from_slice(&body).expect("valid JSON")
+    }
+
+    #[test]
+    fn literal_models_and_listed_ones_that_match_are_on_offer_once_and_in_order() {
+        let mut alias = route("alias", json!({"path_prefix": "/v1/x"}), "ai");
+        alias.targets[0].model = Some("served-as".to_owned());
+        let table = table(vec![chat(), route("raw", json!({"path_prefix": "/r"}), "raw"), alias]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["m1", "llama-3", "mistral", "served-as"]);
+    }
+
+    #[test]
+    fn a_caller_sees_only_what_its_routes_offer() {
+        let inner = json!({"hosts": ["in.test"], "models": ["secret"]});
+        let table = table(vec![chat(), route("inner", inner, "ai")]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["m1", "llama-3"]);
+        let inside = Ask { host: b"in.test", ..get("/v1/models") };
+        assert_eq!(table.models_for(&inside), ["m1", "llama-3", "secret"]);
+    }
+
+    #[test]
+    fn the_listing_stands_where_the_first_model_route_does() {
+        let raw = || route("raw", json!({"path_prefix": "/"}), "raw");
+        let exact = || route("exact", json!({"path": "/v1/models"}), "raw");
+        let wide = || route("wide", json!({"path_prefix": "/v1"}), "ai");
+        for (routes, expected) in [
+            (vec![chat()], "models"),
+            (vec![chat(), raw()], "models"),
+            (vec![raw(), chat()], "raw"),
+            (vec![chat(), exact()], "exact"),
+            (vec![chat(), raw(), exact()], "models"), // "exact" is shadowed by "raw" anyway
+            (vec![wide()], "models"),
+            (vec![raw()], "raw"),
+        ] {
+            let table = table(routes);
+            assert_eq!(verdict(&table, &get("/v1/models?limit=10")), expected);
+            assert_eq!(
+                verdict(&table, &Ask { method: b"HEAD", ..get("/v1beta/models") }),
+                match expected {
+                    "exact" => "models",
+                    other => other,
+                }
+            );
+            assert_ne!(verdict(&table, &ask("/v1/models")), "models", "a POST asks for no list");
+        }
+    }
+
+    #[test]
+    fn without_a_model_to_name_the_request_is_like_any_other() {
+        let mut nameless = backend("ai", "vllm", &["ai:1"]);
+        nameless.models.clear();
+        let routes = vec![route("wide", json!({"path_prefix": "/v1"}), "ai")];
+        let table = compiled(&super::super::testing::snapshot(vec![nameless], routes));
+        assert_eq!(verdict(&table, &get("/v1/models")), "wide");
+    }
+
+    #[test]
+    fn one_body_has_the_keys_of_all_three_families() {
+        let table = table(vec![route("m", json!({"models": ["b", "a"]}), "ai")]);
+        let body = answer(&table, &get("/v1/models"));
+        let item = json!({"id": "b", "object": "model", "created": 0, "owned_by": "ringway", "type": "model",
+                          "display_name": "b", "created_at": "1970-01-01T00:00:00Z"});
+        assert_eq!(body["data"][0], item);
+        assert_eq!(body["data"][1]["id"], "a");
+        assert_eq!(body["models"][0]["name"], "models/b");
+        let ends = [&body["object"], &body["has_more"], &body["first_id"], &body["last_id"]];
+        assert_eq!(ends, [&json!("list"), &json!(false), &json!("b"), &json!("a")]);
+        let gemini = answer(&table, &get("/v1beta/models"));
+        assert_eq!(gemini.as_object().expect("an object").keys().collect::<Vec<_>>(), ["models"]);
+        assert_eq!(gemini["models"][1]["displayName"], "a");
+    }
+
+    #[test]
+    fn one_model_is_answered_in_the_callers_form_and_an_unknown_one_refused() {
+        let table = table(vec![route("m", json!({"models": ["org/a:b"]}), "ai")]);
+        assert_eq!(answer(&table, &get("/v1/models/org/a:b"))["id"], "org/a:b");
+        assert_eq!(answer(&table, &get("/v1/models/org%2Fa:b"))["id"], "org/a:b");
+        assert_eq!(answer(&table, &get("/v1beta/models/org/a:b"))["name"], "models/org/a:b");
+        let unknown = table.models_answer(&get("/v1/models/nope")).expect_err("there is no such model");
+        assert_eq!(unknown.code(), "model_not_found");
+    }
+
+    #[test]
+    fn codex_is_sent_to_its_own_list() {
+        let table = table(vec![chat()]);
+        let refusal = table.models_answer(&get("/v1/models?client_version=1.2")).expect_err("not for Codex");
+        assert_eq!(refusal, Refusal::NoRoute);
     }
 }
