@@ -177,3 +177,27 @@ impl Drop for Subscription {
         self.events.subscribers().retain(|queue| !Arc::ptr_eq(queue, &self.queue));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_subscriber_that_falls_behind_gets_what_waited_and_is_cut_off() {
+        let events = Arc::new(Events::default());
+        let subscription = events.subscribe().expect("an eventfd").expect("room");
+        for number in 0..=EVENTS_WAITING_MAX as u64 {
+            events.publish(&Event::Generation(Generation::new(number)));
+        }
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        subscription.serve(&Stream::new(ours).expect("a stream"), None).expect("served to its end");
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).expect("text");
+        assert_eq!(text.matches("event: generation").count(), EVENTS_WAITING_MAX);
+        assert!(text.contains("event: behind"));
+        assert_eq!(events.count(), 0);
+    }
+}

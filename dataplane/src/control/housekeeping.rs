@@ -196,7 +196,11 @@ fn set_nonblocking(listener: &TcpListener) -> bool {
 fn accepted<S, A>(result: io::Result<(S, A)>) -> Option<(S, A)> {
     match result {
         Ok(accepted) => Some(accepted),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) =>
+        {
+            None
+        }
         Err(error) => {
             event_log::warn("a control connection cannot be accepted", &[("error", &error)]);
             thread::sleep(ACCEPT_PAUSE);

@@ -100,11 +100,6 @@ impl Answer {
         self
     }
 
-    /// Its status.
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
     /// All of it, for a connection that ends with it.
     pub fn bytes_closing(&self) -> Vec<u8> {
         let mut out = self.head(false).into_bytes();
@@ -460,5 +455,19 @@ impl Body<'_> {
             }
         }
         Ok(self.from.pending())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_a_bound_and_give_their_shares_back() {
+        let budget = Budget::default();
+        let (mut one, mut two) = (budget.share(), budget.share());
+        assert!(one.take(BODIES_BYTES_MAX - 10) && two.take(10) && !two.take(1));
+        drop((one, two));
+        assert!(budget.share().take(BODIES_BYTES_MAX));
     }
 }

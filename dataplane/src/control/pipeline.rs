@@ -32,6 +32,8 @@ pub struct Pipeline {
     events: Arc<Events>,
     door: Arc<Door>,
     turn: Mutex<Turn>,
+    /// When the running snapshot was applied; not part of the turn, which a change may hold for seconds.
+    since: Mutex<Option<Instant>>,
     counts: Counts,
 }
 
@@ -40,8 +42,6 @@ struct Turn {
     store: Option<Store>,
     /// The largest number ever given out or seen, so that numbers grow even across a failed change or a restart.
     newest: Generation,
-    /// When the running snapshot was applied.
-    since: Option<Instant>,
 }
 
 /// What became of changes so far.
@@ -102,8 +102,8 @@ impl Pipeline {
         door: Arc<Door>,
         store: Option<Store>,
     ) -> Self {
-        let turn = Mutex::new(Turn { store, newest: Generation::NONE, since: None });
-        Self { plane, log, events, door, turn, counts: Counts::default() }
+        let turn = Mutex::new(Turn { store, newest: Generation::NONE });
+        Self { plane, log, events, door, turn, since: Mutex::new(None), counts: Counts::default() }
     }
 
     /// Applies a pushed document; `who` sent it.
@@ -166,9 +166,12 @@ impl Pipeline {
         keep: Keep,
     ) -> Result<Applied, Refused> {
         let prepared = self.prepare(&snapshot, running).map_err(Refused::Wrong)?;
-        turn.newest = turn.newest.max(snapshot.generation); // used up even if the workers do not take it
-        let applied = self.plane.apply(snapshot.clone())?;
-        turn.since = Some(Instant::now());
+        let applied = self.plane.apply(snapshot.clone());
+        if !matches!(applied, Err(ApplyError::Problems(_) | ApplyError::Listen { .. })) {
+            turn.newest = turn.newest.max(snapshot.generation); // some worker may have seen the number
+        }
+        let applied = applied?;
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.counts.applied.fetch_add(1, Ordering::Relaxed);
         prepared.commit(self);
         self.announce(&snapshot, running);
@@ -280,9 +283,8 @@ impl Pipeline {
 
     /// Seconds since the running snapshot was applied.
     pub fn age(&self) -> Option<f64> {
-        // A change may hold the turn for seconds; a scrape must not wait for it.
-        let turn = self.turn.try_lock().ok()?;
-        turn.since.map(|since| since.elapsed().as_secs_f64())
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed().as_secs_f64())
     }
 
     /// What became of changes so far.

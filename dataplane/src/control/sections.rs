@@ -51,6 +51,9 @@ pub struct Change {
 
 /// Reads `document`: a whole snapshot, or sections to lay over `running`.
 pub fn read(document: &[u8], running: Option<&Snapshot>) -> Result<Change, Vec<Problem>> {
+    if document.trim_ascii_start().first() != Some(&b'{') {
+        return Err(vec![Problem::new("$", "is no JSON object")]); // serde would take a list for a struct
+    }
     let sections: Sections<'_> =
         serde_json::from_slice(document).map_err(|error| vec![Problem::new("$", error.to_string())])?;
     let mut reading = Reading { problems: Vec::new(), sections: Vec::new() };
@@ -62,6 +65,9 @@ pub fn read(document: &[u8], running: Option<&Snapshot>) -> Result<Change, Vec<P
     } else {
         return Err(sections.missing());
     };
+    if reading.sections.is_empty() {
+        reading.problems.push(Problem::new("$", "names no section"));
+    }
     if reading.problems.is_empty() {
         Ok(Change { snapshot, sections: reading.sections })
     } else {
@@ -227,5 +233,6 @@ mod tests {
         assert!(problems(r#"{"routes": [], "routes": []}"#, Some(&running))[0].contains("duplicate"));
         assert!(problems("", Some(&running))[0].starts_with("$: "));
         assert!(problems("[]", Some(&running))[0].starts_with("$: "));
+        assert!(problems("{}", Some(&running))[0].starts_with("$: "));
     }
 }
