@@ -64,9 +64,9 @@ impl Family<'_> {
     /// Adds a distribution: how many values were at most each of `bounds`, which are given in cells' units and told
     /// divided by `scale` (times are kept in microseconds and told in seconds).
     pub fn distribution(&mut self, labels: &[Label<'_>], merged: &Merged, bounds: &[u64], scale: f64) {
-        for bound in bounds {
+        for (bound, count) in bounds.iter().zip(merged.at_most(bounds)) {
             let le = (*bound as f64 / scale).to_string();
-            self.line("_bucket", labels, Some(&le), merged.at_most(*bound));
+            self.line("_bucket", labels, Some(&le), count);
         }
         self.line("_bucket", labels, Some("+Inf"), merged.count());
         self.line("_sum", labels, None, merged.sum() as f64 / scale);

@@ -61,7 +61,7 @@ pub struct Merged {
 
 impl Default for Merged {
     fn default() -> Self {
-        const DIGITS: u8 = 3; // ten times finer than a cell: merging adds no error of its own
+        const DIGITS: u8 = 2; // four times finer than a cell: merging adds no error of its own
         let histogram =
             Histogram::new_with_bounds(1, VALUE_MAX, DIGITS).expect("constants that the crate accepts");
         Self { histogram, sum: 0 }
@@ -79,13 +79,17 @@ impl Merged {
         self.sum
     }
 
-    /// How many were at most `value`.
-    pub fn at_most(&self, value: u64) -> u64 {
-        self.histogram
-            .iter_recorded()
-            .take_while(|step| step.value_iterated_to() <= value)
-            .map(|step| step.count_at_value())
-            .sum()
+    /// How many were at most each of `bounds`, which grow.
+    pub fn at_most(&self, bounds: &[u64]) -> Vec<u64> {
+        let mut steps = self.histogram.iter_recorded().peekable();
+        let mut count = 0;
+        let upto = |bound: &u64| {
+            while let Some(step) = steps.next_if(|step| step.value_iterated_to() <= *bound) {
+                count += step.count_at_value();
+            }
+            count
+        };
+        bounds.iter().map(upto).collect()
     }
 
     /// The value that a share of `quantile` (0 to 1) does not exceed.
@@ -146,8 +150,7 @@ mod tests {
         one.pour(&mut merged);
         two.pour(&mut merged);
         assert_eq!((merged.count(), merged.sum()), (3, 5_001_010));
-        assert_eq!((merged.at_most(9), merged.at_most(10), merged.at_most(2_000)), (0, 1, 2));
-        assert_eq!(merged.at_most(u64::MAX), 3);
+        assert_eq!(merged.at_most(&[9, 10, 2_000, u64::MAX]), [0, 1, 2, 3]);
     }
 
     #[test]

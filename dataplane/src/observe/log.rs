@@ -511,3 +511,247 @@ impl Line<'_> {
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn record(worker: u16) -> Record {
+        let mut record = Record::new(1_767_225_599_001, worker, "10.0.0.1:5000".parse().expect("an address"));
+        record.method = Short::new(b"POST");
+        record.path = Short::path(b"/v1/chat/completions?key=canary");
+        record.status = 200;
+        record.outcome = "done";
+        record.route = "chat";
+        record.first_byte = Micros::new(12_345);
+        record.tokens_out = Some(7);
+        record
+    }
+
+    fn to_file(path: &Path) -> Logging {
+        Logging { access: Destination::Path(path.display().to_string()), format: None }
+    }
+
+    fn started(workers: usize, path: &Path) -> Arc<AccessLog> {
+        let log = AccessLog::start(workers, LogFormat::Text).expect("started");
+        log.switch(log.open(&to_file(path)).expect("opened"));
+        log
+    }
+
+    fn eventually(what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn line(format: LogFormat, record: &Record) -> String {
+        let mut out = String::new();
+        push_line(&mut out, format, record);
+        out
+    }
+
+    #[test]
+    fn a_text_line_leaves_out_what_is_unknown() {
+        assert_eq!(
+            line(LogFormat::Text, &record(3)),
+            "time=2025-12-31T23:59:59.001Z worker=3 client=10.0.0.1:5000 method=POST path=/v1/chat/completions \
+             status=200 outcome=done route=chat attempts=0 reused=false bytes_in=0 bytes_out=0 \
+             first_byte_ms=12.345 tokens_out=7\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_numbers_as_numbers() {
+        let text = line(LogFormat::Json, &record(3));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("one object");
+        assert_eq!((&value["status"], &value["first_byte_ms"]), (&200.into(), &12.345.into()));
+        assert_eq!((&value["reused"], &value["path"]), (&false.into(), &"/v1/chat/completions".into()));
+        assert!(!text.contains("canary"));
+    }
+
+    #[test]
+    fn what_a_caller_wrote_can_neither_end_a_line_nor_forge_a_field() {
+        let mut forged = record(0);
+        forged.path = Short::path(b"/x\" status=500\r\ntime=\xE2\x80\xAE\xFF");
+        forged.host = Short::new(b"a status=500");
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = line(format, &forged);
+            assert_eq!(text.matches('\n').count(), 1);
+            assert!(
+                !text.contains('\u{202E}')
+                    && text.contains("\\u202e\\u00ff")
+                    && text.contains("\\u000d\\u000a")
+            );
+        }
+        let text = line(LogFormat::Text, &forged);
+        assert!(text.contains(" host=\"a status=500\" path=\"/x\\\" status=500"), "{text}");
+        assert!(serde_json::from_str::<serde_json::Value>(&line(LogFormat::Json, &forged)).is_ok());
+    }
+
+    #[test]
+    fn the_longest_line_passes_a_pipe_whole() {
+        let mut longest = record(u16::MAX);
+        let bytes = [0x01; 300];
+        longest.method = Short::new(&bytes);
+        longest.host = Short::new(&bytes);
+        longest.path = Short::new(&bytes);
+        longest.model = Short::new(&bytes);
+        longest.request_id = Short::new(&bytes);
+        (longest.backend, longest.reason, longest.rule) = ("backend", "up_connect_refused", "H1-FR-03");
+        (longest.endpoint, longest.unix_ms) =
+            ("a-rather-long-name.of-some-cluster.example:8000", 4_107_542_400_000);
+        for count in [&mut longest.bytes_in, &mut longest.bytes_out] {
+            *count = u64::MAX;
+        }
+        for span in [&mut longest.first_token, &mut longest.total, &mut longest.own] {
+            *span = Micros::new(u64::MAX - 1);
+        }
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let length = line(format, &longest).len();
+            assert!(length <= LINE_BYTES_MAX, "{length}");
+        }
+        assert!(line(LogFormat::Text, &longest).contains('…'));
+    }
+
+    #[test]
+    fn records_of_all_workers_are_written_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let log = started(3, &path);
+        thread::scope(|scope| {
+            for worker in 0..3 {
+                let log = &log;
+                scope.spawn(move || (0..1_000).for_each(|_| log.push(record(worker))));
+            }
+        });
+        assert!(log.close(Duration::from_secs(5)));
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert_eq!((text.lines().count(), log.written(), log.dropped()), (3_000, 3_000, 0));
+        for worker in 0..3 {
+            assert_eq!(text.matches(&format!(" worker={worker} ")).count(), 1_000);
+        }
+    }
+
+    #[test]
+    fn a_single_record_is_written_without_another_to_push_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let log = started(1, &path);
+        for count in 1..=50 {
+            log.push(record(0));
+            eventually("written", || log.written() == count);
+            if count % 10 == 0 {
+                thread::sleep(TURN * 2); // let it fall asleep
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_drops_and_counts_and_does_not_keep_the_process() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let log = AccessLog::start(1, LogFormat::Json).expect("started");
+        assert!(log.open(&to_file(&path)).is_err(), "a pipe without a reader is an error, not a wait");
+        let mut reader = OpenFifo::open(&path);
+        log.switch(log.open(&to_file(&path)).expect("opened"));
+        let began = Instant::now();
+        let pushed = 3 * RECORDS_MAX as u64;
+        (0..pushed).for_each(|_| log.push(record(0)));
+        assert!(began.elapsed() < Duration::from_secs(2), "no push waited");
+        eventually("dropped", || log.dropped() > 0);
+        let closing = Instant::now();
+        assert!(log.close(Duration::from_secs(3)), "the writer gives up when told to stop");
+        assert!(closing.elapsed() < Duration::from_secs(3));
+        let text = reader.take();
+        assert!(
+            text.ends_with('\n') && text.lines().all(|line| line.starts_with('{') && line.ends_with('}'))
+        );
+        let lines = text.lines().count() as u64;
+        assert_eq!(log.written(), lines);
+        assert_eq!(log.written() + log.lost() + log.dropped(), pushed, "every record is accounted for");
+    }
+
+    /// The reading end of a FIFO, opened without a writer.
+    struct OpenFifo(File);
+
+    impl OpenFifo {
+        fn open(path: &Path) -> Self {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Self(File::from(rustix::fs::open(path, flags, Mode::empty()).expect("a FIFO")))
+        }
+
+        fn take(&mut self) -> String {
+            let mut text = String::new();
+            self.0.read_to_string(&mut text).expect("all of it, and then the end");
+            text
+        }
+    }
+
+    #[test]
+    fn a_stuck_target_can_be_switched_away_from() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (fifo, path) = (folder.path().join("fifo"), folder.path().join("access.log"));
+        assert!(
+            std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success())
+        );
+        let _reader = OpenFifo::open(&fifo);
+        let log = started(1, &fifo);
+        (0..RECORDS_MAX).for_each(|_| log.push(record(0)));
+        thread::sleep(STALL);
+        log.switch(log.open(&to_file(&path)).expect("opened"));
+        eventually("the rest goes to the new target", || {
+            std::fs::read_to_string(&path).is_ok_and(|text| !text.is_empty())
+        });
+        assert!(log.close(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+        let log = started(1, &path);
+        log.push(record(0));
+        eventually("written", || log.written() == 1);
+        std::fs::rename(&path, &old).expect("rotated");
+        log.reopen();
+        eventually("opened again", || path.exists());
+        log.push(record(0));
+        eventually("written", || log.written() == 2);
+        for path in [&path, &old] {
+            assert_eq!(std::fs::read_to_string(path).expect("a file").lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        std::fs::write(&path, "").expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("chmod");
+        let log = AccessLog::start(1, LogFormat::Text).expect("started");
+        let error = log.open(&to_file(&path)).err().expect("refused").to_string();
+        assert!(error.contains("access.log") && error.contains("chmod"), "{error}");
+    }
+
+    #[test]
+    fn a_log_that_is_off_takes_nothing() {
+        let log = AccessLog::start(1, LogFormat::Text).expect("started");
+        (0..2 * RECORDS_MAX).for_each(|_| log.push(record(0)));
+        assert_eq!((log.written(), log.dropped(), log.lost()), (0, 0, 0));
+        assert!(log.close(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn whole_lines_are_taken_and_a_longer_one_is_cut() {
+        assert_eq!(whole_lines(b"ab\ncd\nef", 7), b"ab\ncd\n");
+        assert_eq!(whole_lines(b"ab\n", 7), b"ab\n");
+        assert_eq!(whole_lines(b"abcdef", 3), b"abc");
+    }
+}

@@ -638,3 +638,152 @@ mod le {
         67_108_864,
     ];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::exposition::check;
+    use super::super::record::Short;
+    use super::*;
+
+    fn words() -> Words {
+        Words { reasons: vec!["client_gone", "up_connect_refused"], rules: vec!["H1-FR-03"] }
+    }
+
+    fn stats(endpoints: usize) -> Stats {
+        let one = |index| EndpointStats {
+            backend: "llama".to_owned(),
+            endpoint: format!("gpu-{index}:8000"),
+            addresses: Vec::new(),
+            drained: index == 0,
+            in_flight: 2,
+            attempts_total: 5,
+            failures_total: 1,
+        };
+        Stats {
+            version: "0".to_owned(),
+            generation: Generation::new(4),
+            uptime_s: 1.0,
+            draining: false,
+            workers: Vec::new(),
+            endpoints: (0..endpoints).map(one).collect(),
+        }
+    }
+
+    fn page(metrics: &Metrics, endpoints: usize) -> HashMap<String, f64> {
+        let mut out = String::new();
+        metrics.render(&mut out, &stats(endpoints));
+        check::series(&out)
+    }
+
+    fn record(worker: u16) -> Record {
+        let mut record = Record::new(0, worker, "127.0.0.1:1".parse().expect("an address"));
+        record.status = 200;
+        (record.bytes_in, record.bytes_out) = (10, 20);
+        (record.tokens_in, record.tokens_out, record.tokens_cached) = (Some(100), Some(11), Some(64));
+        (record.first_token, record.total) = (Micros::new(200_000), Micros::new(1_200_000));
+        record.own = Micros::new(40);
+        record.model = Short::new(b"llama-3");
+        record
+    }
+
+    const ENDED_WELL: Slots = Slots { route: RouteId::NONE, reason: None, rule: None };
+
+    #[test]
+    fn workers_are_summed_and_gauges_are_told_per_worker() {
+        let metrics = Metrics::new(2, words());
+        let shards =
+            [metrics.shard(0, "uring-defer").expect("free"), metrics.shard(1, "epoll").expect("free")];
+        for shard in &shards {
+            shard.count(Counter::Accepted);
+            shard.raise(Gauge::Connections, 3);
+        }
+        shards[1].lower(Gauge::Connections, 1);
+        shards[0].set(Gauge::Generation, 4);
+        let page = page(&metrics, 1);
+        assert_eq!(page["ringway_connections_accepted_total"], 2.0);
+        assert_eq!(page["ringway_connections{worker=\"0\"}"], 3.0);
+        assert_eq!(page["ringway_connections{worker=\"1\"}"], 2.0);
+        assert_eq!(page["ringway_io_info{worker=\"1\",io=\"epoll\"}"], 1.0);
+        assert_eq!(page["ringway_endpoint_drained{backend=\"llama\",endpoint=\"gpu-0:8000\"}"], 1.0);
+        assert_eq!((metrics.counter(Counter::Accepted), metrics.gauge(Gauge::Connections)), (2, 5));
+        let told = metrics.worker_stats();
+        assert_eq!(
+            (told[0].io.as_str(), told[0].generation.get(), told[1].connections),
+            ("uring-defer", 4, 2)
+        );
+    }
+
+    #[test]
+    fn an_exchange_is_counted_by_route_status_reason_and_rule() {
+        let metrics = Metrics::new(1, words());
+        let shard = metrics.shard(0, "epoll").expect("free");
+        let chat = metrics.route("chat");
+        assert_eq!(metrics.route("chat"), chat, "the same name has the same place");
+        shard.exchange(&record(0), Slots { route: chat, ..ENDED_WELL });
+        let mut refused = record(0);
+        (refused.status, refused.model) = (400, Short::EMPTY);
+        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(0), rule: Some(0) });
+        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(99), rule: None });
+        let page = page(&metrics, 0);
+        assert_eq!(page["ringway_requests_total{route=\"chat\",code=\"2xx\"}"], 1.0);
+        assert_eq!(page["ringway_requests_total{route=\"none\",code=\"4xx\"}"], 2.0);
+        assert_eq!(page["ringway_downstream_bytes_total{route=\"chat\",direction=\"sent\"}"], 20.0);
+        assert_eq!(page["ringway_tokens_total{route=\"chat\",type=\"cached\"}"], 64.0);
+        assert_eq!(page["ringway_abnormal_ends_total{reason=\"client_gone\"}"], 1.0);
+        assert_eq!(page["ringway_abnormal_ends_total{reason=\"up_connect_refused\"}"], 0.0);
+        assert_eq!(page["ringway_abnormal_ends_total{reason=\"other\"}"], 1.0);
+        assert_eq!(page["ringway_malformed_requests_total{rule=\"H1-FR-03\"}"], 1.0);
+        assert_eq!(
+            page["gen_ai_server_request_duration_seconds_count"], 1.0,
+            "of exchanges with a model only"
+        );
+    }
+
+    #[test]
+    fn times_and_tokens_become_distributions_in_base_units() {
+        let metrics = Metrics::new(1, words());
+        let shard = metrics.shard(0, "epoll").expect("free");
+        shard.exchange(&record(0), ENDED_WELL);
+        let page = page(&metrics, 0);
+        assert_eq!(page["ringway_request_duration_seconds_sum"], 1.2);
+        assert_eq!(page["ringway_request_duration_seconds_bucket{le=\"1\"}"], 0.0);
+        assert_eq!(page["ringway_request_duration_seconds_bucket{le=\"2.5\"}"], 1.0);
+        assert_eq!(page["ringway_own_time_seconds_bucket{le=\"0.00005\"}"], 1.0);
+        assert_eq!(page["ringway_time_to_first_byte_seconds_count"], 0.0);
+        assert_eq!(page["gen_ai_server_time_to_first_token_seconds_bucket{le=\"0.25\"}"], 1.0);
+        assert_eq!(
+            page["gen_ai_server_time_per_output_token_seconds_sum"], 0.1,
+            "a second for ten more tokens"
+        );
+        assert_eq!(page["gen_ai_client_token_usage_sum{gen_ai_token_type=\"output\"}"], 11.0);
+    }
+
+    #[test]
+    fn a_shard_has_one_writer() {
+        let metrics = Metrics::new(1, words());
+        assert!(metrics.shard(0, "epoll").is_some());
+        assert!(metrics.shard(0, "epoll").is_none() && metrics.shard(1, "epoll").is_none());
+    }
+
+    #[test]
+    fn names_without_end_do_not_become_series_without_end() {
+        let metrics = Metrics::new(1, words());
+        let shard = metrics.shard(0, "epoll").expect("free");
+        for index in 0..10 * ROUTES_MAX {
+            let route = metrics.route(&format!("route-{index}"));
+            shard.exchange(&record(0), Slots { route, ..ENDED_WELL });
+        }
+        assert_eq!(metrics.route("one more"), RouteId::OTHER);
+        let page = page(&metrics, 2 * ENDPOINTS_MAX);
+        let of = |prefix: &str| page.keys().filter(|key| key.starts_with(prefix)).count();
+        assert_eq!(of("ringway_requests_total"), ROUTES_MAX - 1, "all but `none`, which saw nothing");
+        assert_eq!(of("ringway_endpoint_in_flight"), ENDPOINTS_MAX);
+        assert_eq!(page["ringway_endpoints_unlisted"], ENDPOINTS_MAX as f64);
+    }
+
+    #[test]
+    fn a_shard_may_move_to_its_thread_and_not_be_shared_from_there() {
+        fn moves<T: Send>() {}
+        moves::<Shard>();
+    }
+}
