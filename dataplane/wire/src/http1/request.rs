@@ -56,6 +56,7 @@ pub struct RequestHead {
     target: Span,
     path: Span,
     query: Option<Span>,
+    is_about_the_server: bool,
     scheme: Option<Scheme>,
     authority: Span,
     host: Span,
@@ -222,6 +223,7 @@ impl RequestHead {
             b"*" if self.method == Method::Options => {
                 self.target = Span::new(start, end);
                 self.path = self.target;
+                self.is_about_the_server = true;
             }
             _ => return self.absolute_form(seen, start, end),
         }
@@ -261,7 +263,10 @@ impl RequestHead {
             // The origin-form would be `/?query`, which stands nowhere in the buffer, and what is matched, logged and
             // forwarded must be the same bytes (H1-SY-12).
             Some(b'?') if until < end => return Err(Rule::H1Ho03.fault()),
-            _ => self.set_target(seen, from - 1, from), // the scheme's own last slash
+            _ => {
+                self.set_target(seen, from - 1, from); // the scheme's own last slash
+                self.is_about_the_server = self.method == Method::Options;
+            }
         }
         Ok(())
     }
@@ -381,8 +386,7 @@ impl RequestHead {
     /// Whether an OPTIONS asks about the server and not about a path: its target goes on as `*` (RFC 9112 section
     /// 3.2.4), also when it came as an absolute-form without a path.
     pub(super) fn is_about_the_server(&self) -> bool {
-        let without_path = self.scheme.is_some() && self.target.end == self.authority.start;
-        self.method == Method::Options && (without_path || (self.scheme.is_none() && self.target.len() == 1))
+        self.is_about_the_server
     }
 
     /// The version.

@@ -6,7 +6,7 @@ use crate::drive::framed;
 use crate::rules::show;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ringway_wire::http1::{Asked, Fault, HeadBounds, Mode, Parse, RequestHead, ResponseHead, Rule};
+use ringway_wire::http1::{Asked, Fault, Framing, HeadBounds, Mode, Parse, RequestHead, ResponseHead, Rule};
 use std::collections::BTreeMap;
 
 #[derive(serde::Deserialize)]
@@ -51,49 +51,74 @@ const TAKEN: &[(&str, &str)] = &[
 /// Taken by llhttp in a lenient mode, and by us always.
 const TAKEN_LENIENT: &[(&str, &str)] = &[];
 
+/// How the 277 inputs of llhttp 9.4.2 fall out. A changed number is a changed parser: look before changing it here.
+const COUNTS: &[(&str, usize)] = &[
+    ("refused by both", 88),
+    ("refused by llhttp, taken by exception", 2),
+    ("taken by both", 113),
+    ("taken by lenient llhttp, refused", 32),
+    (TAKEN_BY_LLHTTP, 42),
+];
+
 #[test]
 fn nothing_llhttp_refuses_is_taken() {
     let Some(cases) = cases() else { return };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut stricter: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut stricter: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut wrong = Vec::new();
     for case in &cases {
         for input in inputs(case) {
-            let verdict = judge_with_host(case, input);
-            let refuses = !matches!(verdict, Verdict::Sound(_));
-            let listed = |list: &[(&str, &str)]| list.iter().any(|(id, _)| *id == case.id);
-            let outcome = match (case.llhttp_verdict == "ok", case.lenient.is_empty()) {
-                (false, _) => {
-                    assert_eq!(!refuses, listed(TAKEN), "{}: llhttp refuses, we say {verdict:?}", case.id);
-                    if refuses { "refused by both" } else { "refused by llhttp, taken by exception" }
-                }
-                (true, false) => {
-                    assert_eq!(
-                        !refuses,
-                        listed(TAKEN_LENIENT),
-                        "{}: only lenient, we say {verdict:?}",
-                        case.id
-                    );
-                    if refuses {
-                        "taken by lenient llhttp, refused"
-                    } else {
-                        "taken by lenient llhttp, and by exception"
-                    }
-                }
-                (true, true) => match verdict {
-                    Verdict::Sound(whole) | Verdict::Closed(whole) => {
-                        assert_eq!(whole, case.messages_complete, "{}: {verdict:?}", case.id);
-                        "taken by both"
-                    }
-                    Verdict::Refused(fault, _) => {
-                        stricter.entry(fault.rule.id()).or_default().push(case.id.clone());
-                        "taken by llhttp, refused"
-                    }
-                },
+            let verdict = verdict(case, &input);
+            let Some(outcome) = compare(case, verdict) else {
+                wrong.push(format!("{} {}: {verdict:?} {}", case.id, case.llhttp_verdict, show(&input)));
+                continue;
             };
             *counts.entry(outcome).or_default() += 1;
+            if let (Verdict::Refused(fault, _), TAKEN_BY_LLHTTP) = (verdict, outcome) {
+                stricter.entry(fault.rule.id()).or_default().push(&case.id);
+            }
         }
     }
-    println!("{counts:#?}\nstricter: {stricter:#?}");
+    println!("{counts:#?}\nstricter than llhttp, by rule: {stricter:#?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(counts, COUNTS.iter().copied().collect());
+}
+
+const TAKEN_BY_LLHTTP: &str = "taken by llhttp, refused";
+
+/// In words how the two verdicts go together, or `None` if they must not.
+fn compare(case: &Case, verdict: Verdict) -> Option<&'static str> {
+    let strict = case.lenient.is_empty();
+    let listed = |list: &[(&str, &str)]| list.iter().any(|(id, _)| *id == case.id);
+    let llhttp_takes = case.llhttp_verdict == "ok";
+    match verdict {
+        Verdict::Sound(_) if !llhttp_takes => {
+            listed(TAKEN).then_some("refused by llhttp, taken by exception")
+        }
+        Verdict::Sound(_) if !strict => {
+            listed(TAKEN_LENIENT).then_some("taken by lenient llhttp, and by exception")
+        }
+        Verdict::Refused(..) | Verdict::Closed(_) if !llhttp_takes => {
+            (!listed(TAKEN)).then_some("refused by both")
+        }
+        Verdict::Refused(..) | Verdict::Closed(_) if !strict => {
+            (!listed(TAKEN_LENIENT)).then_some("taken by lenient llhttp, refused")
+        }
+        Verdict::Refused(..) => Some(TAKEN_BY_LLHTTP),
+        Verdict::Sound(whole) | Verdict::Closed(whole) => {
+            let expected = if case.kind == "url" { 1 } else { case.messages_complete };
+            (whole == expected).then_some("taken by both")
+        }
+    }
+}
+
+fn verdict(case: &Case, input: &[u8]) -> Verdict {
+    let verdict = judge_with_host(case, input.to_vec());
+    if verdict == Verdict::Sound(0) && case.llhttp_verdict != "ok" {
+        // Cut off before the end of the head, where framing is weighed: let it end.
+        return judge_with_host(case, [input, b"\r\n"].concat());
+    }
+    verdict
 }
 
 fn inputs(case: &Case) -> Vec<Vec<u8>> {
@@ -116,18 +141,19 @@ fn judge_with_host(case: &Case, mut input: Vec<u8>) -> Verdict {
     for _ in 0..8 {
         let verdict = match case.kind.as_str() {
             "response" => judge_responses(&input, case.skip_body),
-            _ => judge_requests(&input),
+            _ => judge_requests(&input, case.skip_body),
         };
         let Verdict::Refused(Fault { rule: Rule::H1Ho01, .. }, at) = verdict else { return verdict };
         let start = at + if input[at..].starts_with(b"\r\n") { 2 } else { 0 };
         let line =
             input[start..].iter().position(|&b| b == b'\n').expect("a refused head has a request line");
-        input.splice(start + line + 1..start + line + 1, *b"Host: h\r\n");
+        let behind = start + line + 1;
+        input.splice(behind..behind, *b"Host: h\r\n");
     }
     panic!("{}: a Host line did not help: {}", case.id, show(&input));
 }
 
-fn judge_requests(input: &[u8]) -> Verdict {
+fn judge_requests(input: &[u8], skip_body: bool) -> Verdict {
     let (mut at, mut whole) = (0, 0);
     let mut head = RequestHead::new();
     loop {
@@ -138,7 +164,8 @@ fn judge_requests(input: &[u8]) -> Verdict {
         }
         let start = at;
         at += head.len();
-        let fed = framed(head.framing(), &input[at..], [], Mode::Decode, u64::MAX);
+        let framing = if skip_body { Framing::None } else { head.framing() };
+        let fed = framed(framing, &input[at..], [], Mode::Decode, u64::MAX);
         match fed.fault {
             Some(fault) => return Verdict::Refused(fault, start),
             None if !fed.done => return Verdict::Sound(whole),

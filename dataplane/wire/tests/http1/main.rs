@@ -3,11 +3,11 @@
 //! Must not: reach into the crate; what it cannot see, a peer cannot either.
 //! Read next: `rules.rs`, the table of what is refused and why.
 
-//mod corpus;
-//mod differential;
+mod corpus;
+mod differential;
 mod drive;
 mod llhttp;
-//mod props;
-//mod rewriting;
+mod props;
+mod rewriting;
 mod rules;
 mod splits;

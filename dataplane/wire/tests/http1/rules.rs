@@ -346,7 +346,7 @@ pub fn request_rows() -> Vec<Row> {
             Rule::H1Co01.fault(),
             &[
                 post(&format!("Connection: {}", vec!["x"; 33].join(","))),
-                post(&"Connection: a, b, c\r\n".repeat(12).trim_end()),
+                post("Connection: a, b, c\r\n".repeat(12).trim_end()),
             ],
             &[
                 post(&format!("Connection: {}", vec!["x"; 32].join(","))),
@@ -378,8 +378,8 @@ pub fn request_rows() -> Vec<Row> {
         ),
         row(
             Rule::S8Head.fault(),
-            &[sized(64 * 1024 + 1), post(&"X: a\r\n".repeat(128).trim_end())],
-            &[sized(64 * 1024), post(&"X: a\r\n".repeat(127).trim_end())],
+            &[sized(64 * 1024 + 1), post("X: a\r\n".repeat(128).trim_end())],
+            &[sized(64 * 1024), post("X: a\r\n".repeat(127).trim_end())],
         ),
     ]
 }
@@ -518,7 +518,6 @@ pub fn response_rows() -> Vec<Row> {
 pub const DATA_MAX: u64 = 1 << 20;
 
 pub fn chunk_rows() -> Vec<Row> {
-    let none: &[&str] = &[];
     let end = "0\r\n\r\n";
     let extended = |bytes: usize| format!("1;{}\r\nx\r\n", "e".repeat(bytes - 1));
     let fields = |n: usize| format!("0\r\n{}\r\n", "A: b\r\n".repeat(n));
