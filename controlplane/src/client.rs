@@ -141,15 +141,18 @@ pub enum ClientError {
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+    problems.iter().fold(String::new(), |text, problem| text + &format!("\n  {problem}"))
 }
 
 impl ClientError {
     /// Whether the same question may succeed later without anybody changing it.
     pub const fn passes(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Broken { .. } | Self::Stale { .. } => true,
-            Self::Untrusted { .. } => true, // the right one may take the socket's place
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. } // the right one may take the socket's place
+            | Self::Silent { .. }
+            | Self::Broken { .. }
+            | Self::Stale { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::Invalid { .. } | Self::Gibberish { .. } => false,
         }
@@ -197,7 +200,11 @@ impl DataPlane {
     }
 
     /// Pushes; comes back when every worker runs it. With `expected`, only in the place of that generation.
-    pub async fn put(&self, snapshot: &Snapshot, expected: Option<Generation>) -> Result<Applied, ClientError> {
+    pub async fn put(
+        &self,
+        snapshot: &Snapshot,
+        expected: Option<Generation>,
+    ) -> Result<Applied, ClientError> {
         self.0.ask(Method::PUT, "/v1/snapshot", expected, json(snapshot)).await?.read()
     }
 
@@ -219,13 +226,19 @@ impl DataPlane {
     /// Follows its events until the connection ends.
     pub async fn events(&self) -> Result<Events, ClientError> {
         let mut driver = JoinSet::new();
-        let request = self.0.request(Method::GET, "/v1/events", None, Bytes::new());
+        let request = Line::request(Method::GET, "/v1/events", None, Bytes::new());
         let response = self.0.send(request, &mut driver).await?;
         if response.status() != StatusCode::OK {
             let reply = self.0.whole(response).await?;
             return Err(reply.refusal());
         }
-        Ok(Events { line: self.0.clone(), body: response.into_body(), buffer: Vec::new(), kind: String::new(), driver })
+        Ok(Events {
+            line: self.0.clone(),
+            body: response.into_body(),
+            buffer: Vec::new(),
+            kind: String::new(),
+            driver,
+        })
     }
 }
 
@@ -303,7 +316,9 @@ impl Events {
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(self.line.broken(&error)),
-                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Some(Ok(frame)) => {
+                    self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                }
             }
             if self.buffer.len() > bounds::EVENT_BYTES_MAX && !self.buffer.contains(&b'\n') {
                 return Err(self.line.broken(&"a line of its event stream is too long"));
@@ -352,7 +367,7 @@ impl Line {
         body: Bytes,
     ) -> Result<Reply, ClientError> {
         let mut driver = JoinSet::new(); // ends the connection's task with this call, however it ends
-        let request = self.request(method, path, expected, body);
+        let request = Self::request(method, path, expected, body);
         let exchange = async {
             let response = self.send(request, &mut driver).await?;
             self.whole(response).await
@@ -364,7 +379,6 @@ impl Line {
     }
 
     fn request(
-        &self,
         method: Method,
         path: &str,
         expected: Option<Generation>,

@@ -110,7 +110,10 @@ pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(
         }
         let wait = backoff.next();
         let again_in = format!("{} ms", wait.as_millis());
-        log::warn("the data plane died; starting it again", &[("status", &words(&status)), ("in", &again_in)]);
+        log::warn(
+            "the data plane died; starting it again",
+            &[("status", &words(&status)), ("in", &again_in)],
+        );
         tokio::select! {
             () = sleep(wait) => {}
             _ = stops.changed() => return Ok(()),

@@ -11,11 +11,11 @@ const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
 /// For a connection to a Unix socket to be made.
-pub const CONNECT_MS_MAX: Duration = Duration::from_millis(2_000);
+pub const CONNECT_MS_MAX: Duration = Duration::from_secs(2);
 /// For an answer: the data plane answers a `PUT` only when its last worker runs it.
-pub const ANSWER_MS_MAX: Duration = Duration::from_millis(30_000);
+pub const ANSWER_MS_MAX: Duration = Duration::from_secs(30);
 /// The daemon's own answer to `apply` waits for names and for the data plane, so it may take longer than both.
-pub const DAEMON_ANSWER_MS_MAX: Duration = Duration::from_millis(45_000);
+pub const DAEMON_ANSWER_MS_MAX: Duration = Duration::from_secs(45);
 /// Bytes of an answer: a snapshot of tens of thousands of endpoints.
 pub const ANSWER_BYTES_MAX: usize = 64 * MIB;
 /// Bytes of one line of the event stream.
@@ -26,9 +26,9 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 512;
 /// First wait before a reconnect or a restart (CP-02).
 pub const BACKOFF_MS_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before a reconnect or a restart (CP-02).
-pub const BACKOFF_MS_MAX: Duration = Duration::from_millis(5_000);
+pub const BACKOFF_MS_MAX: Duration = Duration::from_secs(5);
 /// A child that lived this long starts again without delay.
-pub const CHILD_STEADY_MS_MIN: Duration = Duration::from_millis(10_000);
+pub const CHILD_STEADY_MS_MIN: Duration = Duration::from_secs(10);
 
 /// Between two pushes: at most five applies a second (CP-05).
 pub const PUSH_GAP_MS_MIN: Duration = Duration::from_millis(200);
@@ -38,16 +38,16 @@ pub const PUSH_TRIES_MAX: u32 = 3;
 /// Quiet time after the last sign of a file change: editors write in several steps.
 pub const DEBOUNCE_MS: Duration = Duration::from_millis(80);
 /// Longest wait for that quiet.
-pub const DEBOUNCE_MS_MAX: Duration = Duration::from_millis(1_000);
+pub const DEBOUNCE_MS_MAX: Duration = Duration::from_secs(1);
 /// Between two looks at the file where the system reports no changes (network file systems, no inotify).
-pub const POLL_MS: Duration = Duration::from_millis(3_000);
+pub const POLL_MS: Duration = Duration::from_secs(3);
 
 /// A shorter time to live is taken as this: a name server is not a load balancer.
-pub const TTL_MS_MIN: Duration = Duration::from_millis(5_000);
+pub const TTL_MS_MIN: Duration = Duration::from_secs(5);
 /// A longer time to live is taken as this: moved endpoints are found within a minute.
-pub const TTL_MS_MAX: Duration = Duration::from_millis(60_000);
+pub const TTL_MS_MAX: Duration = Duration::from_mins(1);
 /// For one name, all its queries and retries.
-pub const LOOKUP_MS_MAX: Duration = Duration::from_millis(5_000);
+pub const LOOKUP_MS_MAX: Duration = Duration::from_secs(5);
 /// Names looked up at once.
 pub const LOOKUPS_MAX: usize = 16;
 
@@ -63,7 +63,7 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// Commands that wait for the daemon's loop.
 pub const COMMANDS_MAX: usize = 64;
 /// For a request to the daemon to arrive.
-pub const REQUEST_MS_MAX: Duration = Duration::from_millis(10_000);
+pub const REQUEST_MS_MAX: Duration = Duration::from_secs(10);
 
 const _: () = assert!(BACKOFF_MS_MIN.as_millis() < BACKOFF_MS_MAX.as_millis(), "backoff grows");
 const _: () = assert!(TTL_MS_MIN.as_millis() <= TTL_MS_MAX.as_millis(), "a range");

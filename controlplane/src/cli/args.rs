@@ -280,8 +280,8 @@ pub enum Which {
 #[derive(Clone, Debug, Args)]
 pub struct Canary {
     /// Not supported yet
-    #[arg(long, value_name = "SHARE", hide = true)]
-    pub canary: Option<String>,
+    #[arg(long = "canary", value_name = "SHARE", hide = true)]
+    pub share: Option<String>,
     /// Not supported yet
     #[arg(long = "for", value_name = "TIME", hide = true)]
     pub hold: Option<String>,
@@ -293,7 +293,7 @@ pub struct Canary {
 impl Canary {
     /// The first of its options that was given.
     pub fn given(&self) -> Option<&'static str> {
-        let options = [("--canary", &self.canary), ("--for", &self.hold), ("--abort-if", &self.abort_if)];
+        let options = [("--canary", &self.share), ("--for", &self.hold), ("--abort-if", &self.abort_if)];
         options.into_iter().find(|(_, value)| value.is_some()).map(|(name, _)| name)
     }
 }

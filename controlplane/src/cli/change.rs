@@ -97,16 +97,16 @@ impl Change {
         for name in names.status().iter().filter(|name| name.addresses.is_empty()) {
             let why = name.error.as_deref().unwrap_or("no answer in time");
             let name = &name.name;
-            say(&format!("warning: {name} does not resolve ({why}); without the daemon nobody will try again\n"));
+            say(&format!(
+                "warning: {name} does not resolve ({why}); without the daemon nobody will try again\n"
+            ));
         }
         let mut publisher = Publisher::new(context.dataplane());
         let published = publisher.publish(&config, &|host, port| names.lookup(host, port)).await?;
         match self.keep(data) {
-            Ok(revision) => tell(&Done {
-                revision,
-                generation: published.generation(),
-                workers: published.workers(),
-            }),
+            Ok(revision) => {
+                tell(&Done { revision, generation: published.generation(), workers: published.workers() })
+            }
             Err(error) => {
                 say(&format!("warning: it runs, but `ringctl history` will not know it: {error}\n"));
                 tell_unkept(published)
@@ -137,14 +137,18 @@ impl Change {
 fn tell(done: &Done) -> Result<(), Failure> {
     let Done { revision, generation, workers } = done;
     output::print(&match workers {
-        Some(workers) => format!("revision {revision} runs on {} as generation {generation}\n", all(*workers)),
+        Some(workers) => {
+            format!("revision {revision} runs on {} as generation {generation}\n", all(*workers))
+        }
         None => format!("nothing to change: revision {revision} runs already as generation {generation}\n"),
     })
 }
 
 fn tell_unkept(published: Published) -> Result<(), Failure> {
     output::print(&match published {
-        Published::Pushed { generation, workers } => format!("generation {generation} runs on {}\n", all(workers)),
+        Published::Pushed { generation, workers } => {
+            format!("generation {generation} runs on {}\n", all(workers))
+        }
         Published::Already { generation } => unchanged(generation),
     })
 }

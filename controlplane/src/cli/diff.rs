@@ -123,7 +123,11 @@ fn compare_named(changes: &mut Vec<Change>, path: &str, key: &str, before: &[Val
     };
     let (old, new) = (order(before, after), order(after, before));
     if old != new {
-        changes.push(Change { path: format!("{path} (order)"), old: Some(old.into()), new: Some(new.into()) });
+        changes.push(Change {
+            path: format!("{path} (order)"),
+            old: Some(old.into()),
+            new: Some(new.into()),
+        });
     }
 }
 
@@ -234,7 +238,10 @@ mod tests {
         let routes = |list: &[&Value]| json!({ "routes": list });
         assert_eq!(changes(&routes(&[&a, &b]), &routes(&[&a, &b])), [""; 0]);
         assert_eq!(changes(&routes(&[&a, &b]), &routes(&[&b])), ["routes[a]"]);
-        assert_eq!(changes(&routes(&[&a, &b]), &routes(&[&heavy, &a])), ["routes[b].weight", "routes (order)"]);
+        assert_eq!(
+            changes(&routes(&[&a, &b]), &routes(&[&heavy, &a])),
+            ["routes[b].weight", "routes (order)"]
+        );
     }
 
     #[test]
@@ -243,7 +250,7 @@ mod tests {
         let new = json!({"routes": [{"name": "chat", "x": {"a": 1, "b": 2, "c": 3, "d": 4, "weight": 2}}]});
         let text = draw(Some(Generation::new(3)), &old, &new, false);
         assert!(text.contains("@@ routes / chat / x / weight @@"), "{text}");
-        assert!(text.contains("-         weight: 1\n+         weight: 2\n"), "{text}");
+        assert!(text.contains("-       weight: 1\n+       weight: 2\n"), "{text}");
     }
 
     #[test]

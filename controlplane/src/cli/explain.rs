@@ -32,16 +32,19 @@ pub(super) async fn explain(
 }
 
 fn read(path: &Path) -> Result<Question, Failure> {
-    let failed = |why: &dyn std::fmt::Display| Failure::Usage(format!("cannot read {}: {why}", path.display()));
+    let failed =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("cannot read {}: {why}", path.display()));
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text))
+        std::fs::File::open(path)
+            .and_then(|file| file.take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text))
     };
     read.map_err(|why| failed(&why))?;
     let question: Question = serde_json::from_str(&text).map_err(|why| {
-        let mend = "a request looks like {\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}";
+        let mend =
+            "a request looks like {\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}";
         failed(&format!("{why}; {mend}"))
     })?;
     if question.path.starts_with('/') {
@@ -59,31 +62,40 @@ fn draw(explanation: &Explanation) -> String {
     };
     if !explanation.routes.is_empty() {
         out.push('\n');
-        out += &output::table(&["route", "matches", "why not"], explanation.routes.iter().map(|verdict| {
-            let matched = if verdict.matched { "yes" } else { "no" };
-            vec![verdict.route.clone(), matched.to_owned(), verdict.why.clone().unwrap_or_default()]
-        }));
+        out += &output::table(
+            &["route", "matches", "why not"],
+            explanation.routes.iter().map(|verdict| {
+                let matched = if verdict.matched { "yes" } else { "no" };
+                vec![verdict.route.clone(), matched.to_owned(), verdict.why.clone().unwrap_or_default()]
+            }),
+        );
     }
     if !explanation.targets.is_empty() {
         out.push('\n');
-        out += &output::table(&["target", "chance", "model there"], explanation.targets.iter().map(|target| {
-            let model = target.model.clone().unwrap_or_else(|| "as asked".to_owned());
-            vec![target.backend.clone(), format!("{:.1}%", target.chance * 100.0), model]
-        }));
+        out += &output::table(
+            &["target", "chance", "model there"],
+            explanation.targets.iter().map(|target| {
+                let model = target.model.clone().unwrap_or_else(|| "as asked".to_owned());
+                vec![target.backend.clone(), format!("{:.1}%", target.chance * 100.0), model]
+            }),
+        );
     }
     if !explanation.endpoints.is_empty() {
         out.push('\n');
         let header = ["endpoint", "eligible", "in flight", "score", "why"];
-        out += &output::table(&header, explanation.endpoints.iter().map(|candidate| {
-            let eligible = if candidate.eligible { "yes" } else { "no" };
-            vec![
-                format!("{}/{}", candidate.backend, candidate.endpoint),
-                eligible.to_owned(),
-                candidate.in_flight.to_string(),
-                format!("{:.3}", candidate.score),
-                candidate.why.clone(),
-            ]
-        }));
+        out += &output::table(
+            &header,
+            explanation.endpoints.iter().map(|candidate| {
+                let eligible = if candidate.eligible { "yes" } else { "no" };
+                vec![
+                    format!("{}/{}", candidate.backend, candidate.endpoint),
+                    eligible.to_owned(),
+                    candidate.in_flight.to_string(),
+                    format!("{:.3}", candidate.score),
+                    candidate.why.clone(),
+                ]
+            }),
+        );
     }
     out
 }

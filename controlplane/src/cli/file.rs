@@ -78,7 +78,8 @@ pub(super) fn validate(context: &Context, path: &Path, output: Output) -> Result
         Err(report) => {
             if output != Output::Table {
                 let problems = report.problems();
-                let verdict = Verdict { valid: false, problems, warnings: vec![], secrets_not_at_hand: vec![] };
+                let verdict =
+                    Verdict { valid: false, problems, warnings: vec![], secrets_not_at_hand: vec![] };
                 output::show(output, &verdict, String::new)?;
             }
             return Err(report.into());

@@ -4,7 +4,7 @@
 //! Must not: know how either plane is spoken to; that is [`crate::client`].
 //! Read next: `args.rs`, what can be typed; then the file of each verb.
 
-pub mod args;
+mod args;
 mod change;
 mod diff;
 mod explain;
@@ -46,18 +46,17 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Client(ClientError::Invalid { .. }) => 2,
-            // 503 is how the daemon says that it cannot reach the data plane.
-            Self::Client(ClientError::Refused { status: 503, .. }) => 3,
-            Self::Failed(_)
-            | Self::Client(
-                ClientError::Stale { .. } | ClientError::Gibberish { .. } | ClientError::Refused { .. },
-            ) => 1,
             Self::Client(
                 ClientError::Unreachable { .. }
                 | ClientError::Untrusted { .. }
                 | ClientError::Silent { .. }
-                | ClientError::Broken { .. },
+                | ClientError::Broken { .. }
+                | ClientError::Refused { status: 503, .. }, // the daemon cannot reach the data plane
             ) => 3,
+            Self::Failed(_)
+            | Self::Client(
+                ClientError::Stale { .. } | ClientError::Gibberish { .. } | ClientError::Refused { .. },
+            ) => 1,
         }
     }
 
@@ -203,7 +202,8 @@ fn later(what: &str) -> Failure {
 
 async fn drain(context: &Context, endpoint: Option<String>, undo: bool) -> Result<(), Failure> {
     if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !endpoint.contains('/')) {
-        let what = format!("`{endpoint}` is no endpoint; name it BACKEND/HOST:PORT, see `ringctl backends list`");
+        let what =
+            format!("`{endpoint}` is no endpoint; name it BACKEND/HOST:PORT, see `ringctl backends list`");
         return Err(Failure::Usage(what));
     }
     context.dataplane().drain(&Drain { endpoint: endpoint.clone(), undo }).await?;

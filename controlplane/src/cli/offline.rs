@@ -57,7 +57,11 @@ impl<'a> Ask<'a> {
             method: &question.method,
             path,
             host: bare_host(question.host.as_deref().unwrap_or("localhost")),
-            headers: question.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), &**value)).collect(),
+            headers: question
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), &**value))
+                .collect(),
             client: question.client.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_canonical(),
             model: path_model(path).or_else(in_body),
         }
@@ -175,7 +179,8 @@ fn chances(route: &Route) -> Vec<TargetChance> {
 fn candidates(snapshot: &Snapshot, route: &Route) -> Vec<Candidate> {
     let targets = route.targets.iter().filter(|target| target.weight > 0);
     let backends = targets.filter_map(|target| snapshot.backends.iter().find(|it| it.name == target.backend));
-    let endpoints = backends.flat_map(|backend| backend.endpoints.iter().map(move |endpoint| (backend, endpoint)));
+    let endpoints =
+        backends.flat_map(|backend| backend.endpoints.iter().map(move |endpoint| (backend, endpoint)));
     endpoints
         .map(|(backend, endpoint)| Candidate {
             backend: backend.name.clone(),
@@ -216,7 +221,10 @@ mod tests {
 
     #[test]
     fn a_gemini_path_names_its_model() {
-        assert_eq!(path_model("/v1beta/models/gemini-2.0-flash:generateContent").as_deref(), Some("gemini-2.0-flash"));
+        assert_eq!(
+            path_model("/v1beta/models/gemini-2.0-flash:generateContent").as_deref(),
+            Some("gemini-2.0-flash")
+        );
         assert_eq!(path_model("/v1/models"), None);
     }
 }

@@ -47,7 +47,7 @@ pub fn yaml<T: Serialize>(value: &T) -> String {
 /// A table without lines: easy on the eye and on `awk`.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     table.add_rows(rows);
     for column in table.column_iter_mut() {
@@ -59,7 +59,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
 /// Facts under each other.
 pub fn facts(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    rows.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:width$}  {value}\n"))
 }
 
 /// Whether standard output takes colours.
@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn what_looks_like_another_type_is_quoted() {
-        let texts = ["", "1", "-1", "true", "No", "~", "a: b", "a:", "#x", "x\ny", "*", "1e3", "0x1f", "ä", ".5"];
+        let texts =
+            ["", "1", "-1", "true", "No", "~", "a: b", "a:", "#x", "x\ny", "*", "1e3", "0x1f", "ä", ".5"];
         for text in texts {
             let yaml = yaml(&json!({ "v": text }));
             let read = Yaml::load_from_str(&yaml).expect("is YAML");

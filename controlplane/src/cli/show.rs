@@ -55,7 +55,8 @@ async fn overview(context: &Context) -> Result<(), Failure> {
     let stats = context.dataplane().stats().await?;
     let running = context.dataplane().snapshot().await?;
     let status = context.if_daemon(async |daemon| daemon.status().await).await?;
-    let mut facts = vec![("data plane", dataplane(&stats)), ("control", context.control().display().to_string())];
+    let mut facts =
+        vec![("data plane", dataplane(&stats)), ("control", context.control().display().to_string())];
     facts.push(match &running {
         Some(running) => ("generation", running.generation.to_string()),
         None => ("generation", "none: it waits for a first config, `ringctl apply FILE`".to_owned()),
@@ -177,7 +178,8 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
     let Snapshot { backends, .. } = running(context).await?.snapshot;
     let stats = context.dataplane().stats().await?;
     let load = |backend: Backend| {
-        let load = stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
+        let load =
+            stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
         Loaded { backend, load }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
@@ -186,14 +188,17 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
         Which::Get { name, print } => {
             let names = backends.iter().map(|it| it.backend.name.as_str());
             let one = pick(names, &name, "backend").map(|at| &backends[at])?;
-            output::show(print.output, one, || output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter()))
+            output::show(print.output, one, || {
+                output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter())
+            })
         }
     }
 }
 
 fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
     let header = ["endpoint", "engine", "addresses", "state", "in flight", "attempts", "failures"];
-    let rows = backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
+    let rows =
+        backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
     output::table(&header, rows)
 }
 
@@ -206,10 +211,14 @@ fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
         (false, true) => "no address",
         (false, false) => "in use",
     };
-    let number = |field: fn(&EndpointStats) -> u64| load.map_or("-".to_owned(), |load| field(load).to_string());
+    let number =
+        |field: fn(&EndpointStats) -> u64| load.map_or("-".to_owned(), |load| field(load).to_string());
     vec![
         format!("{}/{}", loaded.backend.name, endpoint.authority),
-        serde_json::to_value(loaded.backend.engine).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default(),
+        serde_json::to_value(loaded.backend.engine)
+            .ok()
+            .and_then(|it| it.as_str().map(str::to_owned))
+            .unwrap_or_default(),
         addresses.join(" "),
         state.to_owned(),
         number(|load| load.in_flight),

@@ -6,13 +6,23 @@
 //! Must not: watch the file, resolve names, or talk to anybody.
 //! Read next: `written.rs`, `resolve.rs`, `snapshot.rs`, in the order a file takes.
 
+mod decode;
 mod environment;
+mod fields;
+mod overlap;
+mod redact;
 mod report;
 mod resolve;
 mod resolved;
+mod schema;
+mod secret;
 mod snapshot;
 mod source;
+mod speaks;
+mod suggest;
+mod values;
 mod written;
+mod yaml;
 
 use std::path::Path;
 
@@ -20,6 +30,7 @@ pub use environment::{Environment, SecretFile, System};
 pub use report::{Finding, Report, Severity};
 pub use resolve::resolve;
 pub use resolved::Config;
+pub use schema::{reference, schema};
 pub use snapshot::{may_connect, snapshot};
 pub use source::{Error, Source, read};
 pub use written::{FileConfig, parse};
@@ -33,10 +44,7 @@ pub fn load(path: &Path) -> Result<Config, Report> {
 
 /// Decodes and resolves: problems of both steps in one report.
 pub fn check(source: &Source, env: &dyn Environment) -> Result<Config, Report> {
-    resolve(parse(source)?, source, env)
-}
-
-/// JSON Schema (draft 2020-12) of the file.
-pub fn schema() -> serde_json::Value {
-    serde_json::Value::Null
+    let sink = decode::Sink::default();
+    let parts = written::decode(source, &sink).and_then(|file| resolve::harden(file, env, &sink));
+    resolve::finish(parts, sink, source)
 }

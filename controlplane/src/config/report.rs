@@ -54,13 +54,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts the findings and keeps the first [`PROBLEMS_MAX`].
-    pub fn new(source: &Source, mut findings: Vec<Finding>) -> Self {
+    /// Sorts the findings and keeps the first [`PROBLEMS_MAX`]. Of the text, `hidden` ranges are never shown.
+    pub(super) fn new(source: &Source, mut findings: Vec<Finding>, hidden: &[Range<usize>]) -> Self {
         findings.sort_by_key(|f| f.span.as_ref().map_or(0, |span| span.start));
         findings.dedup();
         let left_out = findings.len().saturating_sub(PROBLEMS_MAX);
         findings.truncate(PROBLEMS_MAX);
-        Self { name: source.name.clone(), text: source.text.as_str().into(), findings, left_out }
+        Self { name: source.name.clone(), text: starred(&source.text, hidden).into(), findings, left_out }
     }
 
     /// What is wrong, in the order of the text.
@@ -141,6 +141,18 @@ impl std::fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+/// The text with stars over some ranges, every other byte where it was.
+fn starred(text: &str, hidden: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for range in hidden {
+        let (start, end) = (floor(text, range.start), floor(text, range.end));
+        for byte in &mut bytes[start..end.max(start)] {
+            *byte = if *byte == b'\n' { b'\n' } else { b'*' };
+        }
+    }
+    String::from_utf8(bytes).expect("whole characters became ASCII")
+}
 
 /// The part of one source line that a finding is about.
 struct Snippet {

@@ -82,7 +82,7 @@ pub(super) struct Endpoint {
 }
 
 /// The host of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Host {
     /// Written as an address: needs no resolver.
     Address(IpAddr),

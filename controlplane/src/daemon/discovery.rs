@@ -153,7 +153,10 @@ impl Names {
                 known.due = Some(Instant::now() + bounds::TTL_MS_MIN);
                 if known.error.is_none() {
                     let kept = known.addresses.len();
-                    log::warn("a name does not resolve", &[("name", &host), ("why", &error), ("kept", &kept)]);
+                    log::warn(
+                        "a name does not resolve",
+                        &[("name", &host), ("why", &error), ("kept", &kept)],
+                    );
                 }
                 known.error = Some(error);
                 first
@@ -272,7 +275,8 @@ mod tests {
         let mut names = Names::default();
         names.known.insert("x".to_owned(), Known::default());
         let address = |last| IpAddr::from([10, 0, 0, last]);
-        let answer = |order: [u8; 2]| Ok(Answer { addresses: order.map(address).to_vec(), ttl: Duration::ZERO });
+        let answer =
+            |order: [u8; 2]| Ok(Answer { addresses: order.map(address).to_vec(), ttl: Duration::ZERO });
         assert!(names.take("x", answer([1, 2])));
         assert!(!names.take("x", answer([2, 1])));
         assert!(names.take("x", answer([2, 3])));

@@ -132,7 +132,8 @@ impl Daemon {
         let dataplane = DataPlane::at(&options.control);
         let (link, follower) = publish::follow(dataplane.clone());
         let (sender, commands) = mpsc::channel(bounds::COMMANDS_MAX);
-        let shared = Arc::new(Shared { status: Mutex::new(first_status(&options)), data: options.data.clone() });
+        let shared =
+            Arc::new(Shared { status: Mutex::new(first_status(&options)), data: options.data.clone() });
         let mut answerer = JoinSet::new();
         answerer.spawn(socket::answer(socket, Arc::clone(&shared), sender));
         let mut daemon = Self {
@@ -158,11 +159,14 @@ impl Daemon {
             options,
         };
         daemon.first_config()?;
-        log::info("the daemon is up", &[
-            ("config", &daemon.options.config.display()),
-            ("data", &daemon.options.data.display()),
-            ("socket", &daemon.options.socket.display()),
-        ]);
+        log::info(
+            "the daemon is up",
+            &[
+                ("config", &daemon.options.config.display()),
+                ("data", &daemon.options.data.display()),
+                ("socket", &daemon.options.socket.display()),
+            ],
+        );
         Ok(daemon)
     }
 
@@ -195,7 +199,11 @@ impl Daemon {
                 self.dirty = true;
             }
             Err(report) => {
-                log::report("the latest revision cannot be used any more", &[("revision", &number)], &report.render(false));
+                log::report(
+                    "the latest revision cannot be used any more",
+                    &[("revision", &number)],
+                    &report.render(false),
+                );
             }
         }
     }
@@ -305,7 +313,10 @@ impl Daemon {
         let revision = self.record(&candidate);
         let number = revision.revision;
         for finding in candidate.config.warnings() {
-            log::warn("the config may not do what was meant", &[("at", &finding.at), ("what", &finding.what)]);
+            log::warn(
+                "the config may not do what was meant",
+                &[("at", &finding.at), ("what", &finding.what)],
+            );
         }
         self.desired = Some(Desired { config: candidate.config, revision });
         self.file_trouble = None;
@@ -373,7 +384,11 @@ impl Daemon {
         let Source { name, text } = source;
         let hash = digest::sha256(text.as_bytes());
         let file_hash = self.file_hash.clone();
-        Ok(Candidate { config, hash, new: NewRevision { by, origin, from: None, message, name, file_hash, text } })
+        Ok(Candidate {
+            config,
+            hash,
+            new: NewRevision { by, origin, from: None, message, name, file_hash, text },
+        })
     }
 
     /// Of several commands that wait, the last is done and the others are told so (CP-05).
@@ -397,11 +412,13 @@ impl Daemon {
     fn applied(&self, apply: Apply, by: String) -> Result<Candidate, Refused> {
         let source = Source::new(apply.name, apply.text);
         let message = apply.message.map(shortened);
-        self.new_candidate(source, Origin::Apply, by, message).map_err(|report| Refused::Invalid(report.problems()))
+        self.new_candidate(source, Origin::Apply, by, message)
+            .map_err(|report| Refused::Invalid(report.problems()))
     }
 
     fn rolled_back(&self, rollback: &Rollback, by: String) -> Result<Candidate, Refused> {
-        let found = find(&self.store, rollback.revision, self.desired.as_ref().map(|desired| &desired.revision));
+        let found =
+            find(&self.store, rollback.revision, self.desired.as_ref().map(|desired| &desired.revision));
         let revision = found.map_err(Refused::NoRevision)?;
         let from = revision.meta.revision;
         let source = Source::new(revision.name, revision.text);
@@ -458,14 +475,12 @@ pub fn check(source: &Source) -> Result<Config, Report> {
 
 /// The revision to go back to, or why there is none.
 pub fn find(store: &Store, wanted: Option<u64>, running: Option<&RevisionMeta>) -> Result<Revision, String> {
-    match wanted {
-        Some(number) => store.get(number).ok_or(format!("there is no revision {number}; see `ringctl history`")),
-        None => {
-            let hash = running.map(|revision| revision.hash.as_str()).unwrap_or_default();
-            let none = "there is no earlier revision with another text; see `ringctl history`";
-            store.latest_other_than(hash).ok_or(none.to_owned())
-        }
+    if let Some(number) = wanted {
+        return store.get(number).ok_or(format!("there is no revision {number}; see `ringctl history`"));
     }
+    let hash = running.map(|revision| revision.hash.as_str()).unwrap_or_default();
+    let none = "there is no earlier revision with another text; see `ringctl history`";
+    store.latest_other_than(hash).ok_or(none.to_owned())
 }
 
 /// What stands in for a revision that the disk did not take: it runs, so it is known, until the next start.
@@ -482,7 +497,8 @@ fn unkept(candidate: &Candidate, before: Option<&Desired>) -> RevisionMeta {
 }
 
 fn shortened(mut message: String) -> String {
-    let end = (0..=bounds::MESSAGE_BYTES_MAX.min(message.len())).rev().find(|at| message.is_char_boundary(*at));
+    let end =
+        (0..=bounds::MESSAGE_BYTES_MAX.min(message.len())).rev().find(|at| message.is_char_boundary(*at));
     message.truncate(end.unwrap_or(0));
     message
 }

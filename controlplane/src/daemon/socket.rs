@@ -199,13 +199,14 @@ async fn handle(
             json(StatusCode::OK, &*shared.status.lock().unwrap_or_else(PoisonError::into_inner))
         }
         "/v1/revisions" if get => {
-            let metas: Vec<_> = Store::look(&shared.data).list().into_iter().map(|found| found.meta).collect();
+            let metas: Vec<_> =
+                Store::look(&shared.data).list().into_iter().map(|found| found.meta).collect();
             json(StatusCode::OK, &metas)
         }
         "/v1/apply" | "/v1/rollback" if request.method() == Method::POST => {
             match wish(&path, request).await {
                 Ok(wish) => command(wish, by, commands).await,
-                Err(refusal) => refusal,
+                Err((status, why)) => error(status, &why),
             }
         }
         "/v1/status" | "/v1/revisions" => wrong_method("GET"),
@@ -230,25 +231,29 @@ fn revision(which: &str, store: &Store) -> Response<Full<Bytes>> {
     }
 }
 
-async fn wish(path: &str, request: Request<Incoming>) -> Result<Wish, Response<Full<Bytes>>> {
+async fn wish(path: &str, request: Request<Incoming>) -> Result<Wish, (StatusCode, String)> {
     let body = Limited::new(request.into_body(), bounds::REQUEST_BYTES_MAX).collect();
     let body = match tokio::time::timeout(bounds::REQUEST_MS_MAX, body).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(why)) => return Err(error(StatusCode::BAD_REQUEST, &format!("cannot read the body: {why}"))),
-        Err(_) => return Err(error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+        Ok(Err(why)) => return Err((StatusCode::BAD_REQUEST, format!("cannot read the body: {why}"))),
+        Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     };
     if path == "/v1/apply" { parse(&body).map(Wish::Apply) } else { parse(&body).map(Wish::Rollback) }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response<Full<Bytes>>> {
-    serde_json::from_slice(body).map_err(|why| error(StatusCode::BAD_REQUEST, &format!("cannot read the body: {why}")))
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
+    serde_json::from_slice(body)
+        .map_err(|why| (StatusCode::BAD_REQUEST, format!("cannot read the body: {why}")))
 }
 
 async fn command(wish: Wish, by: &str, commands: &mpsc::Sender<Command>) -> Response<Full<Bytes>> {
     let (answer, answered) = oneshot::channel();
     let sent = commands.try_send(Command { wish, by: by.to_owned(), answer });
     if sent.is_err() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "too many commands wait already; try again in a second");
+        return error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many commands wait already; try again in a second",
+        );
     }
     match answered.await {
         Ok(Ok(done)) => json(StatusCode::OK, &done),

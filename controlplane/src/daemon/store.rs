@@ -84,7 +84,8 @@ impl Store {
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.data.join("lock");
         let folder = |why| StoreError::Folder { path: path.clone(), why };
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut lock = options.map_err(folder)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -116,13 +117,21 @@ impl Store {
             }
         };
         match serde_json::from_str::<Revision>(&text) {
-            Ok(revision) if crate::digest::sha256(revision.text.as_bytes()) == revision.meta.hash => Some(revision),
+            Ok(revision) if crate::digest::sha256(revision.text.as_bytes()) == revision.meta.hash => {
+                Some(revision)
+            }
             Ok(_) => {
-                log::warn("a revision does not match its digest and is ignored", &[("path", &path.display())]);
+                log::warn(
+                    "a revision does not match its digest and is ignored",
+                    &[("path", &path.display())],
+                );
                 None
             }
             Err(why) => {
-                log::warn("a revision is damaged and is ignored", &[("path", &path.display()), ("why", &why)]);
+                log::warn(
+                    "a revision is damaged and is ignored",
+                    &[("path", &path.display()), ("why", &why)],
+                );
                 None
             }
         }
@@ -171,7 +180,8 @@ impl Store {
     fn numbers(&self) -> Vec<u64> {
         let Ok(entries) = std::fs::read_dir(self.revisions()) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut numbers: Vec<u64> = names.filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+        let mut numbers: Vec<u64> =
+            names.filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
         numbers.sort_unstable();
         numbers
     }

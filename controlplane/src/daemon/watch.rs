@@ -34,7 +34,10 @@ impl FileWatch {
             Ok(watcher) => Some(watcher),
             Err(why) => {
                 let every = format!("{} s", bounds::POLL_MS.as_secs());
-                log::warn("the file is only looked at from time to time", &[("every", &every), ("why", &why)]);
+                log::warn(
+                    "the file is only looked at from time to time",
+                    &[("every", &every), ("why", &why)],
+                );
                 None
             }
         };
