@@ -4,6 +4,8 @@
 //! Must not: hold defaults; those are the contract's (`ringway_contract::snapshot`).
 //! Read next: [`crate::config`], their main user.
 
+pub mod running;
+
 const KIB: u64 = 1_024;
 const MIB: u64 = 1_024 * KIB;
 const GIB: u64 = 1_024 * MIB;
