@@ -33,6 +33,12 @@ pub enum Want {
     PassesOnce,
 }
 
+impl Want {
+    fn is_refusal(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::RefusedInBody(_))
+    }
+}
+
 /// Bytes and what must become of them.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -131,6 +137,11 @@ impl Rig {
         own_answer(&mut self.caller(), "/next-connection")
     }
 
+    /// Requests counted as malformed under this rule; all rules for the empty one.
+    fn malformed(&self, rule: &str) -> f64 {
+        self.gateway.metric(&["ringway_malformed_requests_total", rule])
+    }
+
     fn untouched(&self, before: usize) -> Result<(), String> {
         std::thread::sleep(QUIET);
         let now = self.origin.bytes();
@@ -153,15 +164,24 @@ pub fn rule(id: &str, cases: &[Case]) {
 pub fn rule_with(id: &str, cases: &[Case], change: impl Fn(Setup) -> Setup) {
     each_driver(|io| {
         let rig = Rig::with(io, Origin::echo(), &change);
-        let broken: Vec<String> = cases
+        let before = rig.malformed("");
+        let mut broken: Vec<String> = cases
             .iter()
             .filter_map(|case| {
                 rig.judge(case).err().map(|why| format!("  {}: want {:?}, {why}", case.what, case.want))
             })
             .collect();
+        let refused = cases.iter().filter(|case| case.want.is_refusal()).count();
+        let counted = rig.malformed("") - before;
+        if (counted - refused as f64).abs() > 0.5 {
+            broken.push(format!("  {counted} counts of malformed requests for {refused} refusals"));
+        }
+        if refused > 0 && id.starts_with("H1-") && rig.malformed(id) < 0.5 {
+            broken.push(format!("  no count under {id}"));
+        }
         assert!(
             broken.is_empty(),
-            "{id} on {io}: {} of {} cases broken:\n{}",
+            "{id} on {io}: {} problems with {} cases:\n{}",
             broken.len(),
             cases.len(),
             broken.join("\n")

@@ -1,5 +1,6 @@
 //! RFC 9112 section 9, RFC 9110 sections 7.6 and 10.1: keeping, pipelining and ending connections.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use ringway_contract::Millis;
@@ -30,7 +31,7 @@ fn h1_co_01_hop_by_hop_fields_reach_neither_side() {
     let mut fields =
         vec!["Host: a".to_owned(), "Connection: X-Named, keep-alive, TE".to_owned(), "X-Kept: 1".to_owned()];
     for (name, value) in HOP_BY_HOP {
-        answer += &format!("{name}: {value}\r\n");
+        let _ = write!(answer, "{name}: {value}\r\n"); // writing to a String cannot fail
         fields.push(format!("{name}: {value}"));
     }
     answer.push_str("\r\nok");

@@ -336,7 +336,17 @@ impl Peer {
     pub fn until_end(&mut self, span: Duration) -> bool {
         let deadline = Instant::now() + span;
         while self.read_more(deadline) {}
-        self.look().ended.is_some()
+        self.journal.records()[self.number].ended.is_some()
+    }
+
+    /// Reads whatever comes next; false when nothing more does.
+    pub fn read_some(&mut self) -> bool {
+        self.read_more(Instant::now() + PEER_READ_MAX)
+    }
+
+    /// Whether all bytes received so far satisfy `enough`.
+    pub fn received_enough(&self, enough: impl FnOnce(&[u8]) -> bool) -> bool {
+        enough(&self.journal.records()[self.number].received)
     }
 
     /// Does nothing for a while, not even read.
@@ -345,10 +355,6 @@ impl Peer {
         while Instant::now() < deadline && !self.journal.stopping.load(Ordering::Acquire) {
             std::thread::sleep(POLL_EVERY.min(span));
         }
-    }
-
-    fn look(&self) -> Record {
-        self.journal.records()[self.number].clone()
     }
 
     /// Reads into the journal once; false when nothing more comes, or not in time.
