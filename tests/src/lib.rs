@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod http;
 pub mod origin;
 pub mod ports;
+pub mod process;
 pub mod programs;
 pub mod setup;
 
