@@ -1,0 +1,266 @@
+//! Habits that keep themselves: what review forgets, a test remembers.
+//!
+//! Owns: crate edges, module docs, where `unsafe` may be, paths and hosts that must not be written down, bounds
+//! without a user; and a list (no failure) of what grew long.
+//! Must not: judge style that a person has to see.
+//! Read next: ARCHITECTURE.md, which the edges come from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ringway_tests::programs::workspace;
+use serde_json::Value;
+
+const FUNCTION_LINES_MAX: usize = 70;
+const FILE_LINES_MAX: usize = 600;
+
+/// Who may use whom: everything of ours that is not listed is forbidden.
+const EDGES: [(&str, &[&str]); 9] = [
+    ("ringway-wire", &[]),
+    ("ringway-dialect", &[]),
+    ("ringway-contract", &[]),
+    ("ringway-gpusim", &[]),
+    ("ringway", &["ringway-wire", "ringway-dialect", "ringway-contract", "ringway-gpusim"]),
+    ("ringctl", &["ringway-contract"]),
+    ("ringload", &["ringway-gpusim"]),
+    ("ringway-tests", &["ringway-contract"]),
+    (
+        "ringway-benches",
+        &["ringway", "ringway-wire", "ringway-dialect", "ringway-contract", "ringway-gpusim", "ringload"],
+    ),
+];
+
+/// The dialect crate may not lean on wire, nor the judge on the judged, through any path.
+const NEVER: [(&str, &str); 4] = [
+    ("ringload", "ringway-wire"),
+    ("ringload", "ringway-dialect"),
+    ("ringctl", "ringway-wire"),
+    ("ringway-tests", "ringway-wire"),
+];
+
+fn packages() -> Vec<Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    metadata["packages"].as_array().expect("a workspace has packages").clone()
+}
+
+/// Our crates that each crate depends on, tests included.
+fn edges() -> BTreeMap<String, Vec<String>> {
+    let packages = packages();
+    let name = |value: &Value| value["name"].as_str().expect("everything has a name").to_owned();
+    let ours: Vec<String> = packages.iter().map(name).collect();
+    let of = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("a list, even if empty");
+        all.iter().map(name).filter(|n| ours.contains(n)).collect()
+    };
+    packages.iter().map(|package| (name(package), of(package))).collect()
+}
+
+#[test]
+fn crates_depend_only_on_what_the_design_allows() {
+    let edges = edges();
+    let mut broken = Vec::new();
+    for (from, to) in &edges {
+        let Some((_, allowed)) = EDGES.iter().find(|(name, _)| name == from) else {
+            broken.push(format!("{from} is not in the list of crates; add it with what it may use"));
+            continue;
+        };
+        let forbidden = to.iter().filter(|name| !allowed.contains(&name.as_str()));
+        broken.extend(forbidden.map(|name| format!("{from} uses {name}")));
+    }
+    for (from, never) in NEVER {
+        if reaches(&edges, from, never) {
+            broken.push(format!("{from} reaches {never}"));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn reaches(edges: &BTreeMap<String, Vec<String>>, from: &str, to: &str) -> bool {
+    edges.get(from).is_some_and(|next| next.iter().any(|name| name == to || reaches(edges, name, to)))
+}
+
+/// Every file of these kinds that git would see, with its text.
+fn files(kinds: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    walk(workspace(), &mut all);
+    let wanted = |path: &PathBuf| path.extension().is_some_and(|kind| kinds.iter().any(|k| *k == kind));
+    let read = |path: PathBuf| fs::read_to_string(&path).ok().map(|text| (relative(&path), text));
+    all.into_iter().filter(wanted).filter_map(read).collect()
+}
+
+fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let skipped = name.starts_with("target") || name == ".git" || name == "shared";
+        if path.is_dir() && !skipped {
+            walk(&path, into);
+        } else if path.is_file() {
+            into.push(path);
+        }
+    }
+}
+
+fn relative(path: &Path) -> PathBuf {
+    path.strip_prefix(workspace()).unwrap_or(path).to_owned()
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let silent: Vec<_> = files(&["rs"])
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(silent.is_empty(), "these files do not open with a `//!` doc: {silent:#?}");
+}
+
+#[test]
+fn unsafe_is_only_in_the_ring() {
+    let mut found = Vec::new();
+    for (path, text) in files(&["rs"]) {
+        if path.starts_with("dataplane/src/ring")
+            || path.ends_with("ring.rs") && path.starts_with("dataplane/src")
+        {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let uses = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe trait"];
+            if uses.iter().any(|word| code.contains(word)) && !code.contains('"') {
+                found.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    // Built in pieces so that this file does not contain them.
+    let banned = [
+        ["/wo", "rk/"],
+        ["/ho", "me/"],
+        ["/ro", "ot/"],
+        ["crates", ".io"],
+        ["pypi", ".org"],
+        ["docker", ".io"],
+        ["npmjs", ".org"],
+    ]
+    .map(|parts| parts.concat());
+    let mut found = Vec::new();
+    for (path, text) in files(&["rs", "toml", "md", "py", "sh", "yaml", "yml", "json", "txt"]) {
+        for (number, line) in text.lines().enumerate() {
+            found.extend(
+                banned
+                    .iter()
+                    .filter(|word| line.contains(word.as_str()))
+                    .map(|word| format!("{}:{}: {word}", path.display(), number + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A bound that nothing uses bounds nothing.
+#[test]
+fn every_bound_has_a_user() {
+    let files = files(&["rs"]);
+    let mut unused = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with("bounds.rs")) {
+        let crate_folder = path
+            .ancestors()
+            .find(|folder| workspace().join(folder).join("Cargo.toml").is_file())
+            .unwrap_or(Path::new(""));
+        for name in text.lines().filter_map(constant) {
+            let uses: usize = files
+                .iter()
+                .filter(|(other, _)| other.starts_with(crate_folder))
+                .map(|(_, text)| words(text, name))
+                .sum();
+            if uses < 2 {
+                unused.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
+}
+
+fn constant(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix("pub ").unwrap_or(line.trim_start());
+    let rest = rest.strip_prefix("(crate) ").unwrap_or(rest).strip_prefix("const ")?;
+    let name = rest.split(':').next()?.trim();
+    (name != "_" && !name.contains(' ')).then_some(name)
+}
+
+fn words(text: &str, word: &str) -> usize {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .filter(|(at, _)| {
+            let before = text[..*at].chars().next_back();
+            let after = text[at + word.len()..].chars().next();
+            !before.is_some_and(is_part) && !after.is_some_and(is_part)
+        })
+        .count()
+}
+
+/// Listed, not failed: a long function or file may have its reason, and the reader should know where it is.
+#[test]
+fn long_functions_and_files_are_listed() {
+    let mut functions = Vec::new();
+    let mut long_files = Vec::new();
+    for (path, text) in files(&["rs"]) {
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            long_files.push((lines, path.display().to_string()));
+        }
+        functions.extend(
+            long_functions(&text).into_iter().map(|(n, name)| (n, format!("{}: {name}", path.display()))),
+        );
+    }
+    for (what, mut list) in [("functions", functions), ("files", long_files)] {
+        list.sort_by(|a, b| b.cmp(a));
+        println!("long {what}: {}", list.len());
+        for (lines, name) in list {
+            println!("  {lines:>5} {name}");
+        }
+    }
+}
+
+/// Functions by indentation: rustfmt closes each with a brace under its first letter.
+fn long_functions(text: &str) -> Vec<(usize, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let body = line.trim_start();
+        let indent = line.len() - body.len();
+        let head = body.strip_prefix("pub ").or(body.strip_prefix("pub(crate) ")).unwrap_or(body);
+        let head =
+            head.trim_start_matches("const ").trim_start_matches("async ").trim_start_matches("unsafe ");
+        let Some(name) = head.strip_prefix("fn ") else { continue };
+        let end = format!("{}}}", " ".repeat(indent));
+        let length = lines[first..].iter().position(|line| *line == end).map_or(0, |n| n + 1);
+        if length > FUNCTION_LINES_MAX {
+            found.push((length, name.split(['(', '<']).next().unwrap_or(name).to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_licence_is_there_and_named_everywhere() {
+    let text = fs::read_to_string(workspace().join("LICENSE")).expect("there is a LICENSE");
+    assert!(text.contains("Apache License"), "the licence is Apache-2.0");
+    for package in packages() {
+        assert_eq!(package["license"], "Apache-2.0", "{}", package["name"]);
+    }
+}
