@@ -25,6 +25,7 @@ mod socket;
 pub mod store;
 mod stream;
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the page tells counts, which are exact")]
 mod tests;
 
 use std::io;

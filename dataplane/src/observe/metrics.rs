@@ -239,6 +239,12 @@ impl Metrics {
         id
     }
 
+    /// The index of a rule: for [`Slots::rule`]. One that is not in [`Words::rules`] counts as `other`.
+    pub fn rule(&self, id: &str) -> usize {
+        let known = self.words.rules.iter().position(|rule| *rule == id);
+        known.unwrap_or(self.words.rules.len())
+    }
+
     /// Counts of all workers together.
     pub fn counter(&self, counter: Counter) -> u64 {
         self.workers.iter().map(|cells| cells.counters.get(counter as usize)).sum()
@@ -635,6 +641,7 @@ mod le {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the page tells counts, which are exact")]
 mod tests {
     use super::super::exposition::check;
     use super::super::record::Short;
@@ -717,8 +724,10 @@ mod tests {
         shard.exchange(&record(0), Slots { route: chat, ..ENDED_WELL });
         let mut refused = record(0);
         (refused.status, refused.model) = (400, Short::EMPTY);
-        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(0), rule: Some(0) });
-        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(99), rule: None });
+        let rule = Some(metrics.rule("H1-FR-03"));
+        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(0), rule });
+        let rule = Some(metrics.rule("H9-XX-99"));
+        shard.exchange(&refused, Slots { route: RouteId::NONE, reason: Some(99), rule });
         let page = page(&metrics, 0);
         assert_eq!(page["ringway_requests_total{route=\"chat\",code=\"2xx\"}"], 1.0);
         assert_eq!(page["ringway_requests_total{route=\"none\",code=\"4xx\"}"], 2.0);
@@ -728,6 +737,7 @@ mod tests {
         assert_eq!(page["ringway_abnormal_ends_total{reason=\"up_connect_refused\"}"], 0.0);
         assert_eq!(page["ringway_abnormal_ends_total{reason=\"other\"}"], 1.0);
         assert_eq!(page["ringway_malformed_requests_total{rule=\"H1-FR-03\"}"], 1.0);
+        assert_eq!(page["ringway_malformed_requests_total{rule=\"other\"}"], 1.0);
         assert_eq!(
             page["gen_ai_server_request_duration_seconds_count"], 1.0,
             "of exchanges with a model only"
