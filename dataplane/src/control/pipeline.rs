@@ -17,6 +17,7 @@ use ringway_contract::{Generation, Problem, Snapshot};
 
 use super::StartError;
 use super::admin::{Admin, Door};
+use super::bounds::{PROBLEMS_LOGGED_MAX, PROBLEMS_MAX};
 use super::events::{Event, Events};
 use super::plane::{ApplyError, Plane};
 use super::secret;
@@ -82,6 +83,16 @@ pub enum Refused {
     NotTaken(String),
 }
 
+impl Refused {
+    /// Where the first problems are. Only the places go to the log: what is wrong may quote a secret.
+    fn places(&self) -> String {
+        let Self::Wrong(problems) = self else { return String::new() };
+        let places: Vec<&str> =
+            problems.iter().take(PROBLEMS_LOGGED_MAX).map(|problem| problem.at.as_str()).collect();
+        places.join(", ")
+    }
+}
+
 fn stale(running: Generation, newest: Generation) -> String {
     let hint = "read it again, make the change on top of it, and send that";
     match (running, newest) {
@@ -121,7 +132,10 @@ impl Pipeline {
             }
             Err(refused) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                event_log::warn("snapshot refused", &[("why", refused), ("by", &who)]);
+                event_log::warn(
+                    "snapshot refused",
+                    &[("why", refused), ("at", &refused.places()), ("by", &who)],
+                );
             }
         }
         outcome.map(|(applied, _)| applied)
@@ -398,7 +412,10 @@ impl Condition {
 impl From<ApplyError> for Refused {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Problems(problems) => Self::Wrong(problems),
+            ApplyError::Problems(mut problems) => {
+                problems.truncate(PROBLEMS_MAX);
+                Self::Wrong(problems)
+            }
             ApplyError::Listen { address, error } => {
                 Self::Wrong(vec![Problem::new("listeners", format!("cannot listen on {address}: {error}"))])
             }
