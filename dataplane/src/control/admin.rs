@@ -13,9 +13,18 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::http::{Answer, Head};
 
+/// Whether the admin address is served.
+#[derive(Debug)]
+pub enum Admin {
+    /// By this listener.
+    On(TcpListener),
+    /// By none.
+    Off,
+}
+
 /// Where a change puts the listener for housekeeping to take.
 pub struct Door {
-    next: Mutex<Option<Option<TcpListener>>>,
+    next: Mutex<Option<Admin>>,
     wake: OwnedFd,
 }
 
@@ -26,14 +35,14 @@ impl Door {
         Ok(Self { next: Mutex::new(None), wake })
     }
 
-    /// From now on this one, or none.
-    pub fn replace(&self, listener: Option<TcpListener>) {
-        *self.next() = Some(listener);
+    /// From now on this.
+    pub fn replace(&self, admin: Admin) {
+        *self.next() = Some(admin);
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes()); // a full counter wakes as well
     }
 
     /// What was put last, once; none if nothing was.
-    pub fn take(&self) -> Option<Option<TcpListener>> {
+    pub fn take(&self) -> Option<Admin> {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]); // reset before looking, so that no wake is lost
         self.next().take()
     }
@@ -43,7 +52,7 @@ impl Door {
         self.wake.as_fd()
     }
 
-    fn next(&self) -> MutexGuard<'_, Option<Option<TcpListener>>> {
+    fn next(&self) -> MutexGuard<'_, Option<Admin>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

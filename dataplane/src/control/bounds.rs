@@ -2,7 +2,7 @@
 //!
 //! Owns: how many peers, how much of what they send, and how long they may take.
 //! Must not: hold limits that an operator sets; those are in the snapshot.
-//! Read next: [`super::http`].
+//! Read next: `http.rs`, which keeps most of them.
 
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 * MIB;
 pub const BODY_BYTES_MAX: usize = 8 * MIB;
 /// Bytes of all bodies being received, so that 32 peers with 64 MiB each do not add up.
 pub const BODIES_BYTES_MAX: usize = 128 * MIB;
+/// Problems listed of one snapshot: whoever has more mends these first.
+pub const PROBLEMS_MAX: usize = 100;
+/// Problems of which the log names the place.
+pub const PROBLEMS_LOGGED_MAX: usize = 8;
 /// Bytes read at a time.
 pub const READ_BYTES: usize = 64 * KIB;
 /// Bytes of the size line of a coded chunk: 16 hex digits and some room.

@@ -126,16 +126,18 @@ impl Subscription {
             stream.write_all(event.text().as_bytes())?;
         }
         loop {
-            if self.wait(stream)? == Woken::PeerSpoke {
+            let woken = self.wait(stream)?;
+            if woken == Woken::PeerSpoke {
                 return Ok(()); // it left; or it sent something, which has no meaning here
             }
             let Waiting { events, behind } = std::mem::take(&mut *self.queue.waiting());
             let mut text: String = events.iter().map(|event| &**event).collect();
             if behind {
                 text.push_str("event: behind\ndata: {\"error\":\"events were lost; subscribe again\"}\n\n");
-            } else if text.is_empty() {
+            } else if woken == Woken::Time {
                 text.push_str(":\n\n");
             }
+            // Empty: the wake was for an event that an earlier turn had taken along.
             stream.write_all(text.as_bytes())?;
             if behind {
                 return Ok(());

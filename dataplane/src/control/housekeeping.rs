@@ -5,7 +5,7 @@
 //! Read next: [`super::api`], what the connections are answered.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::Instant;
 use ringway_contract::stats::Drain;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::admin::{self, Door};
+use super::admin::{self, Admin, Door};
 use super::api::{Api, Reply};
 use super::bounds::{
     ACCEPT_PAUSE, ADMIN_CONNECTIONS_MAX, ADMIN_IDLE, CONTROL_CONNECTIONS_MAX, CONTROL_IDLE, TICK,
@@ -72,35 +72,28 @@ impl Drop for Seat {
     }
 }
 
-/// What woke the thread.
-#[derive(Default)]
-struct Woken {
-    signal: bool,
-    door: bool,
-    control: bool,
-    admin: bool,
+/// What wakes the thread.
+#[derive(Clone, Copy)]
+enum Source {
+    Signal,
+    Door,
+    Control,
+    Admin,
 }
 
 impl Housekeeping {
     /// Runs until the process ends.
     pub fn run(mut self) -> ! {
-        let mut admin: Option<TcpListener> = None;
+        let mut admin = Admin::Off;
         let mut tick = Instant::now() + TICK;
         loop {
-            let woken = self.wait(admin.as_ref(), tick);
-            if woken.signal {
-                self.obey_signals();
-            }
-            if woken.door
-                && let Some(next) = self.door.take()
-            {
-                admin = next.filter(|listener| set_nonblocking(listener));
-            }
-            if woken.control {
-                self.accept_control();
-            }
-            if let Some(listener) = admin.as_ref().filter(|_| woken.admin) {
-                self.accept_admin(listener);
+            for source in self.wait(&admin, tick) {
+                match source {
+                    Source::Signal => self.obey_signals(),
+                    Source::Door => self.take_admin(&mut admin),
+                    Source::Control => self.accept_control(),
+                    Source::Admin => self.accept_admin(&admin),
+                }
             }
             if Instant::now() >= tick {
                 tick = Instant::now() + TICK;
@@ -109,26 +102,39 @@ impl Housekeeping {
         }
     }
 
-    fn wait(&self, admin: Option<&TcpListener>, tick: Instant) -> Woken {
-        let sources = [
-            self.signals.as_ref().map(Signals::wake),
-            Some(self.door.wake()),
-            self.socket.as_ref().map(|socket| socket.listener.as_fd()),
-            admin.map(AsFd::as_fd),
-        ];
-        let present: Vec<(usize, BorrowedFd<'_>)> =
-            sources.into_iter().enumerate().filter_map(|(index, fd)| Some((index, fd?))).collect();
-        let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)).collect();
-        let mut woken = Woken::default();
-        let Some(left) = until(tick) else { return woken };
+    /// Waits for something to do, or for `tick`.
+    fn wait(&self, admin: &Admin, tick: Instant) -> Vec<Source> {
+        let admin = match admin {
+            Admin::On(listener) => Some(listener.as_fd()),
+            Admin::Off => None,
+        };
+        let sources: Vec<(Source, BorrowedFd<'_>)> = [
+            (Source::Signal, self.signals.as_ref().map(Signals::wake)),
+            (Source::Door, Some(self.door.wake())),
+            (Source::Control, self.socket.as_ref().map(|socket| socket.listener.as_fd())),
+            (Source::Admin, admin),
+        ]
+        .into_iter()
+        .filter_map(|(source, fd)| Some((source, fd?)))
+        .collect();
+        let mut fds: Vec<PollFd<'_>> = sources.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)).collect();
+        let Some(left) = until(tick) else { return Vec::new() };
         if poll(&mut fds, Some(&left)).is_err() {
-            return woken; // EINTR: a signal, which its pipe tells in the next turn
+            return Vec::new(); // EINTR: a signal, which its pipe tells in the next turn
         }
-        let places = [&mut woken.signal, &mut woken.door, &mut woken.control, &mut woken.admin];
-        for (fd, (index, _)) in fds.iter().zip(&present) {
-            *places[*index] = !fd.revents().is_empty();
+        let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
+        ready.map(|(_, (source, _))| *source).collect()
+    }
+
+    fn take_admin(&self, admin: &mut Admin) {
+        let Some(mut next) = self.door.take() else { return };
+        if let Admin::On(listener) = &next
+            && let Err(error) = listener.set_nonblocking(true)
+        {
+            event_log::error("the admin address is not served", &[("error", &error)]);
+            next = Admin::Off;
         }
-        woken
+        *admin = next;
     }
 
     fn obey_signals(&mut self) {
@@ -171,22 +177,13 @@ impl Housekeeping {
         }
     }
 
-    fn accept_admin(&self, listener: &TcpListener) {
+    fn accept_admin(&self, admin: &Admin) {
+        let Admin::On(listener) = admin else { return };
         while let Some((stream, _)) = accepted(listener.accept()) {
             match Seat::take(&self.seats.admin, ADMIN_CONNECTIONS_MAX, &self.api) {
                 Some(seat) => begin("admin", move || serve_admin(&seat.api, stream)),
                 None => turn_away(stream, &Answer::error(503, "too many connections on the admin address")),
             }
-        }
-    }
-}
-
-fn set_nonblocking(listener: &TcpListener) -> bool {
-    match listener.set_nonblocking(true) {
-        Ok(()) => true,
-        Err(error) => {
-            event_log::error("the admin address is not served", &[("error", &error)]);
-            false
         }
     }
 }

@@ -25,6 +25,7 @@ mod socket;
 pub mod store;
 mod stream;
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the page tells counts, which are exact")]
 mod tests;
 
 use std::io;
@@ -32,8 +33,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use ringway_contract::Snapshot;
 use ringway_contract::stats::Applied;
+use ringway_contract::{Problem, Snapshot};
 
 use crate::observe::{AccessLog, event_log};
 use admin::Door;
@@ -100,6 +101,18 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What is wrong with the snapshot, to be printed one a line.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Refused { refused: Refused::Wrong(problems), .. } => problems,
+            Self::Socket(_)
+            | Self::Store(_)
+            | Self::Unreadable { .. }
+            | Self::Refused { .. }
+            | Self::System(_) => &[],
+        }
+    }
+
     /// What the process exits with: 2 for an invalid configuration, else 1.
     pub const fn exit_code(&self) -> i32 {
         match self {

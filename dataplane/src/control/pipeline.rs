@@ -16,7 +16,8 @@ use ringway_contract::stats::{Applied, Drain};
 use ringway_contract::{Generation, Problem, Snapshot};
 
 use super::StartError;
-use super::admin::Door;
+use super::admin::{Admin, Door};
+use super::bounds::{PROBLEMS_LOGGED_MAX, PROBLEMS_MAX};
 use super::events::{Event, Events};
 use super::plane::{ApplyError, Plane};
 use super::secret;
@@ -82,6 +83,16 @@ pub enum Refused {
     NotTaken(String),
 }
 
+impl Refused {
+    /// Where the first problems are. Only the places go to the log: what is wrong may quote a secret.
+    fn places(&self) -> String {
+        let Self::Wrong(problems) = self else { return String::new() };
+        let places: Vec<&str> =
+            problems.iter().take(PROBLEMS_LOGGED_MAX).map(|problem| problem.at.as_str()).collect();
+        places.join(", ")
+    }
+}
+
 fn stale(running: Generation, newest: Generation) -> String {
     let hint = "read it again, make the change on top of it, and send that";
     match (running, newest) {
@@ -121,7 +132,10 @@ impl Pipeline {
             }
             Err(refused) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                event_log::warn("snapshot refused", &[("why", refused), ("by", &who)]);
+                event_log::warn(
+                    "snapshot refused",
+                    &[("why", refused), ("at", &refused.places()), ("by", &who)],
+                );
             }
         }
         outcome.map(|(applied, _)| applied)
@@ -153,7 +167,7 @@ impl Pipeline {
         } else if snapshot.generation <= newest {
             return Err(stale);
         }
-        let applied = self.change(turn, snapshot, running, Keep::Stored)?;
+        let applied = self.change(turn, &snapshot, running, Keep::Stored)?;
         Ok((applied, sections))
     }
 
@@ -161,11 +175,11 @@ impl Pipeline {
     fn change(
         &self,
         turn: &mut Turn,
-        snapshot: Snapshot,
+        snapshot: &Snapshot,
         running: Option<&Snapshot>,
         keep: Keep,
     ) -> Result<Applied, Refused> {
-        let prepared = self.prepare(&snapshot, running).map_err(Refused::Wrong)?;
+        let prepared = self.prepare(snapshot, running).map_err(Refused::Wrong)?;
         let applied = self.plane.apply(snapshot.clone());
         if !matches!(applied, Err(ApplyError::Problems(_) | ApplyError::Listen { .. })) {
             turn.newest = turn.newest.max(snapshot.generation); // some worker may have seen the number
@@ -174,9 +188,9 @@ impl Pipeline {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.counts.applied.fetch_add(1, Ordering::Relaxed);
         prepared.commit(self);
-        self.announce(&snapshot, running);
+        self.announce(snapshot, running);
         if keep == Keep::Stored {
-            self.store(turn, &snapshot);
+            self.store(turn, snapshot);
         }
         Ok(applied)
     }
@@ -189,13 +203,13 @@ impl Pipeline {
             match self.log.open(&snapshot.logging) {
                 Ok(target) => prepared.log = Some(target),
                 Err(error) => {
-                    problems.push(Problem::new("logging.access", format!("cannot be opened: {error}")))
+                    problems.push(Problem::new("logging.access", format!("cannot be opened: {error}")));
                 }
             }
         }
         if running.is_none_or(|running| running.admin != snapshot.admin) {
-            match snapshot.admin.map(TcpListener::bind).transpose() {
-                Ok(listener) => prepared.admin = Some(listener),
+            match snapshot.admin.map_or(Ok(Admin::Off), |address| TcpListener::bind(address).map(Admin::On)) {
+                Ok(admin) => prepared.admin = Some(admin),
                 Err(error) => problems.push(Problem::new("admin", format!("cannot be listened on: {error}"))),
             }
         }
@@ -242,7 +256,7 @@ impl Pipeline {
     /// Applies a snapshot that is built in, and does not store it.
     pub fn boot_given(&self, mut snapshot: Snapshot) -> Result<Applied, StartError> {
         snapshot.generation = Generation::NONE.next();
-        let applied = self.change(&mut self.turn(), snapshot, None, Keep::InMemory);
+        let applied = self.change(&mut self.turn(), &snapshot, None, Keep::InMemory);
         applied.map_err(|refused| StartError::Refused { what: "the built-in snapshot".to_owned(), refused })
     }
 
@@ -253,7 +267,7 @@ impl Pipeline {
         let mut first_error = None;
         for found in turn.look_back() {
             let applied = match found {
-                Ok(snapshot) => self.change(&mut turn, snapshot, None, Keep::InMemory).map_err(|refused| {
+                Ok(snapshot) => self.change(&mut turn, &snapshot, None, Keep::InMemory).map_err(|refused| {
                     StartError::Refused { what: "the last good snapshot".to_owned(), refused }
                 }),
                 Err(error @ StoreError::Writable { .. }) => return Err(error.into()), // somebody may be at work there
@@ -333,7 +347,7 @@ enum Keep {
 /// What was opened for a change; dropped unused if the workers do not take it.
 struct Prepared {
     log: Option<Target>,
-    admin: Option<Option<TcpListener>>,
+    admin: Option<Admin>,
 }
 
 impl Prepared {
@@ -341,17 +355,18 @@ impl Prepared {
         if let Some(target) = self.log {
             pipeline.log.switch(target);
         }
-        if let Some(listener) = self.admin {
-            let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-            if let Some(address) = address {
-                warn_if_public(address);
+        if let Some(admin) = self.admin {
+            if let Admin::On(listener) = &admin
+                && let Ok(address) = listener.local_addr()
+            {
+                say_where(address);
             }
-            pipeline.door.replace(listener);
+            pipeline.door.replace(admin);
         }
     }
 }
 
-fn warn_if_public(address: SocketAddr) {
+fn say_where(address: SocketAddr) {
     event_log::info("admin address", &[("address", &address)]);
     if !address.ip().is_loopback() {
         event_log::warn(
@@ -397,7 +412,10 @@ impl Condition {
 impl From<ApplyError> for Refused {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Problems(problems) => Self::Wrong(problems),
+            ApplyError::Problems(mut problems) => {
+                problems.truncate(PROBLEMS_MAX);
+                Self::Wrong(problems)
+            }
             ApplyError::Listen { address, error } => {
                 Self::Wrong(vec![Problem::new("listeners", format!("cannot listen on {address}: {error}"))])
             }

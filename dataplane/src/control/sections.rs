@@ -10,6 +10,8 @@ use ringway_contract::{Generation, Problem, Snapshot};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::bounds::PROBLEMS_MAX;
+
 /// The sections of a document as they came. A section may be `null`, which is not the same as absent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,7 +153,12 @@ impl Reading {
 
     fn parse<'a, T: Deserialize<'a>>(&mut self, at: &str, raw: &'a RawValue) -> Option<T> {
         let parsed = serde_json::from_str(raw.get());
-        parsed.map_err(|error| self.problems.push(Problem::new(at, what(&error)))).ok()
+        let problem = |error| {
+            if self.problems.len() < PROBLEMS_MAX {
+                self.problems.push(Problem::new(at, what(&error)));
+            }
+        };
+        parsed.map_err(problem).ok()
     }
 }
 
@@ -224,6 +231,13 @@ mod tests {
             assert!(found.starts_with(start), "{found}");
             assert!(!found.contains(" at line "), "{found}");
         }
+    }
+
+    #[test]
+    fn problems_without_end_are_listed_up_to_a_bound() {
+        let items = vec![1; 10 * PROBLEMS_MAX];
+        let document = serde_json::json!({ "routes": items }).to_string();
+        assert_eq!(problems(&document, Some(&snapshot(1))).len(), PROBLEMS_MAX);
     }
 
     #[test]

@@ -380,7 +380,7 @@ fn a_wrong_snapshot_file_ends_the_start_as_an_invalid_config() {
     let file = folder.path().join("file.json");
     std::fs::write(&file, r#"{"format": 1}"#).expect("written");
     let error = Rig::start_in(folder, Start::File(file)).err().expect("refused");
-    assert_eq!(error.exit_code(), 2);
+    assert_eq!((error.exit_code(), error.problems().len()), (2, 3));
 }
 
 #[test]

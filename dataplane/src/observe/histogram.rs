@@ -173,7 +173,9 @@ mod tests {
         #[test]
         fn a_quantile_is_near_the_exact_one(mut values in prop::collection::vec(1..10_000_000_u64, 1..300)) {
             let cells = Cells::default();
-            values.iter().for_each(|value| cells.record(*value));
+            for value in &values {
+                cells.record(*value);
+            }
             values.sort_unstable();
             let mut merged = Merged::default();
             cells.pour(&mut merged);

@@ -10,6 +10,7 @@ mod escape;
 pub mod event_log;
 pub mod exposition;
 pub mod histogram;
+mod line;
 pub mod log;
 pub mod metrics;
 mod process;
