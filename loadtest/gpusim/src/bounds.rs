@@ -25,6 +25,8 @@ pub const WAITING_MAX: usize = 65_536;
 pub const REPLICAS_MAX: usize = 1_024;
 /// Connections of one fleet, all engines together; one more is closed at accept.
 pub const CONNECTIONS_MAX: usize = 32_768;
+/// Connections of one server that wait to be accepted (the system may allow fewer).
+pub const BACKLOG_MAX: i32 = 8_192;
 /// Bytes of a request head.
 pub const HEAD_BYTES_MAX: usize = 64 * KIB;
 /// Header fields of a request.
