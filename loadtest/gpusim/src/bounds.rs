@@ -3,10 +3,8 @@
 //! Owns: the constants. Must not: hold anything computed at run time.
 //! Read next: `connection.rs` and `engine.rs`, where they bite.
 
-/// One kibibyte.
-pub const KIB: usize = 1024;
-/// One mebibyte.
-pub const MIB: usize = 1024 * KIB;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
 
 /// Bytes of text per token, for prompts and for answers.
 pub const TOKEN_BYTES: usize = 4;
