@@ -71,7 +71,9 @@ impl Watch for () {
 pub fn run(scenario: &Scenario, watch: &mut dyn Watch) -> Result<Summary, RunError> {
     check(scenario)?;
     let mut client = Client::new(scenario)?;
+    let cpu_before = clock::cpu_time();
     let interrupted = client.run(watch)?;
+    client.stats.cpu = clock::cpu_time().saturating_sub(cpu_before);
     let elapsed = client.last_end.saturating_duration_since(client.began);
     Ok(Summary::new(scenario, client.stats, elapsed, interrupted))
 }

@@ -51,6 +51,8 @@ pub struct Summary {
     pub bytes_in: u64,
     /// Connections opened.
     pub connects: u64,
+    /// Processor time of the generator's process.
+    pub cpu_s: f64,
     /// Until the first token, or the head of an answer in one piece.
     pub ttft_ms: Quantiles,
     /// Between one token event and the next.
@@ -123,6 +125,7 @@ impl Summary {
             output_tokens_per_s: stats.output_tokens as f64 / seconds,
             bytes_in: stats.bytes_in,
             connects: stats.connects,
+            cpu_s: stats.cpu.as_secs_f64(),
             ttft_ms: Quantiles::of(&stats.ttft),
             inter_token_ms: Quantiles::of(&stats.inter_token),
             per_token_ms: Quantiles::of(&stats.per_token),
@@ -157,7 +160,9 @@ impl Summary {
             let (prompt, output) = (self.prompt_tokens, self.output_tokens);
             writeln!(out, "tokens      {prompt} in, {output} out ({:.1}/s)", self.output_tokens_per_s)?;
         }
-        writeln!(out, "received    {} bytes over {} connections\n", self.bytes_in, self.connects)?;
+        writeln!(out, "received    {} bytes over {} connections", self.bytes_in, self.connects)?;
+        let share = 100.0 * self.cpu_s / self.elapsed_s.max(1e-9);
+        writeln!(out, "generator   {:.2} s of CPU ({share:.0} % of a core)\n", self.cpu_s)?;
         write!(out, "{:12}", "ms")?;
         for heading in ["mean", "p50", "p90", "p99", "p99.9", "max", "count"] {
             write!(out, "{heading:>11}")?;

@@ -86,6 +86,8 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Connections opened.
     pub connects: u64,
+    /// Processor time of this process during the run.
+    pub cpu: Duration,
 }
 
 impl Stats {

@@ -3,10 +3,8 @@
 //! Owns: the constants. Must not: hold anything computed at run time.
 //! Read next: `connection.rs` and `engine.rs`, where they bite.
 
-/// One kibibyte.
-pub const KIB: usize = 1024;
-/// One mebibyte.
-pub const MIB: usize = 1024 * KIB;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
 
 /// Bytes of text per token, for prompts and for answers.
 pub const TOKEN_BYTES: usize = 4;
@@ -25,6 +23,8 @@ pub const WAITING_MAX: usize = 65_536;
 pub const REPLICAS_MAX: usize = 1_024;
 /// Connections of one fleet, all engines together; one more is closed at accept.
 pub const CONNECTIONS_MAX: usize = 32_768;
+/// Connections of one server that wait to be accepted (the system may allow fewer).
+pub const BACKLOG_MAX: i32 = 8_192;
 /// Bytes of a request head.
 pub const HEAD_BYTES_MAX: usize = 64 * KIB;
 /// Header fields of a request.

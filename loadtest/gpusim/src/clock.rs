@@ -24,6 +24,12 @@ pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Processor time this process has used, all threads together.
+pub fn cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// A timer that wakes a `mio` loop to within some ten microseconds.
 ///
 /// The timeout of `epoll_wait` is whole milliseconds, which would make every token up to one late.

@@ -17,10 +17,13 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     api::{self, Answer, ApiError, Form, Operation},
-    bounds::{CONNECTIONS_MAX, EVENTS_MAX, MODEL_BYTES_MAX, READ_BYTES, REPLICAS_MAX, TIME_SCALE_RANGE},
+    bounds::{
+        BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, MODEL_BYTES_MAX, READ_BYTES, REPLICAS_MAX, TIME_SCALE_RANGE,
+    },
     clock::{self, Alarm},
     connection::{Connection, Exchange, Fate, Received, Reply},
     engine::{Engine, Event, Key, Refused},
@@ -159,7 +162,7 @@ impl Server {
             if address.port() != 0 {
                 address.set_port(address.port() + u16::try_from(index).expect("checked"));
             }
-            let mut listener = TcpListener::bind(address).map_err(|error| {
+            let mut listener = listen(address).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
             })?;
             poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
@@ -450,6 +453,17 @@ impl Finished {
     fn count(&mut self, by_itself: bool) {
         *(if by_itself { &mut self.stop } else { &mut self.length }) += 1;
     }
+}
+
+/// Binds with a backlog that takes a load generator's first thousand dials at once: one that does not fit is
+/// dialled again a second later, and that second would show up in the latencies.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG_MAX)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// Errors of `accept` that concern one connection only (accept(2): treat like EAGAIN).

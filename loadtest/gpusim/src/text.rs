@@ -160,7 +160,7 @@ const ACTIONS: &[&str] = &[
     " gives back every permit it takes",
     " queues fairly when all endpoints are busy",
     " streams answers from simulated GPUs",
-    " moves bytes, not objects",
+    " moves bytes and builds no objects",
 ];
 
 /// By length modulo four.
