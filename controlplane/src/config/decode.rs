@@ -14,7 +14,7 @@ use super::fields::{Choice, Field, Kind, Need, Section};
 use super::redact;
 use super::report::{Finding, Report, Severity};
 use super::source::Source;
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::values::{self, Fault, quoted, write_duration, write_size};
 use super::yaml::{Key, Node, Value};
 
@@ -122,14 +122,25 @@ impl<'a> Item<'a> {
     pub(super) fn fields(&self, section: &'static Section) -> Fields<'a> {
         let mut fields = Fields { found: Vec::new(), at: self.at.clone(), section, sink: self.sink };
         let Value::Map(entries) = &self.node.value else {
-            self.error(self.expected("a mapping"));
+            let fault = self.expected("a mapping");
+            let mut required = section.fields.iter().filter(|field| matches!(field.need, Need::Required));
+            self.error(match (&self.node.value, required.next(), required.next()) {
+                (Value::Scalar { .. }, Some(field), None) => {
+                    fault.mend(format!("write `{{{}: …}}`", field.name))
+                }
+                _ => fault,
+            });
             return fields;
         };
         let mut seen = Vec::new();
         for (key, node) in entries {
             let at = Place { path: join(&self.at.path, &key.text), span: key.span.clone() };
             match section.fields.iter().find(|field| field.name == key.text) {
-                None => self.sink.error(&at, unknown(&key.text, section)),
+                None => {
+                    // Whoever mistyped a required field has one problem, not two.
+                    seen.extend(nearest(&key.text, section.fields.iter().map(|field| field.name)));
+                    self.sink.error(&at, unknown(&key.text, section));
+                }
                 Some(field) => {
                     seen.push(field.name);
                     fields.add(field, node, at);
@@ -408,7 +419,7 @@ impl<'a> Fields<'a> {
         let item = self.get(name)?;
         let (text, _) = item.scalar("a word")?;
         item.read(text, |text| {
-            let choice = one_of(text, choices)?;
+            let choice = one_of(name, text, choices)?;
             if let Some(meanwhile) = choice.later {
                 let fault = Fault::new(format!("`{name}: {text}` is not supported yet: {}", choice.about));
                 return Err(fault.mend(format!("until then, {meanwhile}")));
@@ -419,11 +430,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn one_of(text: &str, choices: &'static [Choice]) -> Result<&'static Choice, Fault> {
+fn one_of(field: &str, text: &str, choices: &'static [Choice]) -> Result<&'static Choice, Fault> {
     if let Some(choice) = choices.iter().find(|choice| choice.name == text) {
         return Ok(choice);
     }
-    let fault = Fault::new(format!("{} is none of the choices", quoted(text)));
+    let fault = Fault::new(format!("unknown {field} {}", quoted(text)));
     let names = || choices.iter().filter(|choice| choice.later.is_none()).map(|choice| choice.name);
     let mend = did_you_mean(text, choices.iter().map(|choice| choice.name));
     Err(fault.mend(mend.unwrap_or_else(|| format!("one of {}", names().collect::<Vec<_>>().join(", ")))))

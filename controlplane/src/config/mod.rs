@@ -24,6 +24,9 @@ mod values;
 mod written;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 pub use environment::{Environment, SecretFile, System};

@@ -13,10 +13,10 @@ use super::yaml::{Node, Value};
 const SECRET_WORDS: [&str; 8] =
     ["key", "secret", "token", "passw", "credential", "authorization", "bearer", "cookie"];
 
-/// Ranges of the text that may hold secrets.
-pub(super) fn secrets(node: &Node) -> Vec<Range<usize>> {
+/// Ranges of the text that may hold secrets. `secret`: the node itself stands where one may stand.
+pub(super) fn secrets(node: &Node, secret: bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    walk(node, false, &mut found);
+    walk(node, secret, &mut found);
     found
 }
 
@@ -41,8 +41,8 @@ pub(super) fn is_secret(key: &str) -> bool {
 fn walk(node: &Node, secret: bool, found: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Scalar { text, .. } => {
-            let user_in_url = text.contains("://") && text.contains('@');
-            if secret || user_in_url {
+            let url_with_secret = text.contains("://") && text.contains(['@', '?']);
+            if secret || url_with_secret {
                 found.push(node.span.clone());
             }
         }

@@ -292,9 +292,10 @@ pub(super) fn url(text: &str) -> Result<Url, Fault> {
     Ok(Url { authority, host, port: port.unwrap_or(80), base_path })
 }
 
+const BRACKETS: &str = "an IPv6 address stands in brackets, as `[::1]:8000`";
+
 fn host_and_port(authority: &str) -> Result<(Host, Option<u16>), Fault> {
     let wrong = || Fault::new(format!("{} is no host with an optional port", quoted(authority)));
-    const BRACKETS: &str = "an IPv6 address stands in brackets, as `[::1]:8000`";
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (ip, after) = rest.split_once(']').ok_or_else(wrong)?;
         (Host::Address(IpAddr::V6(ip.parse().map_err(|_| wrong().mend(BRACKETS))?)), after)

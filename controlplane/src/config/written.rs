@@ -141,7 +141,7 @@ pub fn parse(source: &Source) -> Result<FileConfig, Report> {
 /// Decodes as much as can be understood. None: nothing can.
 pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
     let root = yaml::read(&source.text, sink)?;
-    sink.hide(redact::secrets(&root));
+    sink.hide(redact::secrets(&root, false));
     let fields = Item::root(&root, sink).fields(&fields::FILE);
     fields.whole("version");
     Some(FileConfig {

@@ -51,7 +51,7 @@ impl Node {
 
 /// Reads the one document of `text`. What is wrong goes to `sink`; none: there is nothing to go on with.
 pub(super) fn read(text: &str, sink: &Sink) -> Option<Node> {
-    let whole = Place { path: String::new(), span: 0..text.len().min(1) };
+    let whole = Place { path: String::new(), span: 0..text.chars().next().map_or(0, char::len_utf8) };
     if text.len() > CONFIG_BYTES_MAX {
         sink.error(&whole, Fault::new(format!("larger than {} MiB", CONFIG_BYTES_MAX >> 20)));
         return None;
@@ -117,8 +117,10 @@ enum Shape {
 enum Next {
     Key,
     ValueOf(Key),
-    /// The value of a key that was refused. No report may show it: it has no field to be judged by.
-    Dropped,
+    /// The value of a key that was refused. It leaves the walk here, so its secrets are hidden here.
+    Dropped {
+        secret: bool,
+    },
 }
 
 impl Tree<'_> {
@@ -205,7 +207,7 @@ impl Tree<'_> {
             Shape::Map { entries, seen, next } => match std::mem::replace(next, Next::Key) {
                 Next::Key => *next = self.key(node, seen),
                 Next::ValueOf(key) => entries.push((key, node)),
-                Next::Dropped => self.sink.hide(vec![node.span]),
+                Next::Dropped { secret } => self.sink.hide(redact::secrets(&node, secret)),
             },
         }
         self.stack.push(open);
@@ -217,7 +219,7 @@ impl Tree<'_> {
         let refuse = |key: &str, fault| {
             let path = join(&self.place(0..0).path, key);
             self.sink.error(&Place { path, span: node.span.clone() }, fault);
-            Next::Dropped
+            Next::Dropped { secret: redact::is_secret(key) }
         };
         let Value::Scalar { text, .. } = &node.value else {
             return refuse(
@@ -260,8 +262,8 @@ impl Tree<'_> {
     }
 
     fn syntax(&self, error: &ScanError) -> Fatal {
-        let at = self.offsets.byte(error.marker().index());
-        (self.place(at..at + 1), reword(error.info()))
+        let index = error.marker().index();
+        (self.place(self.offsets.byte(index)..self.offsets.byte(index + 1)), reword(error.info()))
     }
 }
 
