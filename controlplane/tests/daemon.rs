@@ -135,18 +135,6 @@ fn a_lost_race_is_run_again() {
 }
 
 #[test]
-fn drained_endpoints_stay_drained_through_a_push() {
-    let place = place(8001);
-    let dataplane = DataPlane::start(&place.control());
-    let _daemon = place.serve();
-    dataplane.until_port(8001);
-    dataplane.with(|held| held.snapshot.as_mut().expect("runs").backends[0].endpoints[0].drained = true);
-    place.replace(&config(8002));
-    dataplane.until_port(8002);
-    assert!(dataplane.with(|held| held.snapshot.as_ref().expect("runs").backends[0].endpoints[0].drained));
-}
-
-#[test]
 fn revisions_outlive_the_daemon_and_a_rollback_stays_until_the_file_changes() {
     let place = place(8001);
     let dataplane = DataPlane::start(&place.control());
@@ -366,11 +354,11 @@ fn up_starts_a_dead_data_plane_again_and_drains_it_at_the_end() {
 }
 
 #[test]
-fn up_gives_up_on_a_data_plane_that_does_not_know_its_arguments() {
+fn up_gives_up_on_a_data_plane_that_refuses_to_start() {
     let place = place(8001);
     let mut up = place.spawn(stand_in(&place, "exit 2"));
     assert_eq!(up.code(), Some(1));
-    place.until_log("does not understand its arguments");
+    place.until_log("refuses to start");
 }
 
 #[test]
