@@ -14,7 +14,7 @@ const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 // The configuration file as a text.
 
-/// Bytes of a configuration file: some 40,000 endpoints, written with room to spare.
+/// Bytes of a configuration file: as many endpoints as allowed fit it several times over.
 pub const CONFIG_BYTES_MAX: usize = 4 << 20;
 /// Levels of mappings and lists inside each other; the deepest field of ours lies at 7.
 pub const CONFIG_DEPTH_MAX: usize = 32;
@@ -24,6 +24,8 @@ pub const CONFIG_NODES_MAX: usize = 400_000;
 pub const PROBLEMS_MAX: usize = 100;
 /// Columns of a source line shown in a report; a JSON file may be one line of megabytes.
 pub const SNIPPET_COLUMNS_MAX: usize = 100;
+/// Characters of a message, a mend or a path, whatever names of the file they repeat.
+pub const MESSAGE_CHARS_MAX: usize = 400;
 /// Characters of somebody's value repeated in a message.
 pub const QUOTED_CHARS_MAX: usize = 60;
 
@@ -39,8 +41,12 @@ pub const TEXT_BYTES_MAX: usize = 1_024;
 pub const HOST_BYTES_MAX: usize = 253;
 /// Bytes of one label of a DNS name (RFC 1035 section 2.3.4).
 pub const HOST_LABEL_BYTES_MAX: usize = 63;
+/// Bytes of an authority, `host:port`: the data plane keeps it as a name.
+pub const AUTHORITY_BYTES_MAX: usize = 256;
+/// Bytes of a method (H1-SY-14).
+pub const METHOD_BYTES_MAX: usize = 24;
 /// Bytes of a secret, read from a file or the environment.
-pub const SECRET_BYTES_MAX: usize = 16 << 10;
+pub const SECRET_BYTES_MAX: usize = 8 << 10;
 
 // How many of what.
 
@@ -50,6 +56,10 @@ pub const LISTENERS_MAX: usize = 64;
 pub const BACKENDS_MAX: usize = 1_024;
 /// Endpoints of one backend.
 pub const ENDPOINTS_MAX: usize = 4_096;
+/// Endpoints of all backends together.
+pub const ENDPOINTS_ALL_MAX: usize = 8_192;
+/// Addresses kept of those that one name resolves to.
+pub const ADDRESSES_MAX: usize = 64;
 /// Routes.
 pub const ROUTES_MAX: usize = 4_096;
 /// Targets of one route.
@@ -65,18 +75,14 @@ pub const WAIT_MS_MIN: u64 = 10;
 pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
 /// Longest time to make a connection: kernels give up after about two minutes.
 pub const CONNECT_MS_MAX: u64 = 2 * MINUTE_MS;
-/// Longest life of an upstream connection.
-pub const AGE_MS_MAX: u64 = 7 * 24 * HOUR_MS;
-/// Longest drain.
-pub const DRAIN_MS_MAX: u64 = 24 * HOUR_MS;
 /// Idle connections kept per endpoint and worker.
 pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
 /// Weight of an endpoint or a target.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// Attempts of one exchange: two more than the first (spec faults.md section 4).
 pub const ATTEMPTS_MAX: u64 = 3;
-/// Smallest bound on a request head: a browser's cookies fit.
-pub const REQUEST_HEAD_BYTES_MIN: u64 = KIB;
+/// Smallest bound on a request head (RFC 9112 section 3 asks for 8,000 bytes of request line alone).
+pub const REQUEST_HEAD_BYTES_MIN: u64 = 8 * KIB;
 /// Largest bound on a request head: the data plane parses a head inside one buffer of this size.
 pub const REQUEST_HEAD_BYTES_MAX: u64 = 64 * KIB;
 /// Smallest bound on a request body.
@@ -86,8 +92,9 @@ pub const REQUEST_BODY_BYTES_MAX: u64 = 64 * GIB;
 /// Largest bound on downstream connections.
 pub const CONNECTIONS_MAX: u64 = 10_000_000;
 
-const _: () =
-    assert!(WAIT_MS_MIN < CONNECT_MS_MAX && CONNECT_MS_MAX < WAIT_MS_MAX && WAIT_MS_MAX < AGE_MS_MAX);
+const _: () = assert!(WAIT_MS_MIN < CONNECT_MS_MAX && CONNECT_MS_MAX < WAIT_MS_MAX);
+const _: () = assert!(2 * QUOTED_CHARS_MAX < MESSAGE_CHARS_MAX, "two values fit a message");
+const _: () = assert!(ENDPOINTS_MAX <= ENDPOINTS_ALL_MAX && HOST_BYTES_MAX < AUTHORITY_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX <= MODEL_BYTES_MAX && MODEL_BYTES_MAX <= TEXT_BYTES_MAX);
 const _: () = assert!(
     BACKENDS_MAX + ROUTES_MAX * 8 < CONFIG_NODES_MAX,

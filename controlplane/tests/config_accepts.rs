@@ -301,6 +301,25 @@ fn names_are_resolved_once_each_and_lead_to_no_metadata_service() {
 }
 
 #[test]
+fn more_addresses_than_the_data_plane_takes_are_left_out() {
+    let config = accept(&with_backend("{engine: vllm, endpoints: [\"http://gpu:8000\"]}"));
+    let snapshot = config::snapshot(&config, &|_, port| {
+        (0..=255).map(|last| SocketAddr::from(([10, 0, 0, last], port))).collect()
+    });
+    assert_eq!(snapshot.backends[0].endpoints[0].addresses.len(), 64);
+}
+
+#[test]
+fn more_endpoints_than_the_data_plane_takes_are_refused() {
+    let urls: Vec<_> = (0..3_000).map(|n| format!("\"http://10.0.{}.{}\"", n / 250, n % 250)).collect();
+    let backend = format!("{{engine: vllm, endpoints: [{}]}}", urls.join(", "));
+    let three = with_backend(&format!("{backend}, c: {backend}, d: {backend}"));
+    let report = config::check(&Source::new("ringway.yaml", three), &Keys).expect_err("9,000 are too many");
+    assert_eq!(report.problems()[0].at, "backends.d");
+    accept(&with_backend(&format!("{backend}, c: {backend}")));
+}
+
+#[test]
 fn addresses_in_ipv6_clothes_are_judged_by_what_they_are() {
     let may = |ip: &str| config::may_connect(ip.parse().expect("an address"));
     for ip in [
@@ -356,9 +375,9 @@ fn sizes_are_bytes_or_powers_of_two() {
             .request_head
     };
     assert_eq!(head("16KiB"), Bytes::from_kib(16));
-    assert_eq!(head("2048"), Bytes::from_kib(2));
-    assert_eq!(head("\"2048\""), Bytes::from_kib(2));
-    assert_eq!(head("2048B"), Bytes::from_kib(2));
+    assert_eq!(head("16384"), Bytes::from_kib(16));
+    assert_eq!(head("\"16384\""), Bytes::from_kib(16));
+    assert_eq!(head("16384B"), Bytes::from_kib(16));
 }
 
 #[test]

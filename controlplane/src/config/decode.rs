@@ -15,7 +15,7 @@ use super::redact;
 use super::report::{Finding, Report, Severity};
 use super::source::Source;
 use super::suggest::{did_you_mean, nearest};
-use super::values::{self, Fault, quoted, write_duration, write_size};
+use super::values::{self, Fault, quoted, tame, write_duration, write_size};
 use super::yaml::{Key, Node, Value};
 
 /// Where something stands: path in the document and bytes of the text.
@@ -58,17 +58,18 @@ pub(super) struct Sink {
 impl Sink {
     /// What is wrong at a place.
     pub(super) fn error(&self, at: &Place, fault: Fault) {
-        self.add(Severity::Error, at, fault);
+        self.add(Severity::Error, at, &fault);
     }
 
     /// What may be wrong at a place.
     pub(super) fn warn(&self, at: &Place, fault: Fault) {
-        self.add(Severity::Warning, at, fault);
+        self.add(Severity::Warning, at, &fault);
     }
 
-    fn add(&self, severity: Severity, at: &Place, fault: Fault) {
-        let Fault { what, mend } = fault;
-        let finding = Finding { severity, at: at.path.clone(), span: Some(at.span.clone()), what, mend };
+    fn add(&self, severity: Severity, at: &Place, fault: &Fault) {
+        // All three may repeat names of the file, which may be anything.
+        let (at, span, what) = (tame(&at.path), Some(at.span.clone()), tame(&fault.what));
+        let finding = Finding { severity, at, span, what, mend: fault.mend.as_deref().map(tame) };
         self.findings.borrow_mut().push(finding);
     }
 

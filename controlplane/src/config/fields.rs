@@ -6,10 +6,9 @@
 //! Read next: `decode.rs`, which walks a file along it.
 
 use crate::bounds::{
-    AGE_MS_MAX, ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, DRAIN_MS_MAX, ENDPOINTS_MAX,
-    IDLE_CONNECTIONS_MAX, LISTENERS_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN,
-    REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SMALL_LIST_MAX, TARGETS_MAX, WAIT_MS_MAX,
-    WAIT_MS_MIN, WEIGHT_MAX,
+    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, IDLE_CONNECTIONS_MAX,
+    LISTENERS_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
+    REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SMALL_LIST_MAX, TARGETS_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -372,7 +371,7 @@ const CONNECTIONS: Section = Section {
             "60s",
             "How long an idle one is kept. Keep it below the server's own.",
         ),
-        optional("max_age", Kind::Duration(WAIT_MS_MIN, AGE_MS_MAX), "1h", "How long any is used."),
+        optional("max_age", WAIT, "1h", "How long any is used."),
     ],
 };
 
@@ -583,7 +582,7 @@ const STATE: Section = Section {
     about: "How the process starts and ends.",
     fields: &[optional(
         "drain_timeout",
-        Kind::Duration(0, DRAIN_MS_MAX),
+        WAIT,
         "30s",
         "How long streams may finish when the process is told to end.",
     )],

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ringway_contract::Problem;
 
 use super::source::{Error, Source};
+use super::values::acts;
 use crate::bounds::{PROBLEMS_MAX, SNIPPET_COLUMNS_MAX};
 
 /// Whether a finding forbids using the file.
@@ -198,7 +199,7 @@ fn floor(text: &str, at: usize) -> usize {
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
+        c if acts(c) => '\u{fffd}',
         c => c,
     }
 }

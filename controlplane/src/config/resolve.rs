@@ -25,6 +25,7 @@ use super::speaks;
 use super::suggest::did_you_mean;
 use super::values::{Fault, quoted};
 use super::written::{self, FileConfig};
+use crate::bounds::ENDPOINTS_ALL_MAX;
 
 const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
 const CONNECT_DEFAULT: Millis = Millis::from_secs(2);
@@ -64,6 +65,7 @@ pub(super) struct Parts {
 /// past it, so that one report holds the problems of both steps.
 pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Option<Parts> {
     addresses(&file, sink);
+    endpoints_in_all(&file, sink);
     let names = Names::of(&file, sink);
     let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
     let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
@@ -320,6 +322,18 @@ fn endpoints_once(endpoints: &[written::Endpoint], sink: &Sink) {
                 &url.at,
                 fault.mend(format!("{} has it already; `weight` gives it a larger share", first.path)),
             );
+        }
+    }
+}
+
+fn endpoints_in_all(file: &FileConfig, sink: &Sink) {
+    let mut all = 0;
+    for backend in &file.backends {
+        all += backend.endpoints.len();
+        if all > ENDPOINTS_ALL_MAX {
+            let fault = Fault::new(format!("more than {ENDPOINTS_ALL_MAX} endpoints in all"));
+            sink.error(&backend.name.at, fault.mend("split the backends over several instances"));
+            return;
         }
     }
 }

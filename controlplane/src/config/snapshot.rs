@@ -10,9 +10,11 @@ use ringway_contract::snapshot::{self as contract, FORMAT};
 use ringway_contract::{Generation, Snapshot};
 
 use super::resolved::{Backend, Config, Endpoint, Host, Route};
+use crate::bounds::ADDRESSES_MAX;
 
 /// Builds the snapshot of `config`. `addresses` says where a host name resolves to now; it may say
-/// nowhere, then no request goes there. Addresses that no name may lead to ([`may_connect`]) are left out.
+/// nowhere, then no request goes there. Addresses that no name may lead to ([`may_connect`]) are left out,
+/// and those beyond [`ADDRESSES_MAX`].
 pub fn snapshot(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> Snapshot {
     Snapshot {
         format: FORMAT,
@@ -47,6 +49,7 @@ fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -
         Host::Name(name) => {
             let mut found = addresses(name, from.port);
             found.retain(|address| may_connect(address.ip()));
+            found.truncate(ADDRESSES_MAX);
             found
         }
     };

@@ -12,7 +12,8 @@ use ringway_contract::{Bytes, Millis};
 use super::resolved::Host;
 use super::snapshot::may_connect;
 use crate::bounds::{
-    HOST_BYTES_MAX, HOST_LABEL_BYTES_MAX, MODEL_BYTES_MAX, NAME_BYTES_MAX, QUOTED_CHARS_MAX, TEXT_BYTES_MAX,
+    AUTHORITY_BYTES_MAX, HOST_BYTES_MAX, HOST_LABEL_BYTES_MAX, MESSAGE_CHARS_MAX, METHOD_BYTES_MAX,
+    MODEL_BYTES_MAX, NAME_BYTES_MAX, QUOTED_CHARS_MAX, TEXT_BYTES_MAX,
 };
 
 /// What is wrong with a value, and how to mend it.
@@ -33,17 +34,30 @@ impl Fault {
     }
 }
 
-/// Somebody's text inside a message: in backticks, not too long, without control characters.
+/// Somebody's text inside a message: in backticks and not too long.
 pub(super) fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(QUOTED_CHARS_MAX).flat_map(visible).collect();
-    let more = if text.chars().count() > QUOTED_CHARS_MAX { "…" } else { "" };
-    format!("`{short}{more}`")
+    let short: String = text.chars().take(QUOTED_CHARS_MAX).collect();
+    let more = if text.chars().nth(QUOTED_CHARS_MAX).is_some() { "…" } else { "" };
+    tame(&format!("`{short}{more}`"))
 }
 
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control();
-    let plain = (!escaped).then_some(c);
-    plain.into_iter().chain(c.escape_default().filter(move |_| escaped))
+/// A text that a terminal can be shown: bounded, and what would act on the terminal escaped.
+pub(super) fn tame(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(MESSAGE_CHARS_MAX) {
+        if acts(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    if text.chars().nth(MESSAGE_CHARS_MAX).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Whether a character does something to a terminal or to the order of its neighbours.
+pub(super) fn acts(c: char) -> bool {
+    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    c.is_control() || reorders || breaks
 }
 
 // Quantities.
@@ -286,9 +300,9 @@ pub(super) fn url(text: &str) -> Result<Url, Fault> {
     let (host, port) = host_and_port(authority)?;
     let base_path = path.trim_end_matches('/').to_owned();
     if !base_path.is_empty() {
-        self::path(&base_path)?;
+        path_prefix(&base_path)?;
     }
-    let authority = authority.to_ascii_lowercase();
+    let authority = bounded(&authority.to_ascii_lowercase(), "host and port", AUTHORITY_BYTES_MAX)?;
     Ok(Url { authority, host, port: port.unwrap_or(80), base_path })
 }
 
@@ -383,10 +397,22 @@ pub(super) fn path(text: &str) -> Result<String, Fault> {
         let fault = Fault::new(format!("{} cannot be part of a path", quoted(&bad.to_string())));
         return Err(fault.mend("write it percent-encoded, as it is sent"));
     }
-    if text.split('/').any(|part| part == "." || part == "..") || text.contains("//") {
+    let dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
+    if text.split('/').any(dots) || text.contains("//") {
         return Err(Fault::new("a path without `.`, `..` and empty parts is wanted"));
     }
     bounded(text, "path", TEXT_BYTES_MAX)
+}
+
+/// A leading part of paths. Encoded separators and dots are refused: a server behind may read them as such.
+pub(super) fn path_prefix(text: &str) -> Result<String, Fault> {
+    let prefix = path(text)?;
+    let lower = prefix.to_ascii_lowercase();
+    if let Some(hidden) = ["%2f", "%5c", "%00", "%2e"].iter().find(|hidden| lower.contains(**hidden)) {
+        let fault = Fault::new(format!("`{hidden}` hides a part of the path from whoever reads it"));
+        return Err(fault.mend("end the prefix before it"));
+    }
+    Ok(prefix)
 }
 
 /// A host without port; `*.` in front stands for one or more labels.
@@ -417,8 +443,11 @@ pub(super) fn host(text: &str) -> Result<String, Fault> {
 
 /// A method, as it is sent: upper case.
 pub(super) fn method(text: &str) -> Result<String, Fault> {
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_token) {
+    if text.is_empty() || text.len() > METHOD_BYTES_MAX || !text.bytes().all(is_token) {
         return Err(Fault::new(format!("{} is no method", quoted(text))).mend("one of them, as `GET`"));
+    }
+    if ["CONNECT", "TRACE"].iter().any(|never| text.eq_ignore_ascii_case(never)) {
+        return Err(Fault::new(format!("{} is never served", quoted(text))).mend("leave it out"));
     }
     if text.bytes().any(|b| b.is_ascii_lowercase()) {
         let fault = Fault::new("methods are upper case");

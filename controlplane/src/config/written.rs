@@ -256,7 +256,7 @@ fn matches(route: &Fields<'_>) -> Match {
     Match {
         at: fields.at().clone(),
         path: fields.text("path", values::path),
-        path_prefix: fields.text("path_prefix", values::path),
+        path_prefix: fields.text("path_prefix", values::path_prefix),
         methods: fields.texts("method", values::method),
         hosts: fields.texts("host", values::host),
         headers: pairs(&fields, "headers", values::header_name, values::header_glob),
