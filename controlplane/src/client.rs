@@ -158,6 +158,18 @@ impl ClientError {
         }
     }
 
+    /// Whether the peer was not heard from, as opposed to having said no.
+    pub const fn unheard(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Silent { .. } | Self::Broken { .. } => {
+                true
+            }
+            Self::Stale { .. } | Self::Refused { .. } | Self::Invalid { .. } | Self::Gibberish { .. } => {
+                false
+            }
+        }
+    }
+
     /// Whether nobody is there at all.
     pub const fn nobody(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
@@ -169,7 +181,7 @@ impl ClientError {
 pub struct Running {
     /// Its number.
     pub generation: Generation,
-    /// All of it, secrets included.
+    /// All of it, with digests for secrets.
     pub snapshot: Snapshot,
 }
 

@@ -26,13 +26,21 @@ pub fn short(bytes: &[u8]) -> String {
     text
 }
 
-/// The same snapshot with every secret replaced by its short digest.
+/// The same snapshot with every secret replaced by its short digest. Those that are one already stay: the data
+/// plane shows secrets in the same form.
 #[must_use]
 pub fn redact(mut snapshot: Snapshot) -> Snapshot {
     for credential in snapshot.backends.iter_mut().filter_map(|backend| backend.credential.as_mut()) {
-        credential.value = short(credential.value.as_bytes());
+        if !is_short(&credential.value) {
+            credential.value = short(credential.value.as_bytes());
+        }
     }
     snapshot
+}
+
+fn is_short(value: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    value.strip_prefix("sha256:").is_some_and(|rest| rest.len() == SECRET_DIGITS && rest.bytes().all(hex))
 }
 
 #[cfg(test)]
@@ -44,5 +52,6 @@ mod tests {
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256(b"abc"), abc);
         assert_eq!(short(b"abc"), "sha256:ba7816bf");
+        assert!(is_short(&short(b"abc")) && !is_short(abc) && !is_short("Bearer sk-1"));
     }
 }

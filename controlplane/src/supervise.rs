@@ -20,8 +20,8 @@ use crate::log;
 
 const NAME: &str = "ringway";
 
-/// What `ringway` exits with when it does not understand its arguments: starting it again would not help.
-const BAD_USAGE: i32 = 2;
+/// What `ringway` exits with when its arguments or its last snapshot will not do.
+const REFUSED: i32 = 2;
 
 /// Between two looks at a data plane that somebody else started.
 const LOOK_MS: Duration = Duration::from_millis(500);
@@ -47,11 +47,13 @@ pub enum SuperviseError {
         /// What the system said.
         why: io::Error,
     },
-    /// It does not know our arguments.
-    #[error("{} does not understand its arguments (see above); are both programs of one version?", binary.display())]
+    /// It ends at once, on purpose.
+    #[error("{} refuses to start, see above; its last snapshot is in {}", binary.display(), state.display())]
     Refused {
         /// The binary.
         binary: PathBuf,
+        /// Its state.
+        state: PathBuf,
     },
 }
 
@@ -86,6 +88,7 @@ fn is_program(path: &std::path::Path) -> bool {
 /// ends at once, the third kills.
 pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(), SuperviseError> {
     let mut backoff = Backoff::default();
+    let mut lived = false;
     loop {
         if !leave_alone(&plan.control, &mut stops).await {
             return Ok(());
@@ -102,11 +105,17 @@ pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(
                 log::info("the data plane was drained and has ended", &[]);
                 return Ok(());
             }
-            Some(BAD_USAGE) => return Err(SuperviseError::Refused { binary: plan.binary.clone() }),
+            // One that ran before will run again once its port, say, is free; one that never did needs a person.
+            Some(REFUSED) if !lived => {
+                return Err(SuperviseError::Refused {
+                    binary: plan.binary.clone(),
+                    state: plan.state.clone(),
+                });
+            }
             _ => {}
         }
         if start.elapsed() >= bounds::CHILD_STEADY_MS_MIN {
-            backoff = Backoff::default();
+            (lived, backoff) = (true, Backoff::default());
         }
         let wait = backoff.next();
         let again_in = format!("{} ms", wait.as_millis());

@@ -22,7 +22,7 @@ use clap::{CommandFactory as _, Parser as _};
 use ringway_contract::stats::Drain;
 
 use self::args::{Cli, Color, Verb};
-use crate::client::{ClientError, Daemon, DataPlane};
+use crate::client::{ClientError, Daemon, DataPlane, Peer};
 use crate::config::Report;
 use crate::daemon::ServeError;
 use crate::daemon::store::StoreError;
@@ -46,17 +46,10 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Client(ClientError::Invalid { .. }) => 2,
-            Self::Client(
-                ClientError::Unreachable { .. }
-                | ClientError::Untrusted { .. }
-                | ClientError::Silent { .. }
-                | ClientError::Broken { .. }
-                | ClientError::Refused { status: 503, .. }, // the daemon cannot reach the data plane
-            ) => 3,
-            Self::Failed(_)
-            | Self::Client(
-                ClientError::Stale { .. } | ClientError::Gibberish { .. } | ClientError::Refused { .. },
-            ) => 1,
+            // 503 is how the daemon says that it does not reach the data plane.
+            Self::Client(ClientError::Refused { peer: Peer::Daemon, status: 503, .. }) => 3,
+            Self::Client(error) if error.unheard() => 3,
+            Self::Client(_) | Self::Failed(_) => 1,
         }
     }
 

@@ -4,7 +4,8 @@
 //! GET  /v1/status          Status
 //! GET  /v1/revisions       [RevisionMeta], newest first
 //! GET  /v1/revisions/N     Revision; N may be `latest`
-//! POST /v1/apply           Apply → Done; 422 Problems; 503 while the data plane cannot be reached
+//! POST /v1/apply           Apply → Done; 422 Problems; 409 a later one took its place; 502 the data plane did not
+//!                          take it; 503 the data plane cannot be reached
 //! POST /v1/rollback        Rollback → Done; the same refusals
 //! ```
 //!

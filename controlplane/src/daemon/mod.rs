@@ -440,7 +440,8 @@ impl Daemon {
             Err(ClientError::Invalid { problems, .. }) => Err(Refused::Invalid(problems)),
             Err(error) => {
                 self.dirty = true; // whether it was applied is not known: look again
-                Err(Refused::DataPlane(error.to_string()))
+                let what = error.to_string();
+                Err(if error.unheard() { Refused::Away(what) } else { Refused::NotTaken(what) })
             }
         }
     }

@@ -70,11 +70,11 @@ impl Publisher {
         config: &Config,
         addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>,
     ) -> Result<Published, ClientError> {
+        let wanted = assemble(config, addresses);
         let mut tries = 0;
         loop {
             tries += 1;
             let running = self.dataplane.snapshot().await?;
-            let wanted = assemble(config, addresses, running.as_ref().map(|running| &running.snapshot));
             if let Some(Running { generation, snapshot }) = &running
                 && same(snapshot, &wanted)
             {

@@ -81,8 +81,10 @@ pub enum Refused {
     NoRevision(String),
     /// A later command took its place: 409.
     Superseded,
-    /// The data plane is away or failed: 503.
-    DataPlane(String),
+    /// The data plane did not take it: 502.
+    NotTaken(String),
+    /// The data plane cannot be reached: 503.
+    Away(String),
 }
 
 /// What the socket may read without asking the loop.
@@ -260,7 +262,8 @@ async fn command(wish: Wish, by: &str, commands: &mpsc::Sender<Command>) -> Resp
         Ok(Err(Refused::Invalid(problems))) => json(StatusCode::UNPROCESSABLE_ENTITY, &Problems { problems }),
         Ok(Err(Refused::NoRevision(what))) => error(StatusCode::NOT_FOUND, &what),
         Ok(Err(Refused::Superseded)) => error(StatusCode::CONFLICT, "a later command took this one's place"),
-        Ok(Err(Refused::DataPlane(what))) => error(StatusCode::SERVICE_UNAVAILABLE, &what),
+        Ok(Err(Refused::NotTaken(what))) => error(StatusCode::BAD_GATEWAY, &what),
+        Ok(Err(Refused::Away(what))) => error(StatusCode::SERVICE_UNAVAILABLE, &what),
         Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
     }
 }
