@@ -1,1 +1,30 @@
-//! See ARCHITECTURE.md.
+//! Simulated GPU inference servers: real sockets and real token pacing, no GPU.
+//!
+//! Owns: the step-time model, the scheduler of one engine, the text it "generates" and the HTTP surface of a
+//! fleet of such engines. Used by `ringload sim`, by the tests and by `ringway --demo`.
+//! Must not: import anything of the data plane (it is half of the independent judge), start more than the
+//! one thread a [`Fleet`] owns, or use CPU while nobody asks anything.
+//! Read next: `step.rs` (how long one step takes), `engine.rs` (who is in it), `server.rs` (the sockets).
+//!
+//! ```no_run
+//! use ringway_gpusim::{Fleet, FleetSpec};
+//!
+//! let fleet = Fleet::start(FleetSpec { replicas: 2, ..FleetSpec::default() })?;
+//! println!("listening on {:?}", fleet.addresses());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod api;
+pub mod bounds;
+pub mod clock;
+mod connection;
+pub mod engine;
+mod http;
+mod metrics;
+mod server;
+pub mod step;
+pub mod text;
+
+pub use server::{Fleet, FleetSpec};
+pub use step::Preset;

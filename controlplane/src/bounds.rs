@@ -1,0 +1,95 @@
+//! Every bound of the control plane, with its unit in its name.
+//!
+//! Owns: numbers that are ours. What an operator may set lies between a `_MIN` and a `_MAX` here.
+//! Must not: hold defaults; those are the contract's (`ringway_contract::snapshot`).
+//! Read next: [`crate::config`], their main user.
+
+pub mod running;
+
+const KIB: u64 = 1_024;
+const MIB: u64 = 1_024 * KIB;
+const GIB: u64 = 1_024 * MIB;
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+// The configuration file as a text.
+
+/// Bytes of a configuration file: some 40,000 endpoints, written with room to spare.
+pub const CONFIG_BYTES_MAX: usize = 4 << 20;
+/// Levels of mappings and lists inside each other; the deepest field of ours lies at 7.
+pub const CONFIG_DEPTH_MAX: usize = 32;
+/// Values, keys included, after aliases are written out: an alias bomb ends here.
+pub const CONFIG_NODES_MAX: usize = 400_000;
+/// Problems kept of one file; past a hundred the file is of another kind, not mistyped.
+pub const PROBLEMS_MAX: usize = 100;
+/// Columns of a source line shown in a report; a JSON file may be one line of megabytes.
+pub const SNIPPET_COLUMNS_MAX: usize = 100;
+/// Characters of somebody's value repeated in a message.
+pub const QUOTED_CHARS_MAX: usize = 60;
+
+// Names and texts in it.
+
+/// Bytes of the name of a backend, route or label: they become metric labels.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a model's name or glob; hosted fine-tunes have names past 100.
+pub const MODEL_BYTES_MAX: usize = 256;
+/// Bytes of a path, a label's value, a glob on a header, a file name.
+pub const TEXT_BYTES_MAX: usize = 1_024;
+/// Bytes of a DNS name (RFC 1035 section 2.3.4).
+pub const HOST_BYTES_MAX: usize = 253;
+/// Bytes of one label of a DNS name (RFC 1035 section 2.3.4).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
+/// Bytes of a secret, read from a file or the environment.
+pub const SECRET_BYTES_MAX: usize = 16 << 10;
+
+// How many of what.
+
+/// Listeners.
+pub const LISTENERS_MAX: usize = 64;
+/// Backends.
+pub const BACKENDS_MAX: usize = 1_024;
+/// Endpoints of one backend.
+pub const ENDPOINTS_MAX: usize = 4_096;
+/// Routes.
+pub const ROUTES_MAX: usize = 4_096;
+/// Targets of one route.
+pub const TARGETS_MAX: usize = 64;
+/// Entries of the small lists: hosts, methods, models, networks, labels.
+pub const SMALL_LIST_MAX: usize = 256;
+
+// What an operator may set.
+
+/// Shortest wait that may be set: below it scheduling noise decides.
+pub const WAIT_MS_MIN: u64 = 10;
+/// Longest wait that may be set: every wait has an end.
+pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
+/// Longest time to make a connection: kernels give up after about two minutes.
+pub const CONNECT_MS_MAX: u64 = 2 * MINUTE_MS;
+/// Longest life of an upstream connection.
+pub const AGE_MS_MAX: u64 = 7 * 24 * HOUR_MS;
+/// Longest drain.
+pub const DRAIN_MS_MAX: u64 = 24 * HOUR_MS;
+/// Idle connections kept per endpoint and worker.
+pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
+/// Weight of an endpoint or a target.
+pub const WEIGHT_MAX: u64 = 1_000;
+/// Attempts of one exchange: two more than the first (spec faults.md section 4).
+pub const ATTEMPTS_MAX: u64 = 3;
+/// Smallest bound on a request head: a browser's cookies fit.
+pub const REQUEST_HEAD_BYTES_MIN: u64 = KIB;
+/// Largest bound on a request head: the data plane parses a head inside one buffer of this size.
+pub const REQUEST_HEAD_BYTES_MAX: u64 = 64 * KIB;
+/// Smallest bound on a request body.
+pub const REQUEST_BODY_BYTES_MIN: u64 = KIB;
+/// Largest bound on a request body.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 64 * GIB;
+/// Largest bound on downstream connections.
+pub const CONNECTIONS_MAX: u64 = 10_000_000;
+
+const _: () =
+    assert!(WAIT_MS_MIN < CONNECT_MS_MAX && CONNECT_MS_MAX < WAIT_MS_MAX && WAIT_MS_MAX < AGE_MS_MAX);
+const _: () = assert!(NAME_BYTES_MAX <= MODEL_BYTES_MAX && MODEL_BYTES_MAX <= TEXT_BYTES_MAX);
+const _: () = assert!(
+    BACKENDS_MAX + ROUTES_MAX * 8 < CONFIG_NODES_MAX,
+    "as many backends and routes as allowed fit the file"
+);

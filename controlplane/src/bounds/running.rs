@@ -1,0 +1,74 @@
+//! Bounds of the daemon and the command line: how long, how many, how large.
+//!
+//! Owns: the numbers of everything that runs. Must not: repeat those of the file, which are one level up.
+//! Read next: `daemon/mod.rs`, their main user.
+
+use std::time::Duration;
+
+use super::CONFIG_BYTES_MAX;
+
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+
+/// For a connection to a Unix socket to be made.
+pub const CONNECT_MS_MAX: Duration = Duration::from_secs(2);
+/// For an answer: the data plane answers a `PUT` only when its last worker runs it.
+pub const ANSWER_MS_MAX: Duration = Duration::from_secs(30);
+/// The daemon's own answer to `apply` waits for names and for the data plane, so it may take longer than both.
+pub const DAEMON_ANSWER_MS_MAX: Duration = Duration::from_secs(45);
+/// Bytes of an answer: a snapshot of tens of thousands of endpoints.
+pub const ANSWER_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of one line of the event stream.
+pub const EVENT_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of an error text repeated from a peer that does not speak our error format.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+
+/// First wait before a reconnect or a restart (CP-02).
+pub const BACKOFF_MS_MIN: Duration = Duration::from_millis(100);
+/// Longest wait before a reconnect or a restart (CP-02).
+pub const BACKOFF_MS_MAX: Duration = Duration::from_secs(5);
+/// A child that lived this long starts again without delay.
+pub const CHILD_STEADY_MS_MIN: Duration = Duration::from_secs(10);
+
+/// Between two pushes: at most five applies a second (CP-05).
+pub const PUSH_GAP_MS_MIN: Duration = Duration::from_millis(200);
+/// Tries of one push against a generation that moves under it.
+pub const PUSH_TRIES_MAX: u32 = 3;
+
+/// Quiet time after the last sign of a file change: editors write in several steps.
+pub const DEBOUNCE_MS: Duration = Duration::from_millis(80);
+/// Longest wait for that quiet.
+pub const DEBOUNCE_MS_MAX: Duration = Duration::from_secs(1);
+/// Between two looks at the file where the system reports no changes (network file systems, no inotify).
+pub const POLL_MS: Duration = Duration::from_secs(3);
+
+/// A shorter time to live is taken as this: a name server is not a load balancer.
+pub const TTL_MS_MIN: Duration = Duration::from_secs(5);
+/// A longer time to live is taken as this: moved endpoints are found within a minute.
+pub const TTL_MS_MAX: Duration = Duration::from_mins(1);
+/// For one name, all its queries and retries.
+pub const LOOKUP_MS_MAX: Duration = Duration::from_secs(5);
+/// Names looked up at once.
+pub const LOOKUPS_MAX: usize = 16;
+
+/// Bytes of a request to the daemon: a config as a JSON string, every byte escaped at worst as `\u00XX`.
+pub const REQUEST_BYTES_MAX: usize = 6 * CONFIG_BYTES_MAX + 64 * KIB;
+/// Bytes of the message kept with a revision.
+pub const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Revisions kept on disk.
+pub const REVISIONS_MAX: usize = 100;
+
+/// Connections to the daemon's socket at once.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Commands that wait for the daemon's loop.
+pub const COMMANDS_MAX: usize = 64;
+/// For a request to the daemon to arrive.
+pub const REQUEST_MS_MAX: Duration = Duration::from_secs(10);
+
+const _: () = assert!(BACKOFF_MS_MIN.as_millis() < BACKOFF_MS_MAX.as_millis(), "backoff grows");
+const _: () = assert!(TTL_MS_MIN.as_millis() <= TTL_MS_MAX.as_millis(), "a range");
+const _: () = assert!(
+    LOOKUP_MS_MAX.as_millis() + ANSWER_MS_MAX.as_millis() < DAEMON_ANSWER_MS_MAX.as_millis(),
+    "the daemon answers before its client gives up"
+);
+const _: () = assert!(COMMANDS_MAX >= CONNECTIONS_MAX, "a connection has one command under way");

@@ -1,0 +1,101 @@
+//! `explain`: which way a request would go.
+//!
+//! Owns: reading the request and printing the answer. The answer is the data plane's, or with `--config` that of
+//! `offline.rs`. Must not: send the request.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use ringway_contract::explain::{Explanation, Question};
+
+use super::args::Output;
+use super::{Context, Failure, file, offline, output};
+use crate::bounds::running::ANSWER_BYTES_MAX;
+use crate::config;
+
+pub(super) async fn explain(
+    context: &Context,
+    request: &Path,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<(), Failure> {
+    let question = read(request)?;
+    let explanation = match config {
+        None => context.dataplane().explain(&question).await?,
+        Some(path) => {
+            let checked = file::check(path)?;
+            let snapshot = config::snapshot(&checked.config, &|_, _| Vec::new());
+            offline::explain(&snapshot, &question)
+        }
+    };
+    output::show(output, &explanation, || draw(&explanation))
+}
+
+fn read(path: &Path) -> Result<Question, Failure> {
+    let failed =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("cannot read {}: {why}", path.display()));
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text))
+    };
+    read.map_err(|why| failed(&why))?;
+    let question: Question = serde_json::from_str(&text).map_err(|why| {
+        let mend =
+            "a request looks like {\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}";
+        failed(&format!("{why}; {mend}"))
+    })?;
+    if question.path.starts_with('/') {
+        return Ok(question);
+    }
+    Err(failed(&format!("its path `{}` does not begin with a slash", question.path)))
+}
+
+fn draw(explanation: &Explanation) -> String {
+    let mut out = match (&explanation.route, &explanation.refusal) {
+        (Some(route), None) => format!("goes by route {route} (generation {})\n", explanation.generation),
+        (Some(route), Some(refusal)) => format!("matches route {route} but is refused: {refusal}\n"),
+        (None, Some(refusal)) => format!("is refused: {refusal}\n"),
+        (None, None) => "is answered by ringway itself\n".to_owned(),
+    };
+    if !explanation.routes.is_empty() {
+        out.push('\n');
+        out += &output::table(
+            &["route", "matches", "why not"],
+            explanation.routes.iter().map(|verdict| {
+                let matched = if verdict.matched { "yes" } else { "no" };
+                vec![verdict.route.clone(), matched.to_owned(), verdict.why.clone().unwrap_or_default()]
+            }),
+        );
+    }
+    if !explanation.targets.is_empty() {
+        out.push('\n');
+        out += &output::table(
+            &["target", "chance", "model there"],
+            explanation.targets.iter().map(|target| {
+                let model = target.model.clone().unwrap_or_else(|| "as asked".to_owned());
+                vec![target.backend.clone(), format!("{:.1}%", target.chance * 100.0), model]
+            }),
+        );
+    }
+    if !explanation.endpoints.is_empty() {
+        out.push('\n');
+        let header = ["endpoint", "eligible", "in flight", "score", "why"];
+        out += &output::table(
+            &header,
+            explanation.endpoints.iter().map(|candidate| {
+                let eligible = if candidate.eligible { "yes" } else { "no" };
+                vec![
+                    format!("{}/{}", candidate.backend, candidate.endpoint),
+                    eligible.to_owned(),
+                    candidate.in_flight.to_string(),
+                    format!("{:.3}", candidate.score),
+                    candidate.why.clone(),
+                ]
+            }),
+        );
+    }
+    out
+}

@@ -1,0 +1,279 @@
+//! `show`, `routes`, `backends`: what runs.
+//!
+//! Owns: the overview and the tables. Must not: print a secret; every snapshot is redacted first.
+
+use std::fmt::Write as _;
+
+use ringway_contract::Snapshot;
+use ringway_contract::snapshot::{Backend, Endpoint, Match, Route};
+use ringway_contract::stats::{EndpointStats, Stats};
+use serde::Serialize;
+
+use super::args::{Output, Which};
+use super::{Context, Failure, output, say};
+use crate::client::Running;
+use crate::daemon::api::Status;
+use crate::digest;
+
+pub(super) async fn show(context: &Context, effective: bool, output: Output) -> Result<(), Failure> {
+    if output == Output::Table {
+        return overview(context).await;
+    }
+    let written = if effective {
+        None
+    } else {
+        let revision = context.if_daemon(async |daemon| daemon.revision(None).await).await?;
+        if revision.is_none() {
+            say("no daemon: this is the effective config, not the one that was written\n");
+        }
+        revision
+    };
+    let Some(revision) = written else {
+        return output::show(output, &running(context).await?.snapshot, String::new);
+    };
+    if output == Output::Json {
+        return output::print(&output::json(&revision));
+    }
+    let meta = &revision.meta;
+    let head = format!("# revision {}, {}, by {}, {}\n", meta.revision, meta.at, meta.by, meta.hash);
+    output::print(&(head + &revision.text))
+}
+
+/// What runs, without its secrets.
+async fn running(context: &Context) -> Result<Running, Failure> {
+    match context.dataplane().snapshot().await? {
+        Some(running) => {
+            let mut snapshot = digest::redact(running.snapshot);
+            snapshot.generation = running.generation;
+            Ok(Running { snapshot, ..running })
+        }
+        None => Err(Failure::Failed("nothing runs yet; push a config with `ringctl apply FILE`".to_owned())),
+    }
+}
+
+async fn overview(context: &Context) -> Result<(), Failure> {
+    let stats = context.dataplane().stats().await?;
+    let running = context.dataplane().snapshot().await?;
+    let status = context.if_daemon(async |daemon| daemon.status().await).await?;
+    let mut facts =
+        vec![("data plane", dataplane(&stats)), ("control", context.control().display().to_string())];
+    facts.push(match &running {
+        Some(running) => ("generation", running.generation.to_string()),
+        None => ("generation", "none: it waits for a first config, `ringctl apply FILE`".to_owned()),
+    });
+    if let Some(Running { snapshot, .. }) = &running {
+        let list = |addresses: Vec<String>| addresses.join(", ");
+        facts.push(("listeners", list(snapshot.listeners.iter().map(|it| it.address.to_string()).collect())));
+        facts.push(("admin", snapshot.admin.map_or("none".to_owned(), |address| address.to_string())));
+        facts.push(("routes", snapshot.routes.len().to_string()));
+        let endpoints: usize = snapshot.backends.iter().map(|backend| backend.endpoints.len()).sum();
+        facts.push(("backends", format!("{}, with {endpoints} endpoints", snapshot.backends.len())));
+    }
+    match &status {
+        Some(status) => daemon_facts(&mut facts, status),
+        None => facts.push(("daemon", "none".to_owned())),
+    }
+    output::print(&output::facts(&facts))
+}
+
+fn dataplane(stats: &Stats) -> String {
+    let exchanges: u64 = stats.workers.iter().map(|worker| worker.exchanges).sum();
+    let connections: u64 = stats.workers.iter().map(|worker| worker.connections).sum();
+    let io = stats.workers.first().map_or("none", |worker| worker.io.as_str());
+    let draining = if stats.draining { ", draining" } else { "" };
+    let (version, workers, up) = (&stats.version, stats.workers.len(), span(stats.uptime_s));
+    format!(
+        "ringway {version}, up {up}, {workers} workers ({io}), {connections} connections, \
+         {exchanges} exchanges{draining}"
+    )
+}
+
+fn daemon_facts(facts: &mut Vec<(&str, String)>, status: &Status) {
+    facts.push(("daemon", format!("ringctl {}, process {}", status.version, status.pid)));
+    facts.push(("watches", status.config.clone()));
+    if let Some(meta) = &status.revision {
+        let pending = if status.pending { "; a newer one waits" } else { "" };
+        facts.push(("revision", format!("{} ({}, {}){pending}", meta.revision, meta.origin, meta.at)));
+    }
+    if !status.connected {
+        facts.push(("link", "the daemon does not reach the data plane".to_owned()));
+    }
+    if let Some(trouble) = &status.trouble {
+        let first = trouble.what.lines().next().unwrap_or_default();
+        facts.push(("trouble", format!("{first} (since {})", trouble.at)));
+    }
+}
+
+fn span(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+pub(super) async fn routes(context: &Context, which: Which) -> Result<(), Failure> {
+    let routes = running(context).await?.snapshot.routes;
+    match which {
+        Which::List { print } => output::show(print.output, &routes, || {
+            let row = |route: &Route| vec![route.name.clone(), conditions(&route.matches), targets(route)];
+            output::table(&["route", "match", "targets"], routes.iter().map(row))
+        }),
+        Which::Get { name, print } => {
+            let names = routes.iter().map(|route| route.name.as_str());
+            let route = pick(names, &name, "route").map(|at| &routes[at])?;
+            output::show(print.output, route, || output::yaml(route))
+        }
+    }
+}
+
+/// All conditions in one line, as one would say them.
+fn conditions(matches: &Match) -> String {
+    let mut line = matches.methods.join("|");
+    let mut add = |text: String| {
+        let gap = if line.is_empty() { "" } else { " " };
+        let _ = write!(line, "{gap}{text}");
+    };
+    if let Some(path) = &matches.path {
+        add(path.clone());
+    }
+    if let Some(prefix) = &matches.path_prefix {
+        add(format!("{}/*", prefix.trim_end_matches('/')));
+    }
+    let any = |name: &str, list: &[String]| (!list.is_empty()).then(|| format!("{name}={}", list.join("|")));
+    any("host", &matches.hosts).into_iter().for_each(&mut add);
+    any("model", &matches.models).into_iter().for_each(&mut add);
+    for header in &matches.headers {
+        add(format!("{}={}", header.name, header.value));
+    }
+    let cidrs: Vec<String> = matches.client_cidrs.iter().map(ToString::to_string).collect();
+    any("client", &cidrs).into_iter().for_each(&mut add);
+    if line.is_empty() { "anything".to_owned() } else { line }
+}
+
+fn targets(route: &Route) -> String {
+    let sum: u32 = route.targets.iter().map(|target| target.weight).sum();
+    let share = |target: &ringway_contract::snapshot::Target| {
+        let model = target.model.as_ref().map(|model| format!(" as {model}")).unwrap_or_default();
+        if route.targets.len() == 1 {
+            return format!("{}{model}", target.backend);
+        }
+        let percent = f64::from(target.weight) * 100.0 / f64::from(sum.max(1));
+        format!("{}{model} {percent:.0}%", target.backend)
+    };
+    route.targets.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// A backend and the load of its endpoints.
+#[derive(Serialize)]
+struct Loaded {
+    #[serde(flatten)]
+    backend: Backend,
+    load: Vec<EndpointStats>,
+}
+
+pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
+    let Snapshot { backends, .. } = running(context).await?.snapshot;
+    let stats = context.dataplane().stats().await?;
+    let load = |backend: Backend| {
+        let load =
+            stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
+        Loaded { backend, load }
+    };
+    let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
+    match which {
+        Which::List { print } => output::show(print.output, &backends, || endpoint_table(backends.iter())),
+        Which::Get { name, print } => {
+            let names = backends.iter().map(|it| it.backend.name.as_str());
+            let one = pick(names, &name, "backend").map(|at| &backends[at])?;
+            output::show(print.output, one, || {
+                output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter())
+            })
+        }
+    }
+}
+
+fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
+    let header = ["endpoint", "engine", "addresses", "state", "in flight", "attempts", "failures"];
+    let rows =
+        backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
+    output::table(&header, rows)
+}
+
+fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
+    let load = loaded.load.iter().find(|load| load.endpoint == endpoint.authority);
+    let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
+    let drained = endpoint.drained || load.is_some_and(|load| load.drained);
+    let state = match (drained, addresses.is_empty()) {
+        (true, _) => "drained",
+        (false, true) => "no address",
+        (false, false) => "in use",
+    };
+    let number =
+        |field: fn(&EndpointStats) -> u64| load.map_or("-".to_owned(), |load| field(load).to_string());
+    vec![
+        format!("{}/{}", loaded.backend.name, endpoint.authority),
+        serde_json::to_value(loaded.backend.engine)
+            .ok()
+            .and_then(|it| it.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        addresses.join(" "),
+        state.to_owned(),
+        number(|load| load.in_flight),
+        number(|load| load.attempts_total),
+        number(|load| load.failures_total),
+    ]
+}
+
+/// The place of a name, or a refusal with the nearest name there is.
+fn pick<'a>(names: impl Iterator<Item = &'a str>, wanted: &str, kind: &str) -> Result<usize, Failure> {
+    let names: Vec<&str> = names.collect();
+    if let Some(at) = names.iter().position(|name| *name == wanted) {
+        return Ok(at);
+    }
+    let nearest = names.iter().max_by(|a, b| {
+        let near = |name: &str| strsim::jaro_winkler(name, wanted);
+        near(a).total_cmp(&near(b))
+    });
+    let mend = match nearest {
+        Some(name) if strsim::jaro_winkler(name, wanted) > 0.8 => format!("did you mean `{name}`?"),
+        _ => format!("see `ringctl {kind}s list`"),
+    };
+    Err(Failure::Failed(format!("there is no {kind} `{wanted}`; {mend}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_read_as_a_line() {
+        let matches = Match {
+            path: Some("/v1/messages".to_owned()),
+            methods: vec!["POST".to_owned()],
+            models: vec!["a-*".to_owned(), "b".to_owned()],
+            ..Match::default()
+        };
+        assert_eq!(conditions(&matches), "POST /v1/messages model=a-*|b");
+        assert_eq!(conditions(&Match::default()), "anything");
+        let prefix = Match { path_prefix: Some("/".to_owned()), ..Match::default() };
+        assert_eq!(conditions(&prefix), "/*");
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        let miss = |wanted| match pick(["chat", "raw"].into_iter(), wanted, "route") {
+            Err(Failure::Failed(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(miss("caht").ends_with("did you mean `chat`?"));
+        assert!(miss("zzz").ends_with("see `ringctl routes list`"));
+    }
+
+    #[test]
+    fn spans_are_told_in_their_two_largest_units() {
+        assert_eq!([5.9, 61.0, 7_300.0, 90_000.0].map(span), ["5 s", "1 min", "2 h 1 min", "1 d 1 h"]);
+    }
+}

@@ -1,0 +1,610 @@
+//! Every field of the file, in one table.
+//!
+//! Owns: which fields there are, what each holds, what it means, its default, its range, and what comes
+//! later. The decoder, the JSON Schema and the reference of the documentation all read this table.
+//! Must not: decode.
+//! Read next: `decode.rs`, which walks a file along it.
+
+use crate::bounds::{
+    AGE_MS_MAX, ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, DRAIN_MS_MAX, ENDPOINTS_MAX,
+    IDLE_CONNECTIONS_MAX, LISTENERS_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN,
+    REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SMALL_LIST_MAX, TARGETS_MAX, WAIT_MS_MAX,
+    WAIT_MS_MIN, WEIGHT_MAX,
+};
+
+/// A mapping with known keys.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// Its name in the schema.
+    pub(super) name: &'static str,
+    /// What it describes.
+    pub(super) about: &'static str,
+    pub(super) fields: &'static [Field],
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) need: Need,
+    /// What it means; of a later one, what it will be.
+    pub(super) about: &'static str,
+}
+
+/// Whether a field may be left out.
+#[derive(Debug)]
+pub(super) enum Need {
+    Required,
+    /// What holds when it is left out, as it would be written, or in words.
+    Optional(&'static str),
+    /// Refused as not supported yet; what to do until then.
+    Later(&'static str),
+}
+
+/// What a field holds.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Text(&'static Format),
+    Flag,
+    Whole(u64, u64),
+    Duration(u64, u64),
+    Size(u64, u64),
+    Percent,
+    Choice(&'static [Choice]),
+    Section(&'static Section),
+    /// A list of at least one.
+    Many(&'static Kind, usize),
+    /// One text, or a list of them.
+    OneOrMany(&'static Format, usize),
+    /// A mapping with keys of the operator's.
+    Named(&'static Kind, usize),
+    Either(&'static [Kind]),
+    /// Of later fields.
+    Anything,
+}
+
+/// A kind of text.
+#[derive(Debug)]
+pub(super) struct Format {
+    /// What to call it in messages and the reference: "a URL".
+    pub(super) word: &'static str,
+    /// ECMA 262 pattern for the schema; looser than our own check.
+    pub(super) pattern: &'static str,
+    pub(super) example: &'static str,
+}
+
+/// One word of a choice.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// Refused as not supported yet; what to do until then.
+    pub(super) later: Option<&'static str>,
+}
+
+const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
+    Field { name, kind, need: Need::Required, about }
+}
+
+const fn optional(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Field {
+    Field { name, kind, need: Need::Optional(default), about }
+}
+
+const fn later(name: &'static str, about: &'static str, meanwhile: &'static str) -> Field {
+    Field { name, kind: Kind::Anything, need: Need::Later(meanwhile), about }
+}
+
+const fn choice(name: &'static str, about: &'static str) -> Choice {
+    Choice { name, about, later: None }
+}
+
+const fn later_choice(name: &'static str, about: &'static str, meanwhile: &'static str) -> Choice {
+    Choice { name, about, later: Some(meanwhile) }
+}
+
+const WAIT: Kind = Kind::Duration(WAIT_MS_MIN, WAIT_MS_MAX);
+
+/// The whole file.
+pub(super) const FILE: Section = Section {
+    name: "file",
+    about: "The whole file.",
+    fields: &[
+        required("version", Kind::Whole(1, 1), "Version of this format."),
+        required(
+            "listeners",
+            Kind::Many(&Kind::Section(&LISTENER), LISTENERS_MAX),
+            "Addresses to accept requests on.",
+        ),
+        optional(
+            "admin",
+            Kind::Section(&ADMIN),
+            "none",
+            "Where `/healthz`, `/livez`, `/readyz` and `/metrics` are served.",
+        ),
+        required(
+            "backends",
+            Kind::Named(&Kind::Section(&BACKEND), BACKENDS_MAX),
+            "Groups of endpoints that serve the same models, by name.",
+        ),
+        required(
+            "routes",
+            Kind::Many(&Kind::Section(&ROUTE), ROUTES_MAX),
+            "Rules from request to backends; the first match wins.",
+        ),
+        optional("limits", Kind::Section(&LIMITS), "see there", "Bounds for the whole process."),
+        optional("logging", Kind::Section(&LOGGING), "see there", "What is logged, and where."),
+        optional("state", Kind::Section(&STATE), "see there", "How the process starts and ends."),
+        later("keys", "keys of callers", "keep listeners on loopback, or behind a proxy that authenticates"),
+        later(
+            "auth",
+            "authentication of callers",
+            "keep listeners on loopback, or behind a proxy that authenticates",
+        ),
+        later("tenants", "accounts with limits and spending of their own", "run an instance for each tenant"),
+        later("tiers", "classes of tenants", "give each class a route that matches a header"),
+        later("budgets", "spending limits", "set them at the provider"),
+        later("prices", "prices of models", "price the token counts of the access log"),
+        later("cache", "a cache of answers", "use the engine's own prefix cache"),
+        later("guards", "checks of prompts and answers", "check them in the application"),
+        later("rate_limits", "request and token rates", "bound `limits.connections`, or limit in front"),
+        later(
+            "discovery",
+            "finding endpoints by DNS, Kubernetes or etcd",
+            "list `endpoints`, or use a host name with several addresses",
+        ),
+        later("telemetry", "traces and metrics by OpenTelemetry", "scrape `/metrics` of the admin address"),
+        later("alerts", "alerts", "let Prometheus alert on `/metrics`"),
+        later("store", "a database for keys, usage and revisions", "read usage from the access log"),
+        later("rollout", "stepwise rollout of configurations", "apply to one instance first"),
+    ],
+};
+
+pub(super) const LISTENER: Section = Section {
+    name: "listener",
+    about: "One address to accept requests on.",
+    fields: &[
+        required("address", Kind::Text(&SOCKET), "IP address and port."),
+        optional(
+            "timeouts",
+            Kind::Section(&LISTENER_TIMEOUTS),
+            "see there",
+            "How long a caller may take for what.",
+        ),
+        optional(
+            "half_close",
+            Kind::Choice(HALF_CLOSE),
+            "gone",
+            "What it means when a caller shuts its sending side behind a complete request.",
+        ),
+        optional(
+            "trusted_proxies",
+            Kind::OneOrMany(&NETWORK, SMALL_LIST_MAX),
+            "none",
+            "Networks of peers whose `x-forwarded-*`, `forwarded` and `x-request-id` are believed; from others they are replaced.",
+        ),
+        later("tls", "TLS on a listener", "end TLS in front, for example with nginx or haproxy"),
+        later("http2", "HTTP/2 on a listener", "callers fall back to HTTP/1.1"),
+        later(
+            "proxy_protocol",
+            "the PROXY protocol",
+            "let the proxy in front set `x-forwarded-for`, and name it in `trusted_proxies`",
+        ),
+    ],
+};
+
+const LISTENER_TIMEOUTS: Section = Section {
+    name: "listener_timeouts",
+    about: "How long a caller may take for what.",
+    fields: &[
+        optional("head", WAIT, "10s", "From the first byte of a request head to its last."),
+        optional("body_idle", WAIT, "30s", "Between two reads of a request body."),
+        optional("write_stall", WAIT, "60s", "For one write to the caller to make progress."),
+        optional("keep_alive", WAIT, "75s", "Between two requests on a connection."),
+        optional(
+            "handshake",
+            WAIT,
+            "10s",
+            "For a TLS handshake. Accepted, without effect until `tls` is supported.",
+        ),
+    ],
+};
+
+const HALF_CLOSE: &[Choice] = &[
+    choice("gone", "the caller has left: the exchange is cancelled at once"),
+    choice("allow", "the caller still reads: the exchange goes on until a write fails"),
+];
+
+const ADMIN: Section = Section {
+    name: "admin",
+    about: "The address for health checks and metrics.",
+    fields: &[required(
+        "address",
+        Kind::Text(&SOCKET),
+        "IP address and port; loopback unless a firewall guards it.",
+    )],
+};
+
+pub(super) const BACKEND: Section = Section {
+    name: "backend",
+    about: "Endpoints that serve the same models.",
+    fields: &[
+        required("engine", Kind::Choice(ENGINES), "What kind of server its endpoints are."),
+        optional("dialect", Kind::Choice(DIALECTS), "from the engine", "The grammar they speak."),
+        required(
+            "endpoints",
+            Kind::Many(&Kind::Either(&[Kind::Text(&URL), Kind::Section(&ENDPOINT)]), ENDPOINTS_MAX),
+            "Where they are.",
+        ),
+        optional("balance", Kind::Choice(BALANCES), "least_requests", "How one of them is chosen."),
+        optional(
+            "models",
+            Kind::OneOrMany(&MODEL, SMALL_LIST_MAX),
+            "what routes name whole",
+            "Models they serve, for `GET /v1/models`.",
+        ),
+        optional(
+            "timeouts",
+            Kind::Section(&BACKEND_TIMEOUTS),
+            "see there",
+            "How long an endpoint may take for what.",
+        ),
+        optional(
+            "connections",
+            Kind::Section(&CONNECTIONS),
+            "see there",
+            "What is kept of connections between requests.",
+        ),
+        optional(
+            "credential",
+            Kind::Section(&CREDENTIAL),
+            "none",
+            "A secret sent with each request, in the header the engine expects.",
+        ),
+        later(
+            "discovery",
+            "finding endpoints by DNS, Kubernetes or etcd",
+            "list `endpoints`, or use a host name with several addresses",
+        ),
+        later(
+            "hardware",
+            "what the GPUs of a backend can do",
+            "leave it out; `weight` of an endpoint tells strong from weak",
+        ),
+        later(
+            "admission",
+            "a queue in front of a backend",
+            "leave it out; requests go to endpoints at once and queue there",
+        ),
+        later(
+            "health",
+            "active health checks",
+            "leave it out; endpoints that cannot be reached are retried elsewhere",
+        ),
+        later("tls", "TLS to endpoints", "go through a local proxy that speaks TLS to them"),
+        later("prices", "prices of models", "price the token counts of the access log"),
+        later(
+            "sessions",
+            "keeping a session on one endpoint",
+            "use a backend with one endpoint where that matters",
+        ),
+        later("lora", "routing by LoRA adapter", "give each adapter a route by `model`"),
+    ],
+};
+
+const ENGINES: &[Choice] = &[
+    choice("vllm", "vLLM"),
+    choice("sglang", "SGLang"),
+    choice("trtllm", "TensorRT-LLM (`trtllm-serve`)"),
+    choice("triton", "Triton, OpenAI frontend"),
+    choice("lmdeploy", "LMDeploy"),
+    choice("tgi", "Text Generation Inference"),
+    choice("llamacpp", "llama.cpp server"),
+    choice("openai", "OpenAI, or anything that speaks like it"),
+    choice("anthropic", "Anthropic, or anything that speaks like it"),
+    choice("gemini", "Google Gemini"),
+    choice("http", "any HTTP server: a plain reverse proxy, nothing is read as JSON"),
+];
+
+const DIALECTS: &[Choice] = &[
+    choice(
+        "openai-chat",
+        "OpenAI chat completions, completions, embeddings; default of every engine not named below",
+    ),
+    choice("openai-responses", "OpenAI responses"),
+    choice("anthropic-messages", "Anthropic messages; default of `engine: anthropic`"),
+    choice("gemini", "Gemini `generateContent`; default of `engine: gemini`"),
+    choice("http", "none; only and always of `engine: http`"),
+];
+
+const BALANCES: &[Choice] = &[
+    choice("least_requests", "the endpoint with the fewest requests in flight by weight; ties rotate"),
+    choice("p2c", "the less loaded of two drawn at random"),
+    choice("round_robin", "in turn, by weight"),
+    later_choice("gpu", "balancing by queue depth, KV cache and prefixes", "`least_requests` comes nearest"),
+    later_choice("hash", "balancing by a hash of the request", "`least_requests` comes nearest"),
+];
+
+pub(super) const ENDPOINT: Section = Section {
+    name: "endpoint",
+    about: "One address of a backend. A URL alone is short for `{url: …}`.",
+    fields: &[
+        required("url", Kind::Text(&URL), "Where it is. A path in it goes before the path of each request."),
+        optional("weight", Kind::Whole(1, WEIGHT_MAX), "1", "Its share relative to its siblings."),
+        optional(
+            "labels",
+            Kind::Named(&Kind::Text(&LINE), SMALL_LIST_MAX),
+            "none",
+            "Free-form labels of yours.",
+        ),
+        later(
+            "hardware",
+            "what the GPUs of an endpoint can do",
+            "leave it out; `weight` tells strong from weak",
+        ),
+    ],
+};
+
+const BACKEND_TIMEOUTS: Section = Section {
+    name: "backend_timeouts",
+    about: "How long an endpoint may take for what.",
+    fields: &[optional(
+        "connect",
+        Kind::Duration(WAIT_MS_MIN, CONNECT_MS_MAX),
+        "2s",
+        "To accept a connection.",
+    )],
+};
+
+const CONNECTIONS: Section = Section {
+    name: "connections",
+    about: "What is kept of connections between requests, per endpoint and worker.",
+    fields: &[
+        optional(
+            "idle_max",
+            Kind::Whole(0, IDLE_CONNECTIONS_MAX),
+            "256",
+            "How many idle ones; 0: none, each request gets its own.",
+        ),
+        optional(
+            "idle_timeout",
+            WAIT,
+            "60s",
+            "How long an idle one is kept. Keep it below the server's own.",
+        ),
+        optional("max_age", Kind::Duration(WAIT_MS_MIN, AGE_MS_MAX), "1h", "How long any is used."),
+    ],
+};
+
+pub(super) const CREDENTIAL: Section = Section {
+    name: "credential",
+    about: "A secret of one backend, read when the file is applied: `{env: NAME}` or `{file: PATH}`, one of both.",
+    fields: &[
+        optional("env", Kind::Text(&VARIABLE), "none", "Environment variable that holds it."),
+        optional(
+            "file",
+            Kind::Text(&FILE_NAME),
+            "none",
+            "File that holds it, relative to this file; a line break at its end is ignored.",
+        ),
+    ],
+};
+
+pub(super) const ROUTE: Section = Section {
+    name: "route",
+    about: "A rule from request to backends.",
+    fields: &[
+        required("name", Kind::Text(&NAME), "Its name in logs and metrics; each once."),
+        required("match", Kind::Section(&MATCH), "What it matches: all given conditions, at least one."),
+        required("targets", Kind::Many(&Kind::Section(&TARGET), TARGETS_MAX), "Where it sends, by weight."),
+        optional(
+            "timeouts",
+            Kind::Section(&ROUTE_TIMEOUTS),
+            "see there",
+            "How long an exchange may take for what.",
+        ),
+        optional("retry", Kind::Section(&RETRY), "see there", "When a failed attempt is tried again."),
+        optional("expose", Kind::Flag, "false", "Answers carry `x-ringway-*` and `server-timing`."),
+        optional(
+            "preserve_host",
+            Kind::Flag,
+            "false",
+            "Sends the caller's `Host` on instead of the endpoint's.",
+        ),
+        optional(
+            "idempotent",
+            Kind::Flag,
+            "false",
+            "Requests that change things (POST) may be repeated like GET.",
+        ),
+        later(
+            "fallback",
+            "other targets when the first ones fail",
+            "list them in `targets` with a small weight",
+        ),
+        later("strict", "refusing what a translation would lose", "leave it out; nothing is translated yet"),
+        later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
+        later("cache", "a cache of answers", "use the engine's own prefix cache"),
+        later("guards", "checks of prompts and answers", "check them in the application"),
+        later("limits", "limits of one route", "bound them for all in `limits`, or in front"),
+        later(
+            "auth",
+            "authentication of callers",
+            "keep listeners on loopback, or behind a proxy that authenticates",
+        ),
+        later("map_web_search", "translation of hosted tools", "leave it out; nothing is translated yet"),
+    ],
+};
+
+const MATCH: Section = Section {
+    name: "match",
+    about: "Conditions on a request; all given ones must hold.",
+    fields: &[
+        optional("path", Kind::Text(&PATH), "any", "The whole path, byte for byte, without query."),
+        optional(
+            "path_prefix",
+            Kind::Text(&PATH),
+            "any",
+            "A leading part of the path, ending at a `/` or the path's end.",
+        ),
+        optional("method", Kind::OneOrMany(&METHOD, SMALL_LIST_MAX), "any", "Methods, any of them."),
+        optional(
+            "host",
+            Kind::OneOrMany(&HOST, SMALL_LIST_MAX),
+            "any",
+            "Hosts without port, any of them; `*.example.com` stands for one or more labels in front.",
+        ),
+        optional(
+            "headers",
+            Kind::Named(&Kind::Text(&HEADER_GLOB), SMALL_LIST_MAX),
+            "any",
+            "Headers that must be there, all of them, with a glob on the value (`*` any run, `?` one byte).",
+        ),
+        optional(
+            "model",
+            Kind::OneOrMany(&MODEL_GLOB, SMALL_LIST_MAX),
+            "any",
+            "Globs on the model asked for, any of them (`*` any run, `?` one byte).",
+        ),
+        optional(
+            "client_cidr",
+            Kind::OneOrMany(&NETWORK, SMALL_LIST_MAX),
+            "any",
+            "Networks of the caller, any of them.",
+        ),
+        later("tenant", "matching on the caller's tenant", "match a header that the proxy in front sets"),
+        later("tier", "matching on the caller's tier", "match a header that the proxy in front sets"),
+        later(
+            "country",
+            "matching on the caller's country",
+            "match `client_cidr`, or a header that the proxy in front sets",
+        ),
+        later("device", "matching on the caller's device", "match `headers: {user-agent: …}`"),
+        later("schedule", "matching on the time of day", "apply another file by cron"),
+    ],
+};
+
+pub(super) const TARGET: Section = Section {
+    name: "target",
+    about: "One destination of a route.",
+    fields: &[
+        required("backend", Kind::Text(&NAME), "Name of a backend."),
+        optional("weight", Kind::Whole(0, WEIGHT_MAX), "100", "Its share relative to its siblings; 0: none."),
+        optional(
+            "model",
+            Kind::Text(&MODEL),
+            "as asked for",
+            "The model's name there, put in place of the one asked for.",
+        ),
+    ],
+};
+
+const ROUTE_TIMEOUTS: Section = Section {
+    name: "route_timeouts",
+    about: "How long an exchange may take for what.",
+    fields: &[
+        optional("first_byte", WAIT, "60s", "From the request's last byte sent to the answer's head."),
+        optional("idle", WAIT, "60s", "Between two reads of the answer's body."),
+        optional("total", WAIT, "10m", "The whole exchange, all attempts."),
+    ],
+};
+
+const RETRY: Section = Section {
+    name: "retry",
+    about: "When a failed attempt is tried again. Only what is safe to repeat is, and only before the caller has seen a byte.",
+    fields: &[
+        optional("attempts", Kind::Whole(1, ATTEMPTS_MAX), "2", "Attempts in all."),
+        optional(
+            "budget",
+            Kind::Percent,
+            "10%",
+            "Retries allowed as a share of the requests of the last ten seconds.",
+        ),
+    ],
+};
+
+const LIMITS: Section = Section {
+    name: "limits",
+    about: "Bounds for the whole process.",
+    fields: &[
+        optional(
+            "request_head",
+            Kind::Size(REQUEST_HEAD_BYTES_MIN, REQUEST_HEAD_BYTES_MAX),
+            "64KiB",
+            "A request's head; a larger one is answered 431.",
+        ),
+        optional(
+            "request_body",
+            Kind::Size(REQUEST_BODY_BYTES_MIN, REQUEST_BODY_BYTES_MAX),
+            "32MiB",
+            "A request's body; a larger one is answered 413.",
+        ),
+        optional(
+            "connections",
+            Kind::Whole(1, CONNECTIONS_MAX),
+            "100000",
+            "Connections of callers, all workers together.",
+        ),
+        later("requests", "request rates", "bound `limits.connections`, or limit in front"),
+        later("tokens", "token rates", "bound `limits.connections`, or limit in front"),
+    ],
+};
+
+const LOGGING: Section = Section {
+    name: "logging",
+    about: "What is logged, and where.",
+    fields: &[optional(
+        "access",
+        Kind::Either(&[Kind::Text(&LOG_PLACE), Kind::Section(&ACCESS)]),
+        "stdout",
+        "The access log: a place alone is short for `{path: …}`.",
+    )],
+};
+
+pub(super) const ACCESS: Section = Section {
+    name: "access",
+    about: "The access log: one line for each exchange.",
+    fields: &[
+        optional(
+            "path",
+            Kind::Text(&LOG_PLACE),
+            "stdout",
+            "A file, by its absolute path, reopened on SIGHUP; or `stdout`, or `off`.",
+        ),
+        optional("format", Kind::Choice(LOG_FORMATS), "what `--log-format` says", "How a line looks."),
+    ],
+};
+
+const LOG_FORMATS: &[Choice] =
+    &[choice("text", "`key=value` pairs, for eyes"), choice("json", "one JSON object a line, for programs")];
+
+const STATE: Section = Section {
+    name: "state",
+    about: "How the process starts and ends.",
+    fields: &[optional(
+        "drain_timeout",
+        Kind::Duration(0, DRAIN_MS_MAX),
+        "30s",
+        "How long streams may finish when the process is told to end.",
+    )],
+};
+
+const SOCKET: Format =
+    Format { word: "IP address and port", pattern: "^[^/]+:[0-9]{1,5}$", example: "127.0.0.1:8080" };
+const NETWORK: Format =
+    Format { word: "network", pattern: "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", example: "10.0.0.0/8" };
+const URL: Format = Format { word: "URL", pattern: "^http://[^?#@]+$", example: "http://10.0.0.1:8000" };
+const NAME: Format = Format { word: "name", pattern: "^[A-Za-z0-9._:/@+-]{1,64}$", example: "llama" };
+const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,256}$", example: "llama-3-8b" };
+const MODEL_GLOB: Format =
+    Format { word: "model glob", pattern: "^[A-Za-z0-9._:/@+*?-]{1,256}$", example: "llama-*" };
+const PATH: Format = Format { word: "path", pattern: "^/[^?#]*$", example: "/v1/chat/completions" };
+const METHOD: Format = Format { word: "method", pattern: "^[^a-z\\s]+$", example: "POST" };
+const HOST: Format = Format { word: "host", pattern: "^[^/\\s]+$", example: "api.example.com" };
+const HEADER_GLOB: Format = Format { word: "glob", pattern: "^.+$", example: "*" };
+const LINE: Format = Format { word: "text", pattern: "^.*$", example: "eu" };
+const VARIABLE: Format =
+    Format { word: "variable name", pattern: "^[A-Za-z_][A-Za-z0-9_]*$", example: "OPENAI_API_KEY" };
+const FILE_NAME: Format = Format { word: "file", pattern: "^.+$", example: "/run/secrets/openai" };
+const LOG_PLACE: Format =
+    Format { word: "file, `stdout` or `off`", pattern: "^(/.*[^/]|stdout|off)$", example: "stdout" };

@@ -1,0 +1,471 @@
+//! From what was written to what holds together.
+//!
+//! Owns: every check that compares two values: duplicates, dangling names, addresses in conflict, sums of
+//! weights, dialects; and the filling of defaults, which are the contract's.
+//! Must not: look at the text again.
+//! Read next: `secret.rs`, `overlap.rs` and `speaks.rs`, which answer its harder questions.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use ringway_contract::Millis;
+use ringway_contract::snapshot::{
+    self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Limits, ListenerTimeouts,
+    Logging, Match, Retry, RouteTimeouts,
+};
+
+use super::decode::{Place, Sink, Written};
+use super::environment::Environment;
+use super::overlap;
+use super::report::Report;
+use super::resolved::{Backend, BackendId, Config, Endpoint, Route, Target};
+use super::secret;
+use super::source::Source;
+use super::speaks;
+use super::suggest::did_you_mean;
+use super::values::{Fault, quoted};
+use super::written::{self, FileConfig};
+
+const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
+const CONNECT_DEFAULT: Millis = Millis::from_secs(2);
+const TARGET_WEIGHT_DEFAULT: u32 = 100;
+
+/// Looks up every name, fills every default, reads every secret; every problem at once.
+pub fn resolve(file: FileConfig, source: &Source, env: &dyn Environment) -> Result<Config, Report> {
+    let sink = Sink::default();
+    let parts = harden(file, env, &sink);
+    finish(parts, sink, source)
+}
+
+/// Closes the reading of a file: a configuration with its warnings, or the report that forbids it.
+pub(super) fn finish(parts: Option<Parts>, sink: Sink, source: &Source) -> Result<Config, Report> {
+    match parts {
+        Some(parts) if !sink.has_errors() => {
+            let warnings = sink.into_report(source);
+            let Parts { listeners, admin, backends, routes, limits, logging, drain_timeout } = parts;
+            Ok(Config { listeners, admin, backends, routes, limits, logging, drain_timeout, warnings })
+        }
+        Some(_) | None => Err(sink.into_report(source)),
+    }
+}
+
+/// A configuration as far as it could be resolved.
+pub(super) struct Parts {
+    listeners: Vec<contract::Listener>,
+    admin: Option<SocketAddr>,
+    backends: Vec<Backend>,
+    routes: Vec<Route>,
+    limits: Limits,
+    logging: Logging,
+    drain_timeout: Millis,
+}
+
+/// Resolves what there is. None: something required was not there, which decoding has reported. Goes on
+/// past it, so that one report holds the problems of both steps.
+pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Option<Parts> {
+    addresses(&file, sink);
+    let names = Names::of(&file, sink);
+    let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
+    let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
+    route_names(&file, sink);
+    if !sink.has_errors() {
+        unreachable_routes(&file, sink); // a match that was decoded in part looks wider than it is
+    }
+    Some(Parts {
+        listeners: file.listeners.into_iter().map(listener).collect::<Option<_>>()?,
+        admin: value(file.admin),
+        backends: backends.into_iter().collect::<Option<_>>()?,
+        routes: routes.into_iter().collect::<Option<_>>()?,
+        limits: limits(file.limits),
+        logging: Logging {
+            access: file.access.place.map_or_else(contract::AccessLog::default, |place| place.value),
+            format: value(file.access.format),
+        },
+        drain_timeout: value(file.drain_timeout).unwrap_or(DRAIN_DEFAULT),
+    })
+}
+
+fn value<T>(written: Option<Written<T>>) -> Option<T> {
+    written.map(|written| written.value)
+}
+
+fn values<T: Clone>(written: &[Written<T>]) -> Vec<T> {
+    written.iter().map(|written| written.value.clone()).collect()
+}
+
+fn or<T: Copy>(written: Option<&Written<T>>, default: T) -> T {
+    written.map_or(default, |written| written.value)
+}
+
+/// Numbers of the table are bounded far below `u32::MAX`.
+fn or_u32(written: Option<&Written<u64>>, default: u32) -> u32 {
+    written.map_or(default, |written| u32::try_from(written.value).expect("the table bounds it"))
+}
+
+// Listeners.
+
+fn listener(from: written::Listener) -> Option<contract::Listener> {
+    let default = ListenerTimeouts::default();
+    Some(contract::Listener {
+        address: from.address?.value,
+        timeouts: ListenerTimeouts {
+            head_ms: or(from.head.as_ref(), default.head_ms),
+            body_idle_ms: or(from.body_idle.as_ref(), default.body_idle_ms),
+            write_stall_ms: or(from.write_stall.as_ref(), default.write_stall_ms),
+            keep_alive_ms: or(from.keep_alive.as_ref(), default.keep_alive_ms),
+        },
+        half_close: value(from.half_close).unwrap_or_default(),
+        trusted_proxies: values(&from.trusted_proxies),
+    })
+}
+
+/// No two sockets want the same place, and who can reach them is said aloud.
+fn addresses(file: &FileConfig, sink: &Sink) {
+    let listeners: Vec<_> = file.listeners.iter().filter_map(|listener| listener.address.as_ref()).collect();
+    for (index, one) in listeners.iter().enumerate() {
+        if let Some(other) = listeners[..index].iter().find(|other| collide(one.value, other.value)) {
+            let fault = Fault::new(format!("{} and {} cannot both be listened on", other.value, one.value));
+            sink.error(&one.at, fault.mend(format!("{} has it already", listener_of(&other.at))));
+        }
+        warn_of_reach(one, sink);
+    }
+    let Some(admin) = &file.admin else { return };
+    if let Some(other) = listeners.iter().find(|other| collide(admin.value, other.value)) {
+        let fault = Fault::new(format!("the admin address {} is a listener's", admin.value));
+        sink.error(&admin.at, fault.mend(format!("take another port; {} has it", listener_of(&other.at))));
+    }
+    if !admin.value.ip().is_loopback() {
+        let fault = Fault::new(format!("other machines can reach the admin address {}", admin.value));
+        sink.warn(
+            &admin.at,
+            fault.mend("it asks for no key: bind it to 127.0.0.1, or let a firewall guard it"),
+        );
+    }
+}
+
+fn listener_of(at: &Place) -> &str {
+    at.path.strip_suffix(".address").unwrap_or(&at.path)
+}
+
+fn warn_of_reach(listener: &Written<SocketAddr>, sink: &Sink) {
+    if listener.value.port() == 0 {
+        let fault = Fault::new("port 0 takes any free port, another one at each start");
+        sink.warn(&listener.at, fault.mend("name the port that callers are to use"));
+    }
+    // SEC-KEY-12 asks for loopback here; until there are keys, a warning keeps containers usable.
+    if !listener.value.ip().is_loopback() {
+        let fault = Fault::new(format!(
+            "whoever reaches {} may use every model: no key is asked for",
+            listener.value
+        ));
+        sink.warn(
+            &listener.at,
+            fault.mend("bind it to 127.0.0.1, or let a firewall or an authenticating proxy guard it"),
+        );
+    }
+}
+
+/// Whether two sockets cannot both listen. `[::]` and `0.0.0.0` can: IPv6 sockets take IPv6 only.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same_ip
+}
+
+// Backends.
+
+/// The names of backends, looked up by routes.
+struct Names<'f> {
+    by_name: HashMap<&'f str, BackendId>,
+    backends: &'f [written::Backend],
+}
+
+impl<'f> Names<'f> {
+    fn of(file: &'f FileConfig, sink: &Sink) -> Self {
+        let mut folded: HashMap<String, &Written<String>> = HashMap::new();
+        for backend in &file.backends {
+            // Two names that differ only in case are one label to many a dashboard.
+            if let Some(other) = folded.insert(backend.name.value.to_ascii_lowercase(), &backend.name) {
+                let fault = Fault::new(format!(
+                    "{} and {} differ only in case",
+                    quoted(&other.value),
+                    quoted(&backend.name.value)
+                ));
+                sink.error(&backend.name.at, fault.mend("rename one of them"));
+            }
+        }
+        let names = file.backends.iter().enumerate();
+        let by_name = names.map(|(index, backend)| (backend.name.value.as_str(), BackendId(index))).collect();
+        Self { by_name, backends: &file.backends }
+    }
+
+    fn find(&self, name: &Written<String>, sink: &Sink) -> Option<BackendId> {
+        let found = self.by_name.get(name.value.as_str()).copied();
+        if found.is_none() {
+            let fault = Fault::new(format!("there is no backend {}", quoted(&name.value)));
+            let known = || self.backends.iter().map(|backend| backend.name.value.as_str());
+            let mend = did_you_mean(&name.value, known()).unwrap_or_else(|| {
+                match known().take(8).collect::<Vec<_>>() {
+                    names if names.is_empty() => "add it under `backends:`".to_owned(),
+                    names => format!("backends are: {}", names.join(", ")),
+                }
+            });
+            sink.error(&name.at, fault.mend(mend));
+        }
+        found
+    }
+}
+
+fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Option<Backend> {
+    endpoints_once(&from.endpoints, sink);
+    let engine_and_dialect = from.engine.as_ref().and_then(|engine| {
+        dialect(engine, from.dialect.as_ref(), sink).map(|dialect| (engine.value, dialect))
+    });
+    let credential = from.credential.as_ref().map(|source| credential(source, engine_and_dialect, env, sink));
+    let default = Connections::default();
+    let (engine, dialect) = engine_and_dialect?;
+    Some(Backend {
+        name: from.name.value.clone(),
+        engine,
+        dialect,
+        endpoints: from.endpoints.iter().map(endpoint).collect::<Option<_>>()?,
+        balance: or(from.balance.as_ref(), contract::Balance::default()),
+        models: values(&from.models),
+        connect_timeout: or(from.connect.as_ref(), CONNECT_DEFAULT),
+        connections: Connections {
+            idle_max: or_u32(from.idle_max.as_ref(), default.idle_max),
+            idle_timeout_ms: or(from.idle_timeout.as_ref(), default.idle_timeout_ms),
+            max_age_ms: or(from.max_age.as_ref(), default.max_age_ms),
+        },
+        credential: match credential {
+            None => None,
+            Some(credential) => Some(credential?),
+        },
+    })
+}
+
+/// The dialect that is written, or that of the engine.
+fn dialect(engine: &Written<Engine>, written: Option<&Written<Dialect>>, sink: &Sink) -> Option<Dialect> {
+    let native = native(engine.value);
+    let Some(written) = written else { return Some(native) };
+    if (native == Dialect::Http) == (written.value == Dialect::Http) {
+        return Some(written.value);
+    }
+    let fault = if native == Dialect::Http {
+        let fault = Fault::new("`engine: http` reads no dialect");
+        fault.mend("leave `dialect` out, or write `engine: openai` for any server that speaks like OpenAI")
+    } else {
+        Fault::new("`dialect: http` is that of `engine: http` alone")
+            .mend("leave `dialect` out, or write `engine: http`")
+    };
+    sink.error(&written.at, fault);
+    None
+}
+
+fn native(engine: Engine) -> Dialect {
+    match engine {
+        Engine::Vllm
+        | Engine::Sglang
+        | Engine::Trtllm
+        | Engine::Triton
+        | Engine::Lmdeploy
+        | Engine::Tgi
+        | Engine::Llamacpp
+        | Engine::Openai => Dialect::OpenaiChat,
+        Engine::Anthropic => Dialect::AnthropicMessages,
+        Engine::Gemini => Dialect::Gemini,
+        Engine::Http => Dialect::Http,
+    }
+}
+
+fn credential(
+    source: &Written<written::SecretSource>,
+    backend: Option<(Engine, Dialect)>,
+    env: &dyn Environment,
+    sink: &Sink,
+) -> Option<Credential> {
+    let secret = match secret::read(&source.value, env) {
+        Ok(secret) => secret,
+        Err(fault) => {
+            sink.error(&source.at, fault);
+            return None;
+        }
+    };
+    if let Some(fault) = secret.warning {
+        sink.warn(&source.at, fault);
+    }
+    let (engine, dialect) = backend?;
+    Some(secret::credential(secret.text, engine, dialect))
+}
+
+fn endpoint(from: &written::Endpoint) -> Option<Endpoint> {
+    let url = &from.url.as_ref()?.value;
+    let labels = from.labels.iter().map(|(name, label)| (name.value.clone(), label.value.clone()));
+    Some(Endpoint {
+        authority: url.authority.clone(),
+        host: url.host.clone(),
+        port: url.port,
+        base_path: url.base_path.clone(),
+        weight: or_u32(from.weight.as_ref(), 1),
+        labels: labels.collect(),
+    })
+}
+
+/// An endpoint is known by backend and authority, in metrics and to `drain`.
+fn endpoints_once(endpoints: &[written::Endpoint], sink: &Sink) {
+    let mut seen: HashMap<_, &Place> = HashMap::new();
+    for url in endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref()) {
+        if let Some(first) = seen.insert((&url.value.host, url.value.port), &url.at) {
+            let fault = Fault::new(format!("{} is here twice", quoted(&url.value.authority)));
+            sink.error(
+                &url.at,
+                fault.mend(format!("{} has it already; `weight` gives it a larger share", first.path)),
+            );
+        }
+    }
+}
+
+// Routes.
+
+fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route> {
+    let matches = matches(&from.matches);
+    let targets: Vec<_> = from.targets.iter().map(|written| target(written, &matches, names, sink)).collect();
+    targets_once(&from.targets, sink);
+    if !from.targets.is_empty() && from.targets.iter().all(|target| or(target.weight.as_ref(), 1) == 0) {
+        let fault = Fault::new("no target of this route has a weight above 0");
+        sink.error(&from.targets_at, fault.mend("give one of them a weight, or remove the route"));
+    }
+    let timeouts = route_timeouts(from, sink);
+    let retry = Retry::default();
+    Some(Route {
+        name: from.name.as_ref()?.value.clone(),
+        matches,
+        targets: targets.into_iter().collect::<Option<_>>()?,
+        timeouts,
+        retry: Retry {
+            attempts: or_u32(from.attempts.as_ref(), retry.attempts),
+            budget_percent: or(from.budget.as_ref(), retry.budget_percent),
+        },
+        expose: or(from.expose.as_ref(), false),
+        preserve_host: or(from.preserve_host.as_ref(), false),
+        idempotent: or(from.idempotent.as_ref(), false),
+    })
+}
+
+fn matches(from: &written::Match) -> Match {
+    let header = |(name, value): &(Written<String>, Written<String>)| HeaderMatch {
+        name: name.value.clone(),
+        value: value.value.clone(),
+    };
+    Match {
+        path: value(from.path.clone()),
+        path_prefix: value(from.path_prefix.clone()),
+        methods: values(&from.methods),
+        hosts: values(&from.hosts),
+        headers: from.headers.iter().map(header).collect(),
+        models: values(&from.models),
+        client_cidrs: values(&from.client_cidrs),
+    }
+}
+
+fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sink) -> Option<Target> {
+    let name = from.backend.as_ref()?;
+    let id = names.find(name, sink)?;
+    let backend = &names.backends[id.0];
+    if let Some(engine) = &backend.engine {
+        let spoken = backend.dialect.as_ref().map_or_else(|| native(engine.value), |dialect| dialect.value);
+        translation(name, spoken, matches, sink);
+        if let (Some(model), Dialect::Http) = (&from.model, spoken) {
+            let fault = Fault::new(format!(
+                "backend {} is `engine: http`: no body is read, so no model is replaced",
+                quoted(&name.value)
+            ));
+            sink.error(&model.at, fault.mend("leave `model` out, or name the engine"));
+        }
+    }
+    Some(Target {
+        backend: id,
+        weight: or_u32(from.weight.as_ref(), TARGET_WEIGHT_DEFAULT),
+        model: value(from.model.clone()),
+    })
+}
+
+/// A route on a model path leads to backends that speak its dialect.
+fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink: &Sink) {
+    let Some(caller) = speaks::dialect(matches) else { return };
+    if backend == Dialect::Http || backend == caller {
+        return;
+    }
+    let (caller, backend) = (speaks::spelled(caller), speaks::spelled(backend));
+    let fault = Fault::new(format!(
+        "translation is not supported yet: this route takes {caller}, backend {} speaks {backend}",
+        quoted(&target.value)
+    ));
+    let mend = format!(
+        "until then, send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
+    );
+    sink.error(&target.at, fault.mend(mend));
+}
+
+fn targets_once(targets: &[written::Target], sink: &Sink) {
+    let mut seen = HashMap::new();
+    for target in targets {
+        let Some(backend) = &target.backend else { continue };
+        let model = target.model.as_ref().map(|model| &model.value);
+        if seen.insert((&backend.value, model), &target.at).is_some() {
+            let fault = Fault::new(format!("target {} is here twice", quoted(&backend.value)));
+            sink.error(&backend.at, fault.mend("add their weights up in one"));
+        }
+    }
+}
+
+fn route_timeouts(from: &written::Route, sink: &Sink) -> RouteTimeouts {
+    let default = RouteTimeouts::default();
+    let timeouts = RouteTimeouts {
+        first_byte_ms: or(from.first_byte.as_ref(), default.first_byte_ms),
+        idle_ms: or(from.idle.as_ref(), default.idle_ms),
+        total_ms: or(from.total.as_ref(), default.total_ms),
+    };
+    for (name, part) in [("first_byte", &from.first_byte), ("idle", &from.idle)] {
+        if let Some(part) = part
+            && part.value > timeouts.total_ms
+        {
+            let fault = Fault::new(format!("`{name}` is longer than `total`, which ends the exchange first"));
+            let total = super::values::write_duration(timeouts.total_ms.get());
+            sink.warn(&part.at, fault.mend(format!("`total` is {total} here; raise it, or lower this")));
+        }
+    }
+    timeouts
+}
+
+fn route_names(file: &FileConfig, sink: &Sink) {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for name in file.routes.iter().filter_map(|route| route.name.as_ref()) {
+        if let Some(first) = seen.get(name.value.as_str()) {
+            let fault = Fault::new(format!("another route is named {}", quoted(&name.value)));
+            sink.error(&name.at, fault.mend(format!("see {}", first.path)));
+        } else {
+            seen.insert(&name.value, &name.at);
+        }
+    }
+}
+
+fn unreachable_routes(file: &FileConfig, sink: &Sink) {
+    let all: Vec<Match> = file.routes.iter().map(|route| matches(&route.matches)).collect();
+    for (index, later) in all.iter().enumerate() {
+        if let Some(earlier) = all[..index].iter().position(|earlier| overlap::covers(earlier, later)) {
+            let taker = file.routes[earlier].name.as_ref().map_or("an earlier one", |name| &name.value);
+            let fault =
+                Fault::new(format!("this route gets no request: route {} takes them all", quoted(taker)));
+            sink.warn(&file.routes[index].matches.at, fault.mend("the first match wins: move it up"));
+        }
+    }
+}
+
+fn limits(from: written::Limits) -> Limits {
+    let default = Limits::default();
+    Limits {
+        request_head: value(from.request_head).unwrap_or(default.request_head),
+        request_body: value(from.request_body).unwrap_or(default.request_body),
+        connections: value(from.connections).unwrap_or(default.connections),
+    }
+}

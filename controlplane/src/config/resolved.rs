@@ -1,0 +1,112 @@
+//! The configuration with every name looked up, every default filled and every reference checked.
+//!
+//! Owns: [`Config`], the second of the three forms. Where a part is already what the data plane wants,
+//! it is the contract's type.
+//! Must not: be built by anything but `resolve.rs`.
+//! Read next: `snapshot.rs`, which makes the third form of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ringway_contract::Millis;
+use ringway_contract::snapshot::{
+    Balance, Connections, Credential, Dialect, Engine, Limits, Listener, Logging, Match, Retry, RouteTimeouts,
+};
+
+use super::report::{Finding, Report};
+
+/// A configuration that holds together. Only addresses of names are still open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) backends: Vec<Backend>,
+    pub(super) routes: Vec<Route>,
+    pub(super) limits: Limits,
+    pub(super) logging: Logging,
+    pub(super) drain_timeout: Millis,
+    pub(super) warnings: Report,
+}
+
+impl Config {
+    /// Host names of endpoints, with their ports, that somebody has to resolve; sorted, each once.
+    pub fn names_to_resolve(&self) -> Vec<(String, u16)> {
+        let endpoints = self.backends.iter().flat_map(|backend| &backend.endpoints);
+        let names: BTreeSet<_> = endpoints
+            .filter_map(|endpoint| match &endpoint.host {
+                Host::Name(name) => Some((name.clone(), endpoint.port)),
+                Host::Address(_) => None,
+            })
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// What may not do what was meant.
+    pub fn warnings(&self) -> &[Finding] {
+        self.warnings.findings()
+    }
+
+    /// The warnings with their file, for drawing.
+    pub fn warnings_report(&self) -> &Report {
+        &self.warnings
+    }
+}
+
+/// A backend of the list, by its place: the proof that the name was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BackendId(pub(super) usize);
+
+/// Endpoints that serve the same models.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Backend {
+    pub(super) name: String,
+    pub(super) engine: Engine,
+    pub(super) dialect: Dialect,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) balance: Balance,
+    pub(super) models: Vec<String>,
+    pub(super) connect_timeout: Millis,
+    pub(super) connections: Connections,
+    pub(super) credential: Option<Credential>,
+}
+
+/// One endpoint, with its host still a name where it was written as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) authority: String,
+    pub(super) host: Host,
+    pub(super) port: u16,
+    pub(super) base_path: String,
+    pub(super) weight: u32,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// The host of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Host {
+    /// Written as an address: needs no resolver.
+    Address(IpAddr),
+    /// A DNS name, lower case.
+    Name(String),
+}
+
+/// A rule from request to backends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Route {
+    pub(super) name: String,
+    pub(super) matches: Match,
+    pub(super) targets: Vec<Target>,
+    pub(super) timeouts: RouteTimeouts,
+    pub(super) retry: Retry,
+    pub(super) expose: bool,
+    pub(super) preserve_host: bool,
+    pub(super) idempotent: bool,
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) backend: BackendId,
+    pub(super) weight: u32,
+    pub(super) model: Option<String>,
+}

@@ -1,0 +1,96 @@
+//! From the resolved configuration to what crosses the socket.
+//!
+//! Owns: the last step, in which names become addresses.
+//! Must not: fail, fill a default, or resolve a name itself; `addresses` is asked.
+//! Read next: `ringway_contract::snapshot`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ringway_contract::snapshot::{self as contract, FORMAT};
+use ringway_contract::{Generation, Snapshot};
+
+use super::resolved::{Backend, Config, Endpoint, Host, Route};
+
+/// Builds the snapshot of `config`. `addresses` says where a host name resolves to now; it may say
+/// nowhere, then no request goes there. Addresses that no name may lead to ([`may_connect`]) are left out.
+pub fn snapshot(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> Snapshot {
+    Snapshot {
+        format: FORMAT,
+        generation: Generation::NONE, // the data plane numbers it after the running one
+        listeners: config.listeners.clone(),
+        admin: config.admin,
+        backends: config.backends.iter().map(|b| backend(b, addresses)).collect(),
+        routes: config.routes.iter().map(|r| route(r, &config.backends)).collect(),
+        limits: config.limits,
+        logging: config.logging.clone(),
+        drain_timeout_ms: config.drain_timeout,
+    }
+}
+
+fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Backend {
+    contract::Backend {
+        name: from.name.clone(),
+        engine: from.engine,
+        dialect: from.dialect,
+        endpoints: from.endpoints.iter().map(|e| endpoint(e, addresses)).collect(),
+        balance: from.balance,
+        models: from.models.clone(),
+        connect_timeout_ms: from.connect_timeout,
+        connections: from.connections,
+        credential: from.credential.clone(),
+    }
+}
+
+fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Endpoint {
+    let addresses = match &from.host {
+        Host::Address(ip) => vec![SocketAddr::new(*ip, from.port)],
+        Host::Name(name) => {
+            let mut found = addresses(name, from.port);
+            found.retain(|address| may_connect(address.ip()));
+            found
+        }
+    };
+    contract::Endpoint {
+        authority: from.authority.clone(),
+        addresses,
+        base_path: from.base_path.clone(),
+        weight: from.weight,
+        drained: false,
+        labels: from.labels.clone(),
+    }
+}
+
+fn route(from: &Route, backends: &[Backend]) -> contract::Route {
+    let targets = from.targets.iter().map(|target| contract::Target {
+        backend: backends[target.backend.0].name.clone(),
+        weight: target.weight,
+        model: target.model.clone(),
+    });
+    contract::Route {
+        name: from.name.clone(),
+        matches: from.matches.clone(),
+        targets: targets.collect(),
+        timeouts: from.timeouts,
+        retry: from.retry,
+        expose: from.expose,
+        preserve_host: from.preserve_host,
+        idempotent: from.idempotent,
+    }
+}
+
+/// Whether an endpoint may have this address (SEC-SSRF-02). Link-local ranges hold the metadata services
+/// of most clouds; multicast, broadcast and "this host" are nobody's server. Loopback and private ranges
+/// are allowed: that is where inference servers live.
+pub fn may_connect(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            const ALIBABA_METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+            let nobodys = v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast();
+            !(nobodys || v4.is_link_local() || v4 == ALIBABA_METADATA)
+        }
+        IpAddr::V6(v6) => {
+            const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+            !(v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() || v6 == AWS_METADATA)
+        }
+    }
+}

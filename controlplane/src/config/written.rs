@@ -1,0 +1,322 @@
+//! The configuration as it was written, each value with its place.
+//!
+//! Owns: [`FileConfig`], the first of the three forms, and the way to it: each value is well formed by
+//! itself; nothing is looked up and no default is filled.
+//! Must not: compare two values.
+//! Read next: `resolve.rs`, which makes the second form of it.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat};
+use ringway_contract::{Bytes, Millis};
+
+use super::decode::{Fields, Item, Place, Sink, Written};
+use super::fields;
+use super::redact;
+use super::report::Report;
+use super::source::Source;
+use super::values::{self, Fault, Url};
+use super::yaml;
+
+/// What was written: known fields only. A required value is missing only while its file has errors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileConfig {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<Written<SocketAddr>>,
+    pub(super) backends: Vec<Backend>,
+    pub(super) routes: Vec<Route>,
+    pub(super) limits: Limits,
+    pub(super) access: Access,
+    pub(super) drain_timeout: Option<Written<Millis>>,
+}
+
+/// An address to accept on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Listener {
+    pub(super) address: Option<Written<SocketAddr>>,
+    pub(super) head: Option<Written<Millis>>,
+    pub(super) body_idle: Option<Written<Millis>>,
+    pub(super) write_stall: Option<Written<Millis>>,
+    pub(super) keep_alive: Option<Written<Millis>>,
+    pub(super) half_close: Option<Written<HalfClose>>,
+    pub(super) trusted_proxies: Vec<Written<IpNet>>,
+}
+
+/// Endpoints that serve the same models.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Backend {
+    pub(super) name: Written<String>,
+    pub(super) engine: Option<Written<Engine>>,
+    pub(super) dialect: Option<Written<Dialect>>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) balance: Option<Written<Balance>>,
+    pub(super) models: Vec<Written<String>>,
+    pub(super) connect: Option<Written<Millis>>,
+    pub(super) idle_max: Option<Written<u64>>,
+    pub(super) idle_timeout: Option<Written<Millis>>,
+    pub(super) max_age: Option<Written<Millis>>,
+    pub(super) credential: Option<Written<SecretSource>>,
+}
+
+/// One address of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Endpoint {
+    pub(super) url: Option<Written<Url>>,
+    pub(super) weight: Option<Written<u64>>,
+    pub(super) labels: Vec<(Written<String>, Written<String>)>,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SecretSource {
+    Variable(String),
+    File(String),
+}
+
+/// A rule from request to backends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Route {
+    pub(super) name: Option<Written<String>>,
+    pub(super) matches: Match,
+    pub(super) targets: Vec<Target>,
+    /// Where the list of targets is.
+    pub(super) targets_at: Place,
+    pub(super) first_byte: Option<Written<Millis>>,
+    pub(super) idle: Option<Written<Millis>>,
+    pub(super) total: Option<Written<Millis>>,
+    pub(super) attempts: Option<Written<u64>>,
+    pub(super) budget: Option<Written<u32>>,
+    pub(super) expose: Option<Written<bool>>,
+    pub(super) preserve_host: Option<Written<bool>>,
+    pub(super) idempotent: Option<Written<bool>>,
+}
+
+/// Conditions on a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Match {
+    pub(super) at: Place,
+    pub(super) path: Option<Written<String>>,
+    pub(super) path_prefix: Option<Written<String>>,
+    pub(super) methods: Vec<Written<String>>,
+    pub(super) hosts: Vec<Written<String>>,
+    pub(super) headers: Vec<(Written<String>, Written<String>)>,
+    pub(super) models: Vec<Written<String>>,
+    pub(super) client_cidrs: Vec<Written<IpNet>>,
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Target {
+    pub(super) at: Place,
+    pub(super) backend: Option<Written<String>>,
+    pub(super) weight: Option<Written<u64>>,
+    pub(super) model: Option<Written<String>>,
+}
+
+/// Bounds for the whole process.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Limits {
+    pub(super) request_head: Option<Written<Bytes>>,
+    pub(super) request_body: Option<Written<Bytes>>,
+    pub(super) connections: Option<Written<u64>>,
+}
+
+/// The access log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Access {
+    pub(super) place: Option<Written<AccessLog>>,
+    pub(super) format: Option<Written<LogFormat>>,
+}
+
+/// Decodes the text; every problem of it at once.
+pub fn parse(source: &Source) -> Result<FileConfig, Report> {
+    let sink = Sink::default();
+    match decode(source, &sink) {
+        Some(file) if !sink.has_errors() => Ok(file),
+        Some(_) | None => Err(sink.into_report(source)),
+    }
+}
+
+/// Decodes as much as can be understood. None: nothing can.
+pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
+    let root = yaml::read(&source.text, sink)?;
+    sink.hide(redact::secrets(&root, false));
+    let fields = Item::root(&root, sink).fields(&fields::FILE);
+    fields.whole("version");
+    Some(FileConfig {
+        listeners: fields.items("listeners").iter().map(listener).collect(),
+        admin: fields.section("admin").text("address", values::listen_address),
+        backends: fields.entries("backends", values::name).into_iter().map(backend).collect(),
+        routes: fields.items("routes").iter().map(route).collect(),
+        limits: limits(&fields.section("limits")),
+        access: access(&fields.section("logging")),
+        drain_timeout: fields.section("state").duration("drain_timeout"),
+    })
+}
+
+fn listener(item: &Item<'_>) -> Listener {
+    let fields = item.fields(&fields::LISTENER);
+    let timeouts = fields.section("timeouts");
+    timeouts.duration("handshake"); // checked, and without effect until listeners speak TLS
+    Listener {
+        address: fields.text("address", values::listen_address),
+        head: timeouts.duration("head"),
+        body_idle: timeouts.duration("body_idle"),
+        write_stall: timeouts.duration("write_stall"),
+        keep_alive: timeouts.duration("keep_alive"),
+        half_close: fields.choice("half_close"),
+        trusted_proxies: fields.texts("trusted_proxies", values::network),
+    }
+}
+
+fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
+    let fields = item.fields(&fields::BACKEND);
+    let connections = fields.section("connections");
+    Backend {
+        name,
+        engine: fields.choice("engine"),
+        dialect: fields.choice("dialect"),
+        endpoints: fields.items("endpoints").iter().map(endpoint).collect(),
+        balance: fields.choice("balance"),
+        models: fields.texts("models", values::model),
+        connect: fields.section("timeouts").duration("connect"),
+        idle_max: connections.whole("idle_max"),
+        idle_timeout: connections.duration("idle_timeout"),
+        max_age: connections.duration("max_age"),
+        credential: fields.get("credential").and_then(|item| credential(&item)),
+    }
+}
+
+fn endpoint(item: &Item<'_>) -> Endpoint {
+    if !item.is_map() {
+        return Endpoint { url: item.text(values::url), weight: None, labels: Vec::new() };
+    }
+    let fields = item.fields(&fields::ENDPOINT);
+    Endpoint {
+        url: fields.text("url", values::url),
+        weight: fields.whole("weight"),
+        labels: pairs(&fields, "labels", values::name, values::line),
+    }
+}
+
+fn credential(item: &Item<'_>) -> Option<Written<SecretSource>> {
+    const SHAPE: &str = "write `credential: {env: NAME}` or `credential: {file: PATH}`";
+    if !item.is_map() {
+        item.error(Fault::new("a secret never stands in this file").mend(SHAPE));
+        return None;
+    }
+    let fields = item.fields(&fields::CREDENTIAL);
+    let env = fields.text("env", values::variable).map(|env| env.map(SecretSource::Variable));
+    let file = fields.text("file", values::file).map(|file| file.map(SecretSource::File));
+    match (fields.get("env"), fields.get("file")) {
+        (Some(_), Some(_)) => {
+            item.error(Fault::new("a credential comes from one place").mend("keep `env` or `file`"));
+        }
+        (None, None) => {
+            item.error(Fault::new("a credential needs its place").mend(SHAPE));
+        }
+        (Some(_), None) | (None, Some(_)) => return env.or(file),
+    }
+    None
+}
+
+fn route(item: &Item<'_>) -> Route {
+    let fields = item.fields(&fields::ROUTE);
+    let timeouts = fields.section("timeouts");
+    let retry = fields.section("retry");
+    Route {
+        name: fields.text("name", values::name),
+        matches: matches(&fields),
+        targets: fields.items("targets").iter().map(target).collect(),
+        targets_at: fields.get("targets").map_or_else(|| item.at().clone(), |item| item.at().clone()),
+        first_byte: timeouts.duration("first_byte"),
+        idle: timeouts.duration("idle"),
+        total: timeouts.duration("total"),
+        attempts: retry.whole("attempts"),
+        budget: retry.percent("budget"),
+        expose: fields.flag("expose"),
+        preserve_host: fields.flag("preserve_host"),
+        idempotent: fields.flag("idempotent"),
+    }
+}
+
+fn matches(route: &Fields<'_>) -> Match {
+    let fields = route.section("match");
+    if let Some(item) = route.get("match")
+        && item.is_empty_map()
+    {
+        item.error(
+            Fault::new("a match without a condition").mend("write `{path_prefix: /}` to match everything"),
+        );
+    }
+    if let (Some(_), Some(prefix)) = (fields.get("path"), fields.get("path_prefix")) {
+        prefix.error(Fault::new("`path` and `path_prefix` in one match").mend("keep one of them"));
+    }
+    Match {
+        at: fields.at().clone(),
+        path: fields.text("path", values::path),
+        path_prefix: fields.text("path_prefix", values::path),
+        methods: fields.texts("method", values::method),
+        hosts: fields.texts("host", values::host),
+        headers: pairs(&fields, "headers", values::header_name, values::header_glob),
+        models: fields.texts("model", values::model_glob),
+        client_cidrs: fields.texts("client_cidr", values::network),
+    }
+}
+
+fn target(item: &Item<'_>) -> Target {
+    let fields = item.fields(&fields::TARGET);
+    Target {
+        at: item.at().clone(),
+        backend: fields.text("backend", values::name),
+        weight: fields.whole("weight"),
+        model: fields.text("model", values::model),
+    }
+}
+
+fn limits(fields: &Fields<'_>) -> Limits {
+    Limits {
+        request_head: fields.size("request_head"),
+        request_body: fields.size("request_body"),
+        connections: fields.whole("connections"),
+    }
+}
+
+fn access(logging: &Fields<'_>) -> Access {
+    match logging.get("access") {
+        None => Access::default(),
+        Some(item) if item.is_map() => {
+            let fields = item.fields(&fields::ACCESS);
+            Access { place: fields.text("path", log_place), format: fields.choice("format") }
+        }
+        Some(item) => Access { place: item.text(log_place), format: None },
+    }
+}
+
+fn log_place(text: &str) -> Result<AccessLog, Fault> {
+    match text {
+        "stdout" => Ok(AccessLog::Stdout),
+        "off" => Ok(AccessLog::Off),
+        path if path.starts_with('/') => values::file_absolute(path).map(AccessLog::Path),
+        other => {
+            let fault = Fault::new(format!("{} is no place for a log", values::quoted(other)));
+            Err(fault.mend(match other {
+                "false" | "none" | "no" => "write `off`",
+                "json" | "text" => "the format stands beside it: `access: {path: stdout, format: json}`",
+                _ => "an absolute path, `stdout` or `off`",
+            }))
+        }
+    }
+}
+
+/// A mapping with free keys to texts.
+fn pairs(
+    fields: &Fields<'_>,
+    name: &str,
+    key: fn(&str) -> Result<String, Fault>,
+    value: fn(&str) -> Result<String, Fault>,
+) -> Vec<(Written<String>, Written<String>)> {
+    let entries = fields.entries(name, key).into_iter();
+    entries.filter_map(|(key, item)| item.text(value).map(|value| (key, value))).collect()
+}

@@ -1,0 +1,48 @@
+//! SHA-256 as `sha256:<hex>`: how revisions name their content and how secrets are shown without being told.
+//!
+//! Owns: the digest's text form, and redaction. Must not: be used to keep passwords.
+
+use std::fmt::Write as _;
+
+use ringway_contract::Snapshot;
+use sha2::{Digest as _, Sha256};
+
+/// Hex digits shown of a secret's digest: enough to see whether two are the same, too few to search by.
+const SECRET_DIGITS: usize = 8;
+
+/// `sha256:` and 64 hex digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// `sha256:` and the first eight hex digits.
+pub fn short(bytes: &[u8]) -> String {
+    let mut text = sha256(bytes);
+    text.truncate("sha256:".len() + SECRET_DIGITS);
+    text
+}
+
+/// The same snapshot with every secret replaced by its short digest.
+#[must_use]
+pub fn redact(mut snapshot: Snapshot) -> Snapshot {
+    for credential in snapshot.backends.iter_mut().filter_map(|backend| backend.credential.as_mut()) {
+        credential.value = short(credential.value.as_bytes());
+    }
+    snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_abc_is_the_one_of_fips_180() {
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc"), abc);
+        assert_eq!(short(b"abc"), "sha256:ba7816bf");
+    }
+}

@@ -1,0 +1,403 @@
+//! What a right configuration becomes: the snapshot, value by value.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ringway_contract::snapshot::{
+    AccessLog, Balance, Connections, Credential, Dialect, Engine, HalfClose, HeaderMatch, Limits, Listener,
+    ListenerTimeouts, LogFormat, Logging, Match, Retry, RouteTimeouts, Target,
+};
+use ringway_contract::{Bytes, Millis, Snapshot};
+use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
+
+struct Keys;
+
+impl Environment for Keys {
+    fn variable(&self, name: &str) -> Option<String> {
+        name.ends_with("_API_KEY").then(|| "sk-canary".to_owned())
+    }
+
+    fn file(&self, path: &Path) -> io::Result<SecretFile> {
+        match path.extension() {
+            Some(_) => Ok(SecretFile { text: "sk-from-file\n".to_owned(), open_to_all: false }),
+            None => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    }
+}
+
+fn accept(text: &str) -> Config {
+    config::check(&Source::new("ringway.yaml", text), &Keys).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn snap(text: &str) -> Snapshot {
+    config::snapshot(&accept(text), &|_, _| Vec::new())
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(root().join("docs/examples").join(name)).expect("it is part of the tree")
+}
+
+/// A whole file around one backend.
+fn with_backend(backend: &str) -> String {
+    format!(
+        "version: 1\nlisteners: [{{address: 127.0.0.1:8080}}]\nbackends: {{b: {backend}}}\n\
+         routes: [{{name: all, match: {{path_prefix: /}}, targets: [{{backend: b}}]}}]\n"
+    )
+}
+
+/// A whole file around one match.
+fn with_match(matches: &str) -> String {
+    format!(
+        "version: 1\nlisteners: [{{address: 127.0.0.1:8080}}]\n\
+         backends: {{b: {{engine: http, endpoints: [\"http://10.0.0.1\"]}}}}\n\
+         routes: [{{name: all, match: {matches}, targets: [{{backend: b}}]}}]\n"
+    )
+}
+
+#[test]
+fn the_shortest_file_gets_every_default() {
+    let snapshot = snap(&with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1:8000\"]}"));
+    assert_eq!(snapshot.format, 1);
+    assert_eq!(snapshot.listeners[0].timeouts, ListenerTimeouts::default());
+    assert_eq!(snapshot.listeners[0].half_close, HalfClose::Gone);
+    assert_eq!(snapshot.admin, None);
+    let backend = &snapshot.backends[0];
+    assert_eq!((backend.engine, backend.dialect), (Engine::Vllm, Dialect::OpenaiChat));
+    assert_eq!((backend.balance, backend.connections), (Balance::LeastRequests, Connections::default()));
+    assert_eq!(backend.connect_timeout_ms, Millis::from_secs(2));
+    let endpoint = &backend.endpoints[0];
+    assert_eq!(endpoint.addresses, [address("10.0.0.1:8000")], "a literal address needs no resolver");
+    assert_eq!(
+        (endpoint.authority.as_str(), endpoint.base_path.as_str(), endpoint.weight),
+        ("10.0.0.1:8000", "", 1)
+    );
+    let route = &snapshot.routes[0];
+    assert_eq!(route.targets, [Target { backend: "b".into(), weight: 100, model: None }]);
+    assert_eq!((route.timeouts, route.retry), (RouteTimeouts::default(), Retry::default()));
+    assert!(!route.expose && !route.preserve_host && !route.idempotent);
+    assert_eq!((snapshot.limits, snapshot.logging), (Limits::default(), Logging::default()));
+    assert_eq!(snapshot.drain_timeout_ms, Millis::from_secs(30));
+}
+
+#[test]
+fn a_snapshot_of_what_the_contract_would_read_back_is_the_same() {
+    let snapshot = snap(&example("full.yaml"));
+    let json = serde_json::to_string(&snapshot).expect("it is plain data");
+    assert_eq!(serde_json::from_str::<Snapshot>(&json).expect("it was just written"), snapshot);
+}
+
+#[test]
+fn every_field_of_the_full_example_arrives() {
+    let config = accept(&example("full.yaml"));
+    assert_eq!(config.names_to_resolve(), [("localhost".to_owned(), 8001)]);
+    assert_eq!(config.warnings(), []);
+    let snapshot = config::snapshot(&config, &|host, port| {
+        assert_eq!((host, port), ("localhost", 8001));
+        vec![address("127.0.0.1:8001")]
+    });
+    let expected = Listener {
+        address: address("127.0.0.1:8080"),
+        timeouts: ListenerTimeouts::default(),
+        half_close: HalfClose::Gone,
+        trusted_proxies: vec![
+            "10.0.0.0/8".parse().expect("a network"),
+            "::1/128".parse().expect("a network"),
+        ],
+    };
+    assert_eq!(snapshot.listeners[0], expected);
+    assert_eq!(snapshot.listeners[1].address, address("[::1]:8080"));
+    assert_eq!(snapshot.admin, Some(address("127.0.0.1:9190")));
+
+    let names: Vec<_> = snapshot.backends.iter().map(|backend| backend.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["llama", "llama-next", "agents", "claude", "gemini", "site"],
+        "in the order of the file"
+    );
+    let dialects: Vec<_> = snapshot.backends.iter().map(|backend| backend.dialect).collect();
+    let (chat, http) = (Dialect::OpenaiChat, Dialect::Http);
+    let (responses, messages, gemini) =
+        (Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::Gemini);
+    assert_eq!(dialects, [chat, chat, responses, messages, gemini, http]);
+    let second = &snapshot.backends[0].endpoints[1];
+    assert_eq!(second.addresses, [address("127.0.0.1:8001")]);
+    assert_eq!((second.authority.as_str(), second.weight), ("localhost:8001", 2));
+    let labels = [("gpu", "h100"), ("region", "eu")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(second.labels, BTreeMap::from(labels));
+    assert_eq!(snapshot.backends[0].models, ["llama-3-8b", "llama-3-70b"]);
+    assert_eq!(snapshot.backends[1].balance, Balance::P2c);
+    assert_eq!(snapshot.backends[5].balance, Balance::RoundRobin);
+    assert_eq!(snapshot.backends[5].endpoints[0].base_path, "/app");
+
+    let chat = &snapshot.routes[0];
+    assert_eq!(chat.matches.path.as_deref(), Some("/v1/chat/completions"));
+    assert_eq!(
+        (&chat.matches.methods[..], &chat.matches.models[..]),
+        (&["POST".to_owned()][..], &["llama-*".to_owned(), "qwen-?b".to_owned()][..])
+    );
+    assert_eq!(
+        chat.targets[1],
+        Target { backend: "llama-next".into(), weight: 5, model: Some("llama-next-8b".into()) }
+    );
+    assert_eq!(chat.timeouts.first_byte_ms, Millis::from_secs(30));
+    assert_eq!(chat.retry, Retry { attempts: 2, budget_percent: 10 });
+    assert!(chat.expose && !chat.preserve_host);
+
+    let internal = &snapshot.routes[4];
+    assert_eq!(internal.matches.hosts, ["*.example.com", "example.com"]);
+    assert_eq!(internal.matches.headers, [HeaderMatch { name: "x-team".into(), value: "red-*".into() }]);
+    assert_eq!(internal.matches.client_cidrs.len(), 2);
+    assert!(internal.preserve_host && internal.idempotent);
+
+    assert_eq!(snapshot.limits, Limits::default());
+    assert_eq!(snapshot.logging, Logging { access: AccessLog::Stdout, format: Some(LogFormat::Json) });
+}
+
+#[test]
+fn the_short_examples_work_and_are_ten_lines_long() {
+    for name in ["vllm.yaml", "nginx.yaml"] {
+        let text = example(name);
+        assert!(text.lines().count() <= 10, "{name}");
+        assert_eq!(accept(&text).warnings(), [], "{name}");
+    }
+    let proxy = snap(&example("nginx.yaml"));
+    assert_eq!((proxy.backends[0].engine, proxy.backends[0].dialect), (Engine::Http, Dialect::Http));
+}
+
+#[test]
+fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else() {
+    let text =
+        std::fs::read_to_string(root().join("controlplane/tests/fixtures/contract.yaml")).expect("ours");
+    let report =
+        config::parse(&Source::new("ringway.yaml", text.clone())).expect_err("it uses later features");
+    let later: Vec<_> = report.problems().into_iter().map(|problem| problem.at).collect();
+    let expected = [
+        "listeners[0].tls",
+        "backends.llama.hardware",
+        "backends.llama.balance",
+        "backends.llama.admission",
+        "backends.llama.health",
+        "backends.claude.endpoints[0]",
+        "routes[0].fallback",
+    ];
+    assert_eq!(later, expected, "{report}");
+    assert!(report.problems().iter().all(|problem| problem.what.contains("not supported yet")), "{report}");
+
+    let whole =
+        config::check(&Source::new("ringway.yaml", text), &Keys).expect_err("two backends are not shown");
+    let others = whole.findings().iter().filter(|finding| !finding.what.contains("not supported yet"));
+    let others: Vec<_> = others.map(|finding| finding.at.as_str()).collect();
+    assert_eq!(
+        others,
+        ["listeners[0].address", "routes[0].targets[1].backend", "routes[1].targets[0].backend"]
+    );
+}
+
+#[test]
+fn json_is_read_like_yaml() {
+    let yaml = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1:8000\"]}");
+    let json = r#"{
+	"version": 1,
+	"listeners": [{"address": "127.0.0.1:8080"}],
+	"backends": {"b": {"engine": "vllm", "endpoints": ["http:\/\/10.0.0.1:8000"]}},
+	"routes": [{"name": "all", "match": {"path_prefix": "/"}, "targets": [{"backend": "b"}]}]
+}"#;
+    assert_eq!(snap(json), snap(&yaml));
+    let compact: String = json.split_whitespace().collect();
+    assert_eq!(snap(&compact), snap(&yaml));
+}
+
+#[test]
+fn a_byte_order_mark_windows_line_ends_and_a_document_start_change_nothing() {
+    let plain = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1:8000\"]}");
+    let windows = format!("\u{feff}---\n{plain}...\n").replace('\n', "\r\n");
+    assert_eq!(snap(&windows), snap(&plain));
+}
+
+#[test]
+fn an_alias_stands_for_what_it_names() {
+    let text = "version: 1\nlisteners: [{address: 127.0.0.1:8080}]\n\
+                backends:\n  one: {engine: vllm, endpoints: &gpus [\"http://10.0.0.1\"]}\n  two: {engine: vllm, endpoints: *gpus}\n\
+                routes: [{name: all, match: {path_prefix: /}, targets: [{backend: one}, {backend: two}]}]\n";
+    let snapshot = snap(text);
+    assert_eq!(snapshot.backends[0].endpoints, snapshot.backends[1].endpoints);
+}
+
+#[test]
+fn a_credential_takes_the_header_its_engine_expects() {
+    let header = |engine: &str, rest: &str| {
+        let text = with_backend(&format!("{{engine: {engine}, endpoints: [\"http://10.0.0.1\"], {rest}}}"));
+        let Credential { header, value } =
+            snap(&text).backends[0].credential.clone().expect("one is configured");
+        (header, value)
+    };
+    let is = |header: &str, value: &str| (header.to_owned(), value.to_owned());
+    assert_eq!(header("vllm", "credential: {env: ANY_API_KEY}"), is("authorization", "Bearer sk-canary"));
+    assert_eq!(header("openai", "credential: {file: a.key}"), is("authorization", "Bearer sk-from-file"));
+    assert_eq!(header("http", "credential: {env: ANY_API_KEY}"), is("authorization", "Bearer sk-canary"));
+    assert_eq!(header("anthropic", "credential: {env: ANY_API_KEY}"), is("x-api-key", "sk-canary"));
+    assert_eq!(header("gemini", "credential: {env: ANY_API_KEY}"), is("x-goog-api-key", "sk-canary"));
+    let openai_grammar = "dialect: openai-chat, credential: {env: ANY_API_KEY}";
+    assert_eq!(header("gemini", openai_grammar), is("authorization", "Bearer sk-canary"));
+    let messages = "dialect: anthropic-messages, credential: {env: ANY_API_KEY}";
+    assert_eq!(header("vllm", messages), is("authorization", "Bearer sk-canary"));
+}
+
+#[test]
+fn a_secret_shows_in_no_debug_output() {
+    let text =
+        with_backend("{engine: openai, endpoints: [\"http://10.0.0.1\"], credential: {env: ANY_API_KEY}}");
+    let config = accept(&text);
+    let shown = format!("{config:?}{:?}", config::snapshot(&config, &|_, _| Vec::new()));
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn urls_of_endpoints_are_taken_apart() {
+    let endpoint = |url: &str| {
+        let text = with_backend(&format!("{{engine: openai, endpoints: [\"{url}\"]}}"));
+        let endpoint = config::snapshot(&accept(&text), &|_, _| Vec::new()).backends[0].endpoints[0].clone();
+        (endpoint.authority, endpoint.addresses, endpoint.base_path)
+    };
+    let ip =
+        |authority: &str, at: &str, base: &str| (authority.to_owned(), vec![address(at)], base.to_owned());
+    let name = |authority: &str, base: &str| (authority.to_owned(), vec![], base.to_owned());
+    assert_eq!(endpoint("http://10.0.0.1"), ip("10.0.0.1", "10.0.0.1:80", ""));
+    assert_eq!(endpoint("http://10.0.0.1:8000/"), ip("10.0.0.1:8000", "10.0.0.1:8000", ""));
+    assert_eq!(endpoint("http://10.0.0.1:8000/v1/"), ip("10.0.0.1:8000", "10.0.0.1:8000", "/v1"));
+    assert_eq!(endpoint("http://[fd00::1]:8000"), ip("[fd00::1]:8000", "[fd00::1]:8000", ""));
+    assert_eq!(endpoint("HTTP://GPU-1.Internal:8000/a/b"), name("gpu-1.internal:8000", "/a/b"));
+    assert_eq!(endpoint("http://vllm_0"), name("vllm_0", ""));
+}
+
+#[test]
+fn names_are_resolved_once_each_and_lead_to_no_metadata_service() {
+    let text = with_backend(
+        "{engine: vllm, endpoints: [\"http://gpu:8000\", \"http://gpu:8001\", \"http://GPU:8000/v2\", \"http://10.0.0.1\"]}",
+    );
+    // The third is the first again under another path: one endpoint cannot be told from the other.
+    let report = config::check(&Source::new("ringway.yaml", text.clone()), &Keys).expect_err("a duplicate");
+    assert_eq!(report.problems()[0].at, "backends.b.endpoints[2]");
+
+    let config = accept(&text.replace(" \"http://GPU:8000/v2\",", ""));
+    assert_eq!(config.names_to_resolve(), [("gpu".to_owned(), 8000), ("gpu".to_owned(), 8001)]);
+    let snapshot = config::snapshot(&config, &|_, port| {
+        ["169.254.169.254", "10.9.9.9", "127.0.0.1", "0.0.0.0", "224.0.0.1"]
+            .map(|ip| SocketAddr::new(ip.parse().expect("an address"), port))
+            .to_vec()
+    });
+    let allowed = [address("10.9.9.9:8000"), address("127.0.0.1:8000")];
+    assert_eq!(snapshot.backends[0].endpoints[0].addresses, allowed);
+}
+
+#[test]
+fn addresses_in_ipv6_clothes_are_judged_by_what_they_are() {
+    let may = |ip: &str| config::may_connect(ip.parse().expect("an address"));
+    for ip in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fe80::1",
+        "ff02::1",
+        "::",
+        "0.1.2.3",
+        "255.255.255.255",
+    ] {
+        assert!(!may(ip), "{ip}");
+    }
+    for ip in ["fd00:ec2::254", "100.100.100.200"] {
+        assert!(!may(ip), "{ip} is a metadata service");
+    }
+    for ip in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fd00::1", "100.64.0.1", "8.8.8.8"] {
+        assert!(may(ip), "{ip}");
+    }
+}
+
+#[test]
+fn conditions_are_one_text_or_a_list() {
+    let matches = |text: &str| snap(&with_match(text)).routes[0].matches.clone();
+    assert_eq!(matches("{method: GET}"), matches("{method: [GET]}"));
+    assert_eq!(matches("{host: Example.COM}").hosts, ["example.com"], "hosts are compared in lower case");
+    assert_eq!(matches("{host: \"[::1]\"}").hosts, ["[::1]"]);
+    assert_eq!(matches("{model: \"*\"}").models, ["*"]);
+    assert_eq!(matches("{model: [a-*, meta-llama/Llama-3.1-8B]}").models, ["a-*", "meta-llama/Llama-3.1-8B"]);
+    assert_eq!(matches("{client_cidr: 10.1.2.3}").client_cidrs, ["10.1.2.3/32".parse().expect("a network")]);
+    assert_eq!(matches("{headers: {X-Team: \"*\"}}").headers[0].name, "x-team");
+    assert_eq!(matches("{path: /a%20b}"), Match { path: Some("/a%20b".into()), ..Match::default() });
+}
+
+#[test]
+fn the_access_log_goes_where_it_is_told_in_every_spelling() {
+    let logging = |text: &str| snap(&format!("{}logging: {text}\n", with_match("{path_prefix: /}"))).logging;
+    let to = |access, format| Logging { access, format };
+    assert_eq!(logging("{access: stdout}"), to(AccessLog::Stdout, None));
+    assert_eq!(logging("{access: off}"), to(AccessLog::Off, None));
+    assert_eq!(logging("{access: /var/log/a.log}"), to(AccessLog::Path("/var/log/a.log".into()), None));
+    assert_eq!(logging("{access: {path: off}}"), to(AccessLog::Off, None));
+    assert_eq!(logging("{access: {format: json}}"), to(AccessLog::Stdout, Some(LogFormat::Json)));
+    let file = to(AccessLog::Path("/x".into()), Some(LogFormat::Text));
+    assert_eq!(logging("{access: {path: /x, format: text}}"), file);
+}
+
+#[test]
+fn sizes_are_bytes_or_powers_of_two() {
+    let head = |text: &str| {
+        snap(&format!("{}limits: {{request_head: {text}}}\n", with_match("{path_prefix: /}")))
+            .limits
+            .request_head
+    };
+    assert_eq!(head("16KiB"), Bytes::from_kib(16));
+    assert_eq!(head("2048"), Bytes::from_kib(2));
+    assert_eq!(head("\"2048\""), Bytes::from_kib(2));
+    assert_eq!(head("2048B"), Bytes::from_kib(2));
+}
+
+#[test]
+fn one_port_may_be_listened_on_for_both_families() {
+    let text = with_match("{path_prefix: /}").replace(
+        "[{address: 127.0.0.1:8080}]",
+        "[{address: 127.0.0.1:80}, {address: \"[::1]:80\"}, {address: 127.0.0.2:80}]",
+    );
+    assert_eq!(snap(&text).listeners.len(), 3);
+}
+
+#[test]
+fn parse_and_resolve_in_two_steps_give_what_check_gives() {
+    let source = Source::new("ringway.yaml", example("full.yaml"));
+    let file = config::parse(&source).expect("it is right");
+    assert_eq!(config::resolve(file, &source, &Keys), config::check(&source, &Keys));
+}
+
+#[test]
+fn a_file_on_disk_finds_its_secrets_beside_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a place for files");
+    let text =
+        with_backend("{engine: openai, endpoints: [\"http://10.0.0.1\"], credential: {file: openai.key}}");
+    let path = folder.path().join("ringway.yaml");
+    std::fs::write(&path, text).expect("it can be written");
+    let missing = config::load(&path).expect_err("the secret is not there");
+    assert!(missing.render(false).contains("cannot read `openai.key`"), "{missing}");
+
+    let key = folder.path().join("openai.key");
+    std::fs::write(&key, "sk-beside\n").expect("it can be written");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let config = config::load(&path).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(config.warnings(), []);
+    let snapshot = config::snapshot(&config, &|_, _| Vec::new());
+    assert_eq!(snapshot.backends[0].credential.as_ref().expect("it was read").value, "Bearer sk-beside");
+
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let config = config::load(&path).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(config.warnings().len(), 1, "a secret that all may read is said aloud");
+}

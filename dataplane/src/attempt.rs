@@ -1,0 +1,447 @@
+//! One try at one endpoint: connect, send head and body, wait for the head of the answer.
+//!
+//! Owns: everything between choosing an endpoint and the commit point. Until [`attempt`] returns an [`Answer`] the
+//! caller has seen nothing, so a failure here may be tried again if its class allows.
+//! Must not: send anything to the caller, choose the endpoint, or decide on the retry.
+//! Read next: `relay.rs`, which passes the answer on.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_dialect::surface::{Surface, surface};
+use ringway_wire::http1::{
+    Asked, Framing, HeadBounds, Method, Parse, RequestOut, ResponseHead, Rule, Span, write_chunk_head,
+    write_request,
+};
+use ringway_wire::json;
+
+use crate::bounds::{BUFFER_LARGE_BYTES, COPIED_BYTES_MAX, INTERIM_HEADS_MAX};
+use crate::deadline::{Elapsed, Wait};
+use crate::downstream::Downstream;
+use crate::exchange::Exchange;
+use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
+use crate::outcome::{AttemptError, Reason, Retry};
+use crate::refusal::Refusal;
+use crate::ring::{Buffer, Received, Socket};
+use crate::table::{Backend, Endpoint, Route};
+use crate::upstream::Connection;
+use crate::worker::Worker;
+
+/// The rest of a request body on its way up, beside the answer.
+pub type Pump = Pin<Box<dyn Future<Output = Pumped>>>;
+
+/// An answer whose head has come; from here on nothing is tried again.
+pub struct Answer {
+    /// Where it comes from.
+    pub connection: Connection,
+    /// Its head at the front, behind it what came of the body.
+    pub buffer: Buffer,
+    /// The request body, if it is still flowing.
+    pub pump: Option<Pump>,
+    /// The whole request went up: the connection may serve again.
+    pub sent_whole: bool,
+}
+
+/// Why there is no answer.
+pub enum Failed {
+    /// The attempt failed, the exchange has not.
+    Attempt(AttemptError),
+    /// The caller is told what is wrong with its request.
+    Refused(Refusal),
+    /// The caller left.
+    Gone(Reason),
+}
+
+impl From<AttemptError> for Failed {
+    fn from(error: AttemptError) -> Self {
+        Self::Attempt(error)
+    }
+}
+
+/// Where an attempt goes.
+#[derive(Clone, Copy)]
+pub struct Aim<'a> {
+    /// By which rule.
+    pub route: &'a Route,
+    /// To which backend.
+    pub backend: &'a Backend,
+    /// To which of its endpoints.
+    pub endpoint: &'a Endpoint,
+    /// What the model is called there, if otherwise.
+    pub alias: Option<&'a str>,
+}
+
+/// Tries once; over a kept connection first, and over a fresh one if that proves stale and nothing is lost by it.
+///
+/// `intake` is taken once its body is too long to be held: then there is no second try.
+pub async fn attempt(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &mut Option<Intake>,
+) -> Result<Answer, Failed> {
+    let began_us = x.worker.clock.now_us();
+    let ended = kept_or_fresh(x, aim, intake).await;
+    x.upstream_took(x.worker.clock.now_us() - began_us);
+    ended
+}
+
+async fn kept_or_fresh(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &mut Option<Intake>,
+) -> Result<Answer, Failed> {
+    if let Some(kept) = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms()) {
+        match over(x, aim, intake, kept).await {
+            Err(Failed::Attempt(error)) if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake) => {
+                x.worker.count_reason(Reason::UpStaleConn);
+            }
+            other => return other,
+        }
+    }
+    let fresh = dial(x, aim).await?;
+    over(x, aim, intake, fresh).await
+}
+
+fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: &Option<Intake>) -> bool {
+    intake.is_some() && (error.retry == Retry::Safe || x.is_idempotent(aim.route))
+}
+
+async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> {
+    let Exchange { worker, down, .. } = x;
+    let dialling = worker.pools.dial(aim.endpoint, aim.backend.connect_timeout_ms, worker.clock.coarse_ms());
+    match unless_gone(down, worker, dialling).await {
+        Some(dialled) => Ok(dialled?),
+        None => Err(Failed::Gone(Reason::ClientGoneWait)),
+    }
+}
+
+async fn over(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &mut Option<Intake>,
+    mut connection: Connection,
+) -> Result<Answer, Failed> {
+    x.record.reused = connection.reused;
+    x.down.deadline.set_upstream(Some(&connection.socket));
+    let held = intake.as_mut().expect("a body that was pumped is not tried again");
+    let unsent = send_held(x, aim, held, &connection).await?;
+    let mut pump = None;
+    if unsent.is_none()
+        && let Some(intake) = intake.take_if(|intake| !intake.is_complete())
+    {
+        let read = x.down.read.take().expect("no other pump runs");
+        pump = Some(pump_of(x.worker, intake, read, &connection.socket));
+    }
+    let (buffer, sent_whole) = head(x, aim, &mut connection, &mut pump, intake.as_ref(), unsent).await?;
+    Ok(Answer { connection, buffer, pump, sent_whole })
+}
+
+fn pump_of(worker: &Rc<Worker>, intake: Intake, read: crate::downstream::ReadSide, up: &Socket) -> Pump {
+    // Boxed: few requests outgrow what is held, and all others should not carry the room for it.
+    Box::pin(pump(Rc::clone(worker), intake, read, up.clone()))
+}
+
+/// A send that failed: whether any byte of the request left.
+#[derive(Clone, Copy)]
+struct Unsent {
+    nothing_left: bool,
+}
+
+/// Sends the head and what is held of the body. A failed send is not yet a failed attempt: the endpoint may have
+/// answered before it stopped reading (UF-29).
+async fn send_held(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &mut Intake,
+    connection: &Connection,
+) -> Result<Option<Unsent>, Failed> {
+    let copied = compose(x, aim, intake);
+    let whole = x.scratch.out.len();
+    let stall_ms = x.down.listener.timeouts.write_stall_ms.get();
+    x.down.deadline.wait(Wait::UpstreamWrite, x.worker.clock.coarse_ms(), stall_ms);
+    let watch = intake.is_complete();
+    let (worker, down, out) = (x.worker, &mut *x.down, &mut x.scratch.out);
+    let sending = async {
+        connection.socket.send_out(out).await.map_err(|_| ())?;
+        for piece in intake.more.iter_mut().skip(copied) {
+            send_again(&connection.socket, worker, piece).await?;
+        }
+        Ok::<(), ()>(())
+    };
+    let sent = if watch {
+        unless_gone(down, worker, sending).await.ok_or(Failed::Gone(Reason::ClientGoneWait))?
+    } else {
+        sending.await
+    };
+    let elapsed = x.down.deadline.elapsed();
+    x.down.deadline.rest();
+    match (sent, elapsed) {
+        (Ok(()), _) => Ok(None),
+        (Err(()), Some(Elapsed::Total)) => Err(Failed::Refused(Refusal::Deadline)),
+        (Err(()), Some(Elapsed::Wait(_))) => Err(AttemptError::new(Reason::UpSendTimeout, Retry::Never).into()),
+        (Err(()), None) => Ok(Some(Unsent { nothing_left: x.scratch.out.len() == whole })),
+    }
+}
+
+/// Sends a held piece and leaves it as it was, for another attempt.
+async fn send_again(socket: &Socket, worker: &Worker, piece: &mut Buffer) -> Result<(), ()> {
+    let mark = piece.mark();
+    let lent = std::mem::replace(piece, worker.buffers.small());
+    let (sent, mut back) = socket.send(lent).await;
+    back.rewind(mark);
+    *piece = back;
+    sent.map_err(|_| ())
+}
+
+/// Writes the head and the first of the body into the send buffer; says how many further pieces it holds too.
+fn compose(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> usize {
+    let span = intake.model().map(|model| model.span.clone());
+    let splice = aim.alias.zip(span);
+    let grown = splice.as_ref().map_or(0, |(alias, span)| {
+        json::spliced_len(span.end, span, alias).cast_signed() - span.end.cast_signed()
+    });
+    let framing = intake.framing_upstream(grown);
+    write_head(x, aim, intake, framing);
+    let out = &mut x.scratch.out.bytes;
+    let chunked = framing == Framing::Chunked;
+    let spliced_to = splice.as_ref().map_or(0, |(_, span)| span.end);
+    let mut at = 0u64;
+    let mut pieces = 0;
+    for piece in std::iter::once(intake.first()).chain(intake.more.iter().map(Buffer::bytes)) {
+        // What follows a chunk of ours must be chunked too, so then all that is held is copied.
+        if pieces > 0 && !chunked && at >= spliced_to && out.len() + piece.len() > COPIED_BYTES_MAX {
+            break;
+        }
+        append_piece(out, piece, at, splice.as_ref(), chunked);
+        at += piece.len() as u64;
+        pieces += 1;
+    }
+    pieces - 1
+}
+
+fn append_piece(
+    out: &mut Vec<u8>,
+    piece: &[u8],
+    at: u64,
+    splice: Option<&(&str, std::ops::Range<u64>)>,
+    chunked: bool,
+) {
+    if piece.is_empty() {
+        return;
+    }
+    let body_at = out.len();
+    match splice {
+        Some((alias, span)) => json::splice_model(out, piece, at, span, alias),
+        None => out.extend_from_slice(piece),
+    }
+    let length = out.len() - body_at;
+    if chunked && length > 0 {
+        let mut size = Vec::with_capacity(10);
+        write_chunk_head(&mut size, length);
+        out.splice(body_at..body_at, size);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Framing) {
+    let scratch = &mut *x.scratch;
+    let buf = intake.head();
+    let host = if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
+    let credential = aim.backend.credential.as_ref();
+    let path = scratch.head.path();
+    let renamed = aim.alias.and_then(|alias| Some((path_model_span(path, buf)?, alias.as_bytes())));
+    scratch.out.clear();
+    let how = RequestOut {
+        base_path: aim.endpoint.base_path.as_bytes(),
+        host,
+        renamed,
+        framing,
+        forwarded_for: x.down.peer.ip(),
+        forwarded_proto: "http",
+        trust_forwarded: x.trusted,
+        request_id: x.request_id.as_bytes(),
+        strip_credentials: false,
+        credential: credential.map(|it| (&*it.header, &*it.value)),
+        identity_coding: !aim.route.raw,
+        close: false,
+    };
+    write_request(&mut scratch.out.bytes, &scratch.head, buf, &how);
+}
+
+/// Where the path names the model, if its grammar does that.
+fn path_model_span(path: Span, buf: &[u8]) -> Option<Span> {
+    let bytes = path.of(buf);
+    let Surface::Generate { model, .. } = surface(bytes) else { return None };
+    let at = model.as_ptr().addr() - bytes.as_ptr().addr(); // a part of `bytes`, by the surface's signature
+    let start = path.start + at as u32;
+    Some(Span { start, end: start + model.len() as u32 })
+}
+
+/// Waits for the head of the final answer. Returns it, and whether the whole request went up.
+async fn head(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    connection: &mut Connection,
+    pump: &mut Option<Pump>,
+    intake: Option<&Intake>,
+    unsent: Option<Unsent>,
+) -> Result<(Buffer, bool), Failed> {
+    let mut sent_whole = pump.is_none() && unsent.is_none();
+    let mut interim_heads = 0;
+    x.scratch.answer.reset();
+    if pump.is_none() {
+        x.wait_for_first_byte(aim.route);
+    }
+    connection.inbox.arm(x.worker.buffers.small(), None);
+    loop {
+        let (received, mut buffer) = match turn(x.worker, x.down, &mut connection.inbox, pump).await {
+            Turn::Gone => return Err(Failed::Gone(Reason::ClientGoneWait)),
+            Turn::Pumped(pumped) => {
+                sent_whole = x.settle_pump(pumped)?;
+                x.wait_for_first_byte(aim.route);
+                continue;
+            }
+            Turn::Upstream(received) => received,
+        };
+        if !matches!(received, Ok(n) if n > 0) {
+            return Err(no_head(x, connection, &buffer, intake, unsent));
+        }
+        if parse_head(x, &mut buffer, &mut interim_heads)? == Parse::Complete {
+            x.down.deadline.rest();
+            return Ok((buffer, sent_whole));
+        }
+        connection.inbox.arm(with_head_room(x.worker, buffer)?, None);
+    }
+}
+
+/// Parses what is there; interim heads are skipped (H1-UP-08).
+fn parse_head(x: &mut Exchange<'_>, buffer: &mut Buffer, interim_heads: &mut usize) -> Result<Parse, Failed> {
+    let asked = Asked { head: x.scratch.head.method() == Method::Head };
+    let answer: &mut ResponseHead = &mut x.scratch.answer;
+    loop {
+        match answer.parse(buffer.bytes(), &HeadBounds::RESPONSE, &asked) {
+            Ok(Parse::Partial) => return Ok(Parse::Partial),
+            Ok(Parse::Complete) if !answer.is_interim() => return Ok(Parse::Complete),
+            Ok(Parse::Complete) => {
+                *interim_heads += 1;
+                if *interim_heads > INTERIM_HEADS_MAX {
+                    return Err(never(Reason::UpInterimFlood));
+                }
+                buffer.consume(answer.len());
+                answer.reset();
+                if buffer.is_empty() {
+                    return Ok(Parse::Partial);
+                }
+            }
+            Err(fault) if fault.rule == Rule::H1Up13 => return Err(never(Reason::UpHeadTooBig)),
+            Err(fault) => {
+                x.record.rule = fault.rule.id();
+                return Err(never(Reason::UpBadHead));
+            }
+        }
+    }
+}
+
+fn never(reason: Reason) -> Failed {
+    AttemptError::new(reason, Retry::Never).into()
+}
+
+fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
+    if buffer.room() > 0 {
+        return Ok(buffer);
+    }
+    if buffer.len() >= BUFFER_LARGE_BYTES {
+        return Err(never(Reason::UpHeadTooBig));
+    }
+    let mut large = worker.buffers.large();
+    large.append(buffer.bytes());
+    Ok(large)
+}
+
+/// The connection ended without a whole head: whose fault, and may it be tried again?
+fn no_head(
+    x: &Exchange<'_>,
+    connection: &Connection,
+    buffer: &Buffer,
+    intake: Option<&Intake>,
+    unsent: Option<Unsent>,
+) -> Failed {
+    match x.down.deadline.elapsed() {
+        Some(Elapsed::Total) => return Failed::Refused(Refusal::Deadline),
+        Some(Elapsed::Wait(_)) => return never(Reason::UpHeadTimeout),
+        None => {}
+    }
+    if !buffer.is_empty() {
+        return AttemptError::new(Reason::UpHeadCut, Retry::Idempotent).into();
+    }
+    let reason = if connection.reused { Reason::UpStaleConn } else { Reason::UpClosedEarly };
+    let body_left = intake.is_none_or(Intake::has_body) && !unsent.is_some_and(|unsent| unsent.nothing_left);
+    // A stale connection took nothing in: without a body even POST may go again (UF-07).
+    let retry = if connection.reused && !body_left { Retry::Safe } else { Retry::Idempotent };
+    AttemptError::new(reason, retry).into()
+}
+
+/// What happened next.
+pub enum Turn {
+    /// The upstream sent something, closed or failed.
+    Upstream(Received),
+    /// The request body ended, one way or another.
+    Pumped(Pumped),
+    /// The caller left.
+    Gone,
+}
+
+/// Waits for whichever comes first. The pump goes first: what ended it explains what the upstream does next.
+pub async fn turn(
+    worker: &Worker,
+    down: &mut Downstream,
+    inbox: &mut crate::ring::Inbox,
+    pump: &mut Option<Pump>,
+) -> Turn {
+    poll_fn(|cx| {
+        if let Some(pumped) = poll_pump(pump, cx) {
+            return Poll::Ready(Turn::Pumped(pumped));
+        }
+        if down.poll_gone(worker, cx).is_ready() {
+            return Poll::Ready(Turn::Gone);
+        }
+        inbox.poll(cx).map(Turn::Upstream)
+    })
+    .await
+}
+
+/// Polls the pump, and forgets it once it ended.
+pub fn poll_pump(pump: &mut Option<Pump>, cx: &mut Context<'_>) -> Option<Pumped> {
+    let Poll::Ready(pumped) = pump.as_mut()?.as_mut().poll(cx) else { return None };
+    *pump = None;
+    Some(pumped)
+}
+
+/// Runs `future` unless the caller leaves first; then drops it.
+pub async fn unless_gone<T>(
+    down: &mut Downstream,
+    worker: &Worker,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        down.poll_gone(worker, cx).map(|()| None)
+    })
+    .await
+}
+
+/// What the end of a pump means for the attempt: whether the whole body went up, or why the exchange is over.
+pub fn verdict_on(end: Result<(), PumpError>) -> Result<bool, Failed> {
+    match end {
+        Ok(()) => Ok(true),
+        Err(PumpError::Upstream) => Ok(false), // its answer, if one comes, says why it stopped reading
+        Err(PumpError::Stalled) => Err(never(Reason::UpSendTimeout)),
+        Err(PumpError::Cut(Cut::Gone)) => Err(Failed::Gone(Reason::ClientGoneBody)),
+        Err(PumpError::Cut(Cut::Refused(refusal))) => Err(Failed::Refused(refusal)),
+    }
+}

@@ -1,0 +1,164 @@
+//! Every bound of the data plane, in one place. A *limit* is a tenant's or an operator's; a *bound* is ours.
+//!
+//! Owns: the numbers, and the compile-time checks of how they relate.
+//! Must not: hold anything an operator may change; that is in the snapshot.
+//! Read next: [`crate::table`], which refuses a snapshot that goes over them.
+
+/// Bytes in a KiB.
+pub const KIB: usize = 1_024;
+/// Bytes in a MiB.
+pub const MIB: usize = 1_024 * KIB;
+
+// ---- names -------------------------------------------------------------------------------------------------
+
+/// Distinct names the process keeps for ever (they are leaked); later ones share the name `other`.
+pub const NAMES_MAX: usize = 16_384;
+/// Bytes of a route's or backend's name, and of an endpoint's authority.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Bytes of an endpoint's name: `backend/authority`.
+pub const ENDPOINT_NAME_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + 1;
+
+// ---- table -------------------------------------------------------------------------------------------------
+
+/// Listeners of a snapshot.
+pub const LISTENERS_MAX: usize = 64;
+/// Backends of a snapshot.
+pub const BACKENDS_MAX: usize = 4_096;
+/// Endpoints of a snapshot, all backends together.
+pub const ENDPOINTS_MAX: usize = 8_192;
+/// Addresses of one endpoint.
+pub const ADDRESSES_MAX: usize = 64;
+/// Models one backend names.
+pub const MODELS_MAX: usize = 4_096;
+/// Models on offer, counted once for each route that offers them.
+pub const OFFERS_MAX: usize = 1 << 20;
+/// Routes of a snapshot.
+pub const ROUTES_MAX: usize = 65_536;
+/// Targets of one route.
+pub const TARGETS_MAX: usize = 64;
+/// Values of one condition of a route.
+pub const CONDITION_VALUES_MAX: usize = 1_024;
+/// Bytes of a path or prefix of a route, and of a base path.
+pub const PATH_BYTES_MAX: usize = 2 * KIB;
+/// Bytes of a model's name or glob. A longer name in a request matches no glob.
+pub const MODEL_BYTES_MAX: usize = 256;
+/// Bytes of a glob on a field value.
+pub const VALUE_GLOB_BYTES_MAX: usize = KIB;
+/// Bytes of a host name (RFC 1035 section 2.3.4). A longer one in a request matches no condition.
+pub const HOST_BYTES_MAX: usize = 255;
+/// Bytes of a method (H1-SY-14).
+pub const METHOD_BYTES_MAX: usize = 24;
+/// Bytes of a credential's value.
+pub const CREDENTIAL_BYTES_MAX: usize = 16 * KIB;
+/// Any timeout: a day. Longer ones are a slip of a unit.
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
+/// Weight of one endpoint.
+pub const ENDPOINT_WEIGHT_MAX: u32 = 1_000;
+/// Weight of one target.
+pub const TARGET_WEIGHT_MAX: u32 = 1_000_000;
+/// Idle connections kept per endpoint and worker.
+pub const IDLE_CONNECTIONS_MAX: u32 = 65_536;
+/// Bytes of a request head that the operator may ask for: a head fits one buffer.
+pub const HEAD_BYTES_MAX: usize = 64 * KIB;
+/// The smallest request head that may be asked for (RFC 9112 section 3 asks for 8,000 bytes of request line).
+pub const HEAD_BYTES_MIN: usize = 8 * KIB;
+/// Bytes of a request body that the operator may ask for.
+pub const BODY_BYTES_MAX: u64 = 1 << 40;
+/// Problems reported of one snapshot; the rest is counted.
+pub const PROBLEMS_MAX: usize = 256;
+
+// ---- cells -------------------------------------------------------------------------------------------------
+
+/// Load cells kept although no table holds them; beyond it they are forgotten at the next reload.
+pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
+
+// ---- attempts ----------------------------------------------------------------------------------------------
+
+/// Attempts of one exchange.
+pub const ATTEMPTS_MAX: usize = 3;
+/// Span over which the retry budget counts requests.
+pub const RETRY_WINDOW_MS: u64 = 10_000;
+/// Retries a second that the budget allows whatever the traffic.
+pub const RETRY_FLOOR_PER_S: u64 = 3;
+
+const _: () =
+    assert!(ENDPOINTS_MAX + BACKENDS_MAX < NAMES_MAX, "endpoints and backends have names of their own");
+const _: () = assert!(
+    ENDPOINTS_MAX as u64 * ENDPOINT_WEIGHT_MAX as u64 <= u32::MAX as u64,
+    "the weights of a backend add up in u32"
+);
+const _: () = assert!(
+    TARGETS_MAX as u64 * TARGET_WEIGHT_MAX as u64 <= u32::MAX as u64,
+    "the weights of a route add up in u32"
+);
+
+// ---- buffers -----------------------------------------------------------------------------------------------
+
+/// A small buffer: most request heads, and events of a stream.
+pub const BUFFER_SMALL_BYTES: usize = 8 * KIB;
+/// A large buffer: any head, and bodies.
+pub const BUFFER_LARGE_BYTES: usize = 64 * KIB;
+/// Free buffers a worker keeps for later, both sizes together.
+pub const BUFFERS_KEPT_BYTES_MAX: usize = 64 * MIB;
+/// Buffers in use per worker; beyond it new exchanges are refused (CP-16).
+pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
+/// Head and body are copied into one send up to this; above it the body's own buffers are sent. Measured on monoio:
+/// a second send costs more than copying 16 KiB.
+pub const COPIED_BYTES_MAX: usize = 32 * KIB;
+/// Scratches kept per worker.
+pub const SCRATCHES_KEPT_MAX: usize = 256;
+
+// ---- connections -------------------------------------------------------------------------------------------
+
+/// Exchanges in flight per worker.
+pub const EXCHANGES_MAX: usize = 16_384;
+/// Bytes taken ahead of an answer that is under way (H1-CO-05).
+pub const READ_AHEAD_BYTES_MAX: usize = 16 * KIB;
+/// A connection without a request for so long gives its buffer back.
+pub const WARM_MS: u64 = 1_000;
+/// How long we wait for the caller to close after our last byte.
+pub const LINGER_MS_MAX: u64 = 1_000;
+/// How much of what it still sends we take meanwhile.
+pub const LINGER_BYTES_MAX: usize = 256 * KIB;
+/// Idle connections are left alone for so long when a drain begins: a request may be under way on each.
+pub const DRAIN_GRACE_MS: u64 = 2_000;
+/// Length of the accept queue asked for; the kernel caps it at net.core.somaxconn.
+pub const BACKLOG: i32 = 4_096;
+/// Pause after an accept that failed for want of descriptors.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// A worker may have so many connections more than the emptiest, or a quarter, before it hands one over.
+pub const SPREAD_SLACK: u64 = 4;
+/// Interim heads of one answer (H1-UP-08).
+pub const INTERIM_HEADS_MAX: usize = 16;
+/// Bytes of a request id.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+// ---- time --------------------------------------------------------------------------------------------------
+
+/// A worker's tick: the grain of every deadline.
+pub const TICK_MS: u64 = 100;
+/// Slots of the deadline wheel: 51 s in one turn, longer waits go round.
+pub const WHEEL_SLOTS: usize = 512;
+/// How often idle upstream connections are looked at.
+pub const SWEEP_MS: u64 = 500;
+/// How long a snapshot may take to reach every worker.
+pub const APPLY_MS_MAX: u64 = 5_000;
+/// A worker without a tick for so long makes the process not ready (CP-18).
+pub const HEARTBEAT_LATE_MS: u64 = 2_000;
+/// And for so long ends it.
+pub const HEARTBEAT_DEAD_MS: u64 = 10_000;
+
+// ---- process -----------------------------------------------------------------------------------------------
+
+/// Worker threads.
+pub const WORKERS_MAX: usize = 1_024;
+/// Unread messages of a worker.
+pub const MESSAGES_MAX: usize = 4_096;
+/// Submission queue of a ring: 256 was up to 6 % worse at 500 connections, 4096 no better.
+pub const RING_ENTRIES: u32 = 1_024;
+/// Completion queue of a ring.
+pub const RING_COMPLETIONS: u32 = 8_192;
+
+const _: () = assert!(HEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "a head fits one buffer: parsing never stitches");
+const _: () = assert!(READ_AHEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "what was read ahead fits one buffer");
+const _: () = assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");

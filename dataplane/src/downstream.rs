@@ -1,0 +1,281 @@
+//! One connection from a caller: request after request, then an orderly end.
+//!
+//! Owns: the socket, what of the caller's bytes is not yet used, and the wait for the next head.
+//! Must not: look past the request head, or know routes and upstreams.
+//! Read next: `exchange.rs`, which answers one request.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_contract::snapshot::{HalfClose, Listener};
+use ringway_dialect::surface::Grammar;
+use ringway_wire::http1::{HeadBounds, Parse, RequestHead};
+
+use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX, WARM_MS};
+use crate::deadline::{Deadline, Elapsed, Wait};
+use crate::exchange::{self, After};
+use crate::outcome::Reason;
+use crate::refusal::Refusal;
+use crate::reply;
+use crate::ring::{Buffer, Inbox, Out, Socket};
+use crate::worker::{Scratch, Worker};
+
+/// One connection from a caller.
+pub struct Downstream {
+    /// Its socket, for sending.
+    pub socket: Socket,
+    /// Its receiving side; none while a pump has it.
+    pub read: Option<ReadSide>,
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// Where it was accepted.
+    pub listener: Rc<Listener>,
+    /// Its place in the wheel.
+    pub deadline: Deadline,
+    /// The caller shut its sending side and may (`half_close: allow`) still read.
+    pub half_closed: bool,
+}
+
+/// What it takes to receive from a caller, apart from sending to it.
+pub struct ReadSide {
+    /// The socket's inbox.
+    pub inbox: Inbox,
+    /// Bytes behind the current request: the next one, or its beginning.
+    pub ahead: Option<Buffer>,
+    /// The same place in the wheel as the connection's.
+    pub deadline: Deadline,
+    /// How long the caller may take.
+    pub listener: Rc<Listener>,
+}
+
+/// How a session ended.
+enum Session {
+    /// Nothing happened for a while: wait on without a buffer.
+    Idle,
+    /// Close at once.
+    Close,
+    /// We have said our last: let the caller take it, then close.
+    Linger,
+}
+
+/// What waiting for a head brought.
+enum Next {
+    Head(Buffer),
+    Idle,
+    Gone(Option<Reason>),
+    Refused(Refusal, Buffer),
+}
+
+/// Serves a connection to its end. The future is small while it waits: an idle connection holds no buffer.
+pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listener: Rc<Listener>) {
+    let deadline = worker.wheel.enter(&socket);
+    let read = Some(ReadSide {
+        inbox: Inbox::new(&socket),
+        ahead: None,
+        deadline: deadline.clone(),
+        listener: Rc::clone(&listener),
+    });
+    let mut down = Downstream { socket, read, peer, listener, deadline, half_closed: false };
+    loop {
+        // Boxed: what serving needs is large, what waiting needs is not.
+        match Box::pin(session(&worker, &mut down)).await {
+            Session::Idle => {
+                let keep_alive = down.listener.timeouts.keep_alive_ms.get();
+                down.deadline.wait(Wait::NextRequest, worker.clock.coarse_ms(), keep_alive);
+                if down.socket.readable().await.is_err() || down.deadline.elapsed().is_some() {
+                    return;
+                }
+            }
+            Session::Close => return,
+            Session::Linger => return Box::pin(linger(&worker, &mut down)).await,
+        }
+    }
+}
+
+async fn session(worker: &Rc<Worker>, down: &mut Downstream) -> Session {
+    let mut scratch = worker.take_scratch();
+    let end = requests(worker, down, &mut scratch).await;
+    worker.put_scratch(scratch);
+    end
+}
+
+async fn requests(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch) -> Session {
+    loop {
+        let after = match down.next_head(worker, &mut scratch.head).await {
+            Next::Head(buffer) => exchange::run(worker, down, scratch, buffer).await,
+            Next::Refused(refusal, buffer) => {
+                exchange::refuse_head(worker, down, scratch, refusal, &buffer).await
+            }
+            Next::Idle => return Session::Idle,
+            Next::Gone(reason) => {
+                if let Some(reason) = reason {
+                    worker.count_reason(reason);
+                }
+                return Session::Close;
+            }
+        };
+        match after {
+            After::KeepAlive if !down.half_closed => {}
+            After::KeepAlive | After::Linger => return Session::Linger,
+            After::Close => return Session::Close,
+            After::Reset => {
+                down.socket.reset_on_close();
+                return Session::Close;
+            }
+        }
+    }
+}
+
+impl Downstream {
+    /// The receiving side, when no pump has it.
+    pub fn read_side(&mut self) -> &mut ReadSide {
+        self.read.as_mut().expect("a pump gives the receiving side back before anyone else asks for it")
+    }
+
+    /// Waits for a whole request head at the front of a buffer.
+    async fn next_head(&mut self, worker: &Worker, head: &mut RequestHead) -> Next {
+        let bounds = worker.head_bounds();
+        let mut begun_ms = None;
+        head.reset();
+        let mut buffer = self.read_side().ahead.take();
+        loop {
+            if let Some(have) = buffer.take_if(|have| !have.is_empty()) {
+                match head.parse(have.bytes(), &bounds) {
+                    Ok(Parse::Complete) => return Next::Head(have),
+                    Ok(Parse::Partial) => buffer = Some(have),
+                    Err(fault) => return Next::Refused(Refusal::of_fault(fault, 0), have),
+                }
+            }
+            let begun = buffer.is_some();
+            match self.more_head(worker, buffer.take(), &bounds, &mut begun_ms).await {
+                Ok(more) => buffer = Some(more),
+                Err(Next::Gone(None)) if begun => return Next::Gone(Some(Reason::ClientGoneHead)),
+                Err(next) => return next,
+            }
+        }
+    }
+
+    /// Receives once behind what is there. Bounded by the head's deadline once a byte of it came.
+    async fn more_head(
+        &mut self,
+        worker: &Worker,
+        have: Option<Buffer>,
+        bounds: &HeadBounds,
+        begun_ms: &mut Option<u64>,
+    ) -> Result<Buffer, Next> {
+        let now = worker.clock.coarse_ms();
+        let timeouts = self.listener.timeouts;
+        if have.is_some() {
+            // From its first byte: dripping does not extend it.
+            let since = *begun_ms.get_or_insert(now);
+            self.deadline.wait(Wait::Head, since, timeouts.head_ms.get());
+        } else {
+            self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
+        }
+        let read = self.read.as_mut().expect("no pump runs between requests");
+        if !read.inbox.is_armed() {
+            let buffer = with_room(worker, have, bounds)?;
+            self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
+        } // else the watch of the last exchange is still waiting: it becomes this read
+        let (received, buffer) = read.inbox.wait().await;
+        let elapsed = self.deadline.elapsed();
+        self.deadline.rest();
+        match received {
+            Ok(0) if elapsed == Some(Elapsed::Wait(Wait::Head)) => Err(Next::Refused(Refusal::HeadTimeout, buffer)),
+            Ok(0) => Err(Next::Gone(None)),
+            Ok(_) => Ok(buffer),
+            // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
+            Err(error) if is_cancelled(&error) && !buffer.is_empty() => Ok(buffer),
+            Err(error) if is_cancelled(&error) && !worker.closes_idle() => Err(Next::Idle),
+            Err(_) => Err(Next::Gone(None)),
+        }
+    }
+
+    /// Watches the caller while it has nothing to say: ready when it is gone. What it sends ahead is kept.
+    pub fn poll_gone(&mut self, worker: &Worker, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(read) = self.read.as_mut() else { return Poll::Pending };
+            if !read.inbox.is_armed() {
+                if self.half_closed || read.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX) {
+                    return Poll::Pending;
+                }
+                let buffer = read.ahead.take().unwrap_or_else(|| worker.buffers.small());
+                if buffer.room() == 0 {
+                    read.ahead = Some(buffer);
+                    return Poll::Pending;
+                }
+                self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
+            }
+            let (received, buffer) = std::task::ready!(read.inbox.poll(cx));
+            let empty = buffer.is_empty();
+            read.ahead = Some(buffer).filter(|_| !empty);
+            match received {
+                Ok(0) if self.listener.half_close == HalfClose::Allow => self.half_closed = true,
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if is_cancelled(&error) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+fn is_cancelled(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+/// A buffer to go on reading a head in: what is there, moved to a larger one if it is full.
+fn with_room(worker: &Worker, have: Option<Buffer>, bounds: &HeadBounds) -> Result<Buffer, Next> {
+    let Some(have) = have else { return Ok(worker.buffers.small()) };
+    if have.room() > 0 {
+        return Ok(have);
+    }
+    if have.len() >= bounds.head_bytes.min(BUFFER_LARGE_BYTES) {
+        return Err(Next::Refused(Refusal::HeadTooLarge, have));
+    }
+    let mut large = worker.buffers.large();
+    large.append(have.bytes());
+    Ok(large)
+}
+
+/// The orderly close: our last bytes are taken before the socket goes, or the kernel would send a reset that
+/// overtakes them (RFC 9112 section 9.6).
+async fn linger(worker: &Worker, down: &mut Downstream) {
+    down.socket.shutdown(Shutdown::Write);
+    down.deadline.wait(Wait::Linger, worker.clock.coarse_ms(), LINGER_MS_MAX);
+    // A pump that was dropped took the inbox along; the bytes it lost were of a body nobody wants.
+    let mut inbox = down.read.take().map_or_else(|| Inbox::new(&down.socket), |read| read.inbox);
+    let mut taken = 0;
+    while taken < LINGER_BYTES_MAX {
+        if !inbox.is_armed() {
+            inbox.arm(worker.buffers.small(), None);
+        }
+        match poll_fn(|cx| inbox.poll(cx)).await.0 {
+            Ok(n) if n > 0 => taken += n,
+            _ => return,
+        }
+    }
+}
+
+/// One connection too many: a short answer, in plain JSON because nothing was asked yet, and the end.
+pub async fn turn_away(worker: &Worker, socket: &Socket) {
+    let mut date = Vec::new();
+    worker.clock.date_into(&mut date);
+    let to = reply::To {
+        grammar: Grammar::Plain,
+        request_id: "",
+        ringway_id: "",
+        date: std::str::from_utf8(&date).unwrap_or_default(),
+        head: false,
+        http10: false,
+        close: true,
+        retries_spent: false,
+    };
+    let mut out = Out::default();
+    reply::refusal(&mut out.bytes, &Refusal::TooManyConnections, &to);
+    // It fits the send buffer of a fresh socket, so this does not wait.
+    let _ = socket.send_out(&mut out).await;
+    socket.shutdown(Shutdown::Write);
+}

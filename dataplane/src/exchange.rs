@@ -1,0 +1,503 @@
+//! One exchange: a request and all that is done to answer it, in the order it happens.
+//!
+//! Owns: the sequence, the record of what happened, and the answers that are our own.
+//! Must not: hold a detail of any step. Read [`handle`]; each step is in the room it is called from.
+//! Read next: `intake.rs` (the request), `attempt.rs` (one try), `relay.rs` (the answer).
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use ringway_dialect::surface::Grammar;
+use ringway_wire::http1::{Known, Method, Scheme, Version, sane_request_id};
+
+use crate::attempt::{Aim, Failed, attempt, verdict_on};
+use crate::balance::{self, Pick, Tried};
+use crate::bounds::REQUEST_ID_BYTES_MAX;
+use crate::cells::Lease;
+use crate::clock::unix_ms;
+use crate::deadline::Wait;
+use crate::downstream::Downstream;
+use crate::intake::{Cut, Intake, Pumped};
+use crate::observe::{Counter, Micros, Record, Short, Slots};
+use crate::outcome::{AttemptError, Blame, Outcome, Reason};
+use crate::refusal::{Refusal, SOON_MS};
+use crate::relay;
+use crate::reply;
+use crate::retry::{Standing, is_idempotent, may_retry};
+use crate::ring::Buffer;
+use crate::table::{Ask, ModelSeen, Route, Table, Verdict};
+use crate::worker::{Scratch, Worker};
+
+/// What becomes of the caller's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It may ask again.
+    KeepAlive,
+    /// We have said our last; it may still be taking it.
+    Linger,
+    /// It goes at once.
+    Close,
+    /// It goes at once, and in a way that cannot be taken for a clean end.
+    Reset,
+}
+
+/// One exchange while it runs.
+pub struct Exchange<'a> {
+    /// Who serves it.
+    pub worker: &'a Rc<Worker>,
+    /// Whom it is for.
+    pub down: &'a mut Downstream,
+    /// Heads, buffers and observers at hand.
+    pub scratch: &'a mut Scratch,
+    /// What happened so far.
+    pub record: Record,
+    /// The id that goes with it on both sides.
+    pub request_id: Short<REQUEST_ID_BYTES_MAX>,
+    /// The caller's connection may serve again.
+    pub keep_alive: bool,
+    /// The caller is a proxy whose word on forwarding is believed.
+    pub trusted: bool,
+    /// Bytes of the body are still to come: they must never be taken for a request (H1-FR-09).
+    pub unread: bool,
+    /// The connection must end in a reset.
+    pub reset: bool,
+    own_id: [u8; 32],
+    grammar: Grammar,
+    start_us: u64,
+    upstream_us: u64,
+    caller_us: u64,
+    route: Option<u32>,
+}
+
+/// Runs one exchange, writes the refusal if it comes to that, and accounts for the outcome.
+pub async fn run(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch, buffer: Buffer) -> After {
+    let mut x = Exchange::begin(worker, down, scratch, buffer.bytes());
+    let table = worker.table();
+    let outcome = match handle(&mut x, &table, buffer).await {
+        Ok(outcome) => outcome,
+        Err(refusal) => x.refuse(&refusal).await,
+    };
+    x.account(outcome)
+}
+
+/// Answers a head that could not be parsed, and closes: nothing behind it can be trusted (H1-CO, section 0).
+pub async fn refuse_head(
+    worker: &Rc<Worker>,
+    down: &mut Downstream,
+    scratch: &mut Scratch,
+    refusal: Refusal,
+    buffer: &Buffer,
+) -> After {
+    let mut x = Exchange::begin_unparsed(worker, down, scratch, buffer.bytes());
+    let outcome = x.refuse(&refusal).await;
+    x.account(outcome)
+}
+
+/// The way of a request. Nothing is sent to the caller before the last line; after it nothing is tried again.
+async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Refusal> {
+    x.scratch.head.check_scheme(Scheme::Http).map_err(|fault| Refusal::of_fault(fault, 0))?;
+    let intake = Intake::begin(x.worker, buffer, &x.scratch.head, table.limits().request_body.get())?;
+    x.unread = !intake.is_complete();
+    let mut intake = Some(intake);
+    let route = match find_route(x, table, &mut intake).await? {
+        Found::Route(route) => route,
+        Found::Answered(outcome) => return Ok(outcome),
+    };
+    let Some(_permit) = x.worker.admit() else { return Err(Refusal::TooManyConnections) };
+    x.worker.retries.borrow_mut().count_request(x.worker.clock.coarse_ms());
+    x.down.deadline.begin_total(x.worker.clock.coarse_ms(), route.timeouts.total_ms);
+    if let Some(gone) = x.invite_body(&intake).await {
+        return Ok(gone);
+    }
+    let mut tried = Tried::none();
+    let mut last = Refusal::NoEndpoint { retry_after_ms: SOON_MS };
+    loop {
+        let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else { return Err(last) };
+        tried.add(pick.endpoint);
+        let aim = x.aim(route, &pick);
+        let lease = Lease::take(&pick.endpoint.cell); // held to the last byte, not to the head
+        match attempt(x, aim, &mut intake).await {
+            Ok(answer) if x.credential_refused(aim) => {
+                drop(answer);
+                return Err(Refusal::UpstreamAuth);
+            }
+            Ok(answer) => return Ok(relay::live(x, aim, answer).await),
+            Err(Failed::Attempt(error)) => {
+                x.count_failure(&error, &lease);
+                last = error.into();
+                if !x.grant_retry(&error, route, intake.is_some()) {
+                    return Err(last);
+                }
+            }
+            Err(Failed::Refused(refusal)) => return Err(refusal),
+            Err(Failed::Gone(reason)) => return Ok(Outcome::Gone(reason)),
+        }
+    }
+}
+
+enum Found<'t> {
+    Route(&'t Route),
+    Answered(Outcome),
+}
+
+/// Asks the table, reading as much of the body as its answer depends on.
+async fn find_route<'t>(
+    x: &mut Exchange<'_>,
+    table: &'t Table,
+    intake: &mut Option<Intake>,
+) -> Result<Found<'t>, Refusal> {
+    let held = intake.as_mut().expect("nothing was sent yet");
+    if held.is_complete() {
+        held.give_ahead(x.worker, x.down);
+    }
+    let mut read = false;
+    let route = loop {
+        match x.ask(table, held, read) {
+            Verdict::Route(route) if route.reads_body && !read && held.has_body() => {}
+            Verdict::Route(route) => break route,
+            Verdict::ReadModel => {}
+            Verdict::Models => return x.list_models(table, held).await,
+            Verdict::Refused(refusal) => return Err(refusal),
+        }
+        read = true;
+        if held.has_body() {
+            if x.has_coded_body(held) {
+                return Err(Refusal::EncodedBody);
+            }
+            if let Some(gone) = x.invite_held(held).await {
+                return Ok(Found::Answered(gone));
+            }
+            let began_us = x.worker.clock.now_us();
+            let read = held.read_model(x.worker, x.down.read_side()).await;
+            x.caller_us += x.worker.clock.now_us() - began_us;
+            match read {
+                Ok(()) => x.unread = !held.is_complete(),
+                Err(Cut::Refused(refusal)) => return Err(refusal),
+                Err(Cut::Gone) => return Ok(Found::Answered(Outcome::Gone(Reason::ClientGoneBody))),
+            }
+        }
+    };
+    x.route = Some(route.order);
+    x.record.route = route.name.as_str();
+    if held.is_complete() {
+        x.record.bytes_in += held.payload_bytes(); // else whoever pumps the rest counts it all
+    }
+    if let Some(model) = held.model() {
+        x.record.model = Short::new(model.value.as_bytes());
+    }
+    Ok(Found::Route(route))
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(worker: &'a Rc<Worker>, down: &'a mut Downstream, scratch: &'a mut Scratch, buf: &[u8]) -> Self {
+        let mut x = Self::begin_unparsed(worker, down, scratch, &[]);
+        let head = &x.scratch.head;
+        let has = |name: &str| head.find(buf, name).is_some();
+        x.grammar = Grammar::of(head.target().of(buf), has);
+        x.keep_alive = head.keep_alive();
+        x.record.method = Short::new(head.method_bytes(buf));
+        x.record.host = Short::new(head.host().of(buf));
+        x.record.path = Short::path(head.target().of(buf));
+        x.record.bytes_in = head.len() as u64;
+        if let Some(id) = head.find(buf, "x-request-id").filter(|id| sane_request_id(id)) {
+            x.request_id = Short::new(id);
+        }
+        x.record.request_id = Short::new(x.request_id.as_bytes());
+        x
+    }
+
+    /// An exchange about a head that is no request: it is answered as well as can be, and nothing follows.
+    fn begin_unparsed(
+        worker: &'a Rc<Worker>,
+        down: &'a mut Downstream,
+        scratch: &'a mut Scratch,
+        garbage: &[u8],
+    ) -> Self {
+        let own_id = new_id(&mut worker.rng.borrow_mut());
+        let mut record = Record::new(unix_ms(), worker.id, down.peer);
+        record.request_id = Short::new(&own_id);
+        record.bytes_in = garbage.len() as u64;
+        let trusted = is_trusted(down, down.peer.ip());
+        let _ = down.deadline.elapsed(); // of the last exchange
+        Self {
+            worker,
+            down,
+            scratch,
+            record,
+            request_id: Short::new(&own_id),
+            keep_alive: false,
+            trusted,
+            unread: false,
+            reset: false,
+            own_id,
+            grammar: Grammar::of(garbage_target(garbage), |_| false),
+            start_us: worker.clock.now_us(),
+            upstream_us: 0,
+            caller_us: 0,
+            route: None,
+        }
+    }
+
+    fn ask<'t>(&self, table: &'t Table, intake: &Intake, read: bool) -> Verdict<'t> {
+        let (head, buf) = (&self.scratch.head, intake.head());
+        let model = match intake.model() {
+            Some(ref model) => ModelSeen::Is(model.value.as_bytes()),
+            None if read || !intake.has_body() => ModelSeen::Absent,
+            None => ModelSeen::Unread,
+        };
+        table.route(&Ask {
+            method: head.method_bytes(buf),
+            host: head.host().of(buf),
+            path: head.target().of(buf),
+            header: &|name| head.find(buf, name),
+            client: self.down.peer.ip(),
+            model,
+        })
+    }
+
+    fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {
+        self.record.attempts += 1;
+        self.record.backend = pick.target.backend.name.as_str();
+        self.record.endpoint = pick.endpoint.name.as_str();
+        self.worker.shard.count(Counter::Attempts);
+        Aim { route, backend: &pick.target.backend, endpoint: pick.endpoint, alias: pick.target.model.as_deref() }
+    }
+
+    /// True if the request may be repeated without asking its author.
+    pub fn is_idempotent(&self, route: &Route) -> bool {
+        route.idempotent || is_idempotent(self.record.method.as_bytes())
+    }
+
+    fn grant_retry(&mut self, error: &AttemptError, route: &Route, replayable: bool) -> bool {
+        let standing = Standing {
+            idempotent: self.is_idempotent(route),
+            uncommitted: true,
+            replayable,
+            attempts: u32::from(self.record.attempts),
+            attempts_max: route.attempts_max,
+            in_time: true, // the total deadline refuses by itself
+        };
+        let now_ms = self.worker.clock.coarse_ms();
+        let granted = may_retry(error, &standing)
+            && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
+        if granted {
+            self.worker.shard.count(Counter::Retries);
+        }
+        granted
+    }
+
+    fn count_failure(&self, error: &AttemptError, lease: &Lease) {
+        self.worker.count_reason(error.reason);
+        if error.blame == Blame::Upstream {
+            lease.cell().count_failure();
+        }
+    }
+
+    /// The endpoint refused our own credential: that is not the caller's doing, and none of its business (UF-36).
+    fn credential_refused(&self, aim: Aim<'_>) -> bool {
+        aim.backend.credential.is_some() && matches!(self.scratch.answer.status(), 401 | 403)
+    }
+
+    fn has_coded_body(&self, intake: &Intake) -> bool {
+        let coded = |value: &[u8]| !value.eq_ignore_ascii_case(b"identity");
+        let buf = intake.head();
+        let fields = self.scratch.head.fields();
+        fields.iter().any(|field| field.known == Known::ContentEncoding && coded(field.value.of(buf)))
+    }
+
+    async fn list_models<'t>(&mut self, table: &Table, intake: &Intake) -> Result<Found<'t>, Refusal> {
+        let buf = intake.head();
+        let head = &self.scratch.head;
+        let answer = table.models_answer(&Ask {
+            method: head.method_bytes(buf),
+            host: head.host().of(buf),
+            path: head.target().of(buf),
+            header: &|name| head.find(buf, name),
+            client: self.down.peer.ip(),
+            model: ModelSeen::Absent,
+        })?;
+        Ok(Found::Answered(self.answer_json(&answer).await))
+    }
+
+    /// Says 100 Continue if the caller waits for it before it sends its body (H1-CO-07).
+    async fn invite_body(&mut self, intake: &Option<Intake>) -> Option<Outcome> {
+        match intake {
+            Some(intake) => self.invite_held(intake).await,
+            None => None,
+        }
+    }
+
+    async fn invite_held(&mut self, intake: &Intake) -> Option<Outcome> {
+        let waits = self.scratch.head.expect_continue() && !intake.is_complete() && !intake.has_begun();
+        if !waits || self.scratch.invited {
+            return None;
+        }
+        self.scratch.invited = true;
+        self.scratch.out.clear();
+        self.scratch.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.send_own().await.err().map(Outcome::Gone)
+    }
+
+    /// Starts the wait for the answer's head.
+    pub fn wait_for_first_byte(&self, route: &Route) {
+        self.down.deadline.wait(Wait::FirstByte, self.worker.clock.coarse_ms(), route.timeouts.first_byte_ms);
+    }
+
+    /// Takes the receiving side back from a pump that ended; says whether the whole body went up.
+    pub fn settle_pump(&mut self, pumped: Pumped) -> Result<bool, Failed> {
+        self.record.bytes_in += pumped.payload_bytes;
+        self.down.read = Some(pumped.read);
+        let whole = verdict_on(pumped.end);
+        self.unread = !matches!(whole, Ok(true));
+        whole
+    }
+
+    /// Microseconds since the head was read.
+    pub fn elapsed_us(&self) -> u64 {
+        self.worker.clock.now_us() - self.start_us
+    }
+
+    /// Notes how long the upstream took, for what is our own.
+    pub fn upstream_took(&mut self, us: u64) {
+        self.upstream_us += us;
+    }
+
+    /// The `server-timing` value: where the time to the first byte went.
+    pub fn server_timing(&self, first_byte_us: u64) -> String {
+        let own_us = first_byte_us.saturating_sub(self.upstream_us + self.caller_us);
+        let ms = |us: u64| us as f64 / 1_000.0;
+        format!("queue;dur=0, upstream;dur={:.3}, own;dur={:.3}", ms(self.upstream_us), ms(own_us))
+    }
+
+    /// An answer that went out whole: what is there to remark?
+    pub fn end_of_answer(&mut self, excess: bool, sent_whole: bool) -> Outcome {
+        let stream_end = self.scratch.observer.finish(&mut self.record);
+        let remark = if excess {
+            Some(Reason::UpExcess)
+        } else if !sent_whole {
+            Some(Reason::UpEarlyFinal)
+        } else if self.record.status == 429 || self.record.status >= 500 {
+            Some(Reason::UpStatus)
+        } else {
+            stream_end
+        };
+        remark.map_or(Outcome::Complete, Outcome::Remarked)
+    }
+
+    /// An answer that broke off.
+    pub fn broken_answer(&mut self, reason: Reason) -> Outcome {
+        let _ = self.scratch.observer.finish(&mut self.record);
+        match reason.blame() {
+            Blame::Client => Outcome::Gone(reason),
+            Blame::Upstream | Blame::Gateway | Blame::Config => Outcome::Aborted(reason),
+        }
+    }
+
+    async fn refuse(&mut self, refusal: &Refusal) -> Outcome {
+        let reason = refusal.verdict().reason;
+        self.record.rule = refusal.rule().unwrap_or(self.record.rule);
+        self.reply(|out, to| reply::refusal(out, refusal, to), Outcome::Refused(reason)).await
+    }
+
+    async fn answer_json(&mut self, body: &[u8]) -> Outcome {
+        self.reply(|out, to| reply::json(out, body, to), Outcome::Complete).await
+    }
+
+    /// Writes and sends an answer of our own; `said` is the outcome if it arrives.
+    async fn reply(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>, &reply::To<'_>) -> reply::Written,
+        said: Outcome,
+    ) -> Outcome {
+        let close = !self.keep_alive || self.unread || self.down.read.is_none() || self.worker.is_draining();
+        self.worker.clock.date_into(&mut self.scratch.date);
+        let mut out = std::mem::take(&mut self.scratch.out.bytes);
+        out.clear();
+        let written = write(&mut out, &self.to(close));
+        self.scratch.out.clear();
+        self.scratch.out.bytes = out;
+        self.record.status = written.status;
+        self.keep_alive = !written.close;
+        match self.send_own().await {
+            Ok(()) => said,
+            Err(gone) => Outcome::Gone(gone),
+        }
+    }
+
+    fn to(&self, close: bool) -> reply::To<'_> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        reply::To {
+            grammar: self.grammar,
+            request_id: text(self.request_id.as_bytes()),
+            ringway_id: text(&self.own_id),
+            date: text(&self.scratch.date),
+            head: self.scratch.head.method() == Method::Head,
+            http10: self.scratch.head.version() == Version::Http10,
+            close,
+            retries_spent: self.record.attempts > 1,
+        }
+    }
+
+    /// Sends what is in the send buffer, all of it our own words.
+    async fn send_own(&mut self) -> Result<(), Reason> {
+        let stall_ms = self.down.listener.timeouts.write_stall_ms.get();
+        self.down.deadline.wait(Wait::Write, self.worker.clock.coarse_ms(), stall_ms);
+        let whole = self.scratch.out.len();
+        let sent = self.down.socket.send_out(&mut self.scratch.out).await;
+        self.record.bytes_out += (whole - self.scratch.out.len()) as u64;
+        let elapsed = self.down.deadline.elapsed();
+        self.down.deadline.rest();
+        if self.record.first_byte == Micros::NONE {
+            self.record.first_byte = Micros::new(self.elapsed_us());
+        }
+        match (sent, elapsed) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(_)) => Err(Reason::ClientWriteStall),
+            (Err(_), None) => Err(Reason::ClientGoneWait),
+        }
+    }
+
+    /// Books the exchange: counters, log line, and what becomes of the connection.
+    fn account(mut self, outcome: Outcome) -> After {
+        self.down.deadline.rest();
+        self.down.deadline.end_total();
+        self.down.deadline.set_upstream(None);
+        self.scratch.invited = false;
+        self.record.total = Micros::new(self.elapsed_us());
+        if let Some(first_byte_us) = self.record.first_byte.get() {
+            self.record.own = Micros::new(first_byte_us.saturating_sub(self.upstream_us + self.caller_us));
+        }
+        self.record.outcome = outcome.label();
+        self.record.reason = outcome.reason().map_or("", Reason::label);
+        let slots = Slots {
+            route: self.worker.route_id(self.route),
+            reason: outcome.reason().map(|reason| reason as usize),
+            rule: self.worker.shared.rule_index(self.record.rule),
+        };
+        self.worker.shard.exchange(&self.record, slots);
+        self.worker.log.push(self.record);
+        match outcome {
+            Outcome::Aborted(_) | Outcome::Gone(_) if self.reset => After::Reset,
+            Outcome::Aborted(_) | Outcome::Gone(_) => After::Close,
+            Outcome::Complete | Outcome::Remarked(_) | Outcome::Refused(_) => {
+                let whole = !self.unread && self.down.read.is_some();
+                if self.keep_alive && whole { After::KeepAlive } else { After::Linger }
+            }
+        }
+    }
+}
+
+fn is_trusted(down: &Downstream, peer: IpAddr) -> bool {
+    down.listener.trusted_proxies.iter().any(|net| net.contains(&peer))
+}
+
+/// The target of a request line that may be anything, to guess the caller's grammar from.
+fn garbage_target(garbage: &[u8]) -> &[u8] {
+    garbage.split(|&byte| byte == b' ' || byte == b'\r' || byte == b'\n').nth(1).unwrap_or_default()
+}
+
+fn new_id(rng: &mut fastrand::Rng) -> [u8; 32] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bits = rng.u128(..);
+    std::array::from_fn(|i| HEX[(bits >> (4 * i) & 0xf) as usize])
+}

@@ -1,0 +1,340 @@
+//! Says which route, target and endpoint a request would get, and why. Sends nothing, changes nothing.
+//!
+//! Owns: the wording, and the walk over all routes up to the one that matches.
+//! Must not: match or choose by itself. Conditions are tried by the function the workers use, the verdict is
+//! the workers', scores are what balancing compares.
+//! Read next: [`crate::table::matching`].
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ringway_contract::explain::{Candidate, Explanation, Question, RouteVerdict, TargetChance};
+use ringway_contract::snapshot::Balance;
+
+use crate::balance;
+use crate::refusal::{Refusal, SOON_MS};
+use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
+use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Verdict};
+
+/// What would happen to this request now.
+pub fn explain(table: &Table, question: &Question) -> Explanation {
+    let headers: HashMap<String, &str> =
+        question.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
+    let host = question.host.as_deref().or_else(|| headers.get("host").copied()).unwrap_or("localhost");
+    let model = question.body.as_ref().and_then(|body| body.get("model")).and_then(|model| model.as_str());
+    let ask = Ask {
+        method: question.method.as_bytes(),
+        host: host.as_bytes(),
+        path: question.path.as_bytes(),
+        header: &|name| headers.get(name).map(|value| value.as_bytes()),
+        client: question.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        model: model.map_or(ModelSeen::Absent, |model| ModelSeen::Is(model.as_bytes())),
+    };
+    let verdict = table.route(&ask);
+    let route = match &verdict {
+        Verdict::Route(route) => Some(*route),
+        Verdict::ReadModel | Verdict::Models | Verdict::Refused(_) => None,
+    };
+    let targets = route.map(chances).unwrap_or_default();
+    let endpoints: Vec<Candidate> = route.map(candidates).unwrap_or_default();
+    let lost = route.is_some() && !endpoints.iter().any(|candidate| candidate.eligible);
+    Explanation {
+        generation: table.generation(),
+        routes: verdicts(table, &ask),
+        route: route.map(|route| route.name.as_str().to_owned()),
+        targets,
+        refusal: match verdict {
+            Verdict::Refused(refusal) => Some(refusal_text(&refusal)),
+            Verdict::Models => Some("200: ringway answers with the list of models itself".to_owned()),
+            Verdict::Route(_) if lost => Some(refusal_text(&Refusal::NoEndpoint { retry_after_ms: SOON_MS })),
+            Verdict::Route(_) | Verdict::ReadModel => None,
+        },
+        endpoints,
+    }
+}
+
+/// Each route in order, up to and including the first whose conditions hold.
+fn verdicts(table: &Table, ask: &Ask<'_>) -> Vec<RouteVerdict> {
+    let seen = Seen::new(ask, true, true);
+    let mut verdicts = Vec::new();
+    for route in table.routes() {
+        let failing = route.conditions.first_failing(&seen);
+        let why = failing.map(|failing| why_not(&route.conditions, failing, &seen));
+        verdicts.push(RouteVerdict {
+            route: route.name.as_str().to_owned(),
+            matched: failing.is_none(),
+            why,
+        });
+        if failing.is_none() {
+            break;
+        }
+    }
+    verdicts
+}
+
+/// The failing condition in words.
+fn why_not(conditions: &Conditions, failing: Failing, seen: &Seen<'_>) -> String {
+    match failing {
+        Failing::Path => match &conditions.path {
+            PathCondition::Prefix(prefix) => {
+                format!("path {} is not below \"{prefix}\"", quoted(seen.path()))
+            }
+            PathCondition::Exact(path) => format!("path {} is not \"{path}\"", quoted(seen.path())),
+            PathCondition::Any => "the path does not fit".to_owned(),
+        },
+        Failing::Host => {
+            let hosts = conditions.hosts.iter().map(|host| match host {
+                HostCondition::Exact(name) => name.to_string(),
+                HostCondition::Below(suffix) => format!("*{suffix}"),
+            });
+            format!("host {} does not match {}", quoted(seen.host()), any_of(hosts))
+        }
+        Failing::Client => {
+            let networks = conditions.clients.iter().map(ToString::to_string);
+            format!("caller {} is not in {}", seen.client(), any_of(networks))
+        }
+        Failing::Header(at) => {
+            let header = &conditions.headers[at];
+            match (seen.ask.header)(&header.name) {
+                None => format!("header {} is missing", header.name),
+                Some(value) => {
+                    format!(
+                        "header {} {} does not match \"{}\"",
+                        header.name,
+                        quoted(value),
+                        header.value.as_str()
+                    )
+                }
+            }
+        }
+        Failing::Method => {
+            let methods = conditions.methods.iter().map(ToString::to_string);
+            format!("method {} is not {}", quoted(seen.ask.method), any_of(methods))
+        }
+        Failing::Model => {
+            let globs = any_of(conditions.models.iter().map(|glob| glob.as_str().to_owned()));
+            match seen.model() {
+                ModelSeen::Is(model) => format!("model {} does not match {globs}", quoted(model)),
+                ModelSeen::Absent | ModelSeen::Unread => {
+                    format!("the request names no model; wanted is {globs}")
+                }
+            }
+        }
+        Failing::ModelUnread => "the model is not known".to_owned(),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(bytes))
+}
+
+/// Values in quotes with commas and an "or"; of many, the first few.
+fn any_of(values: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 4;
+    let count = values.len();
+    let mut text = String::new();
+    for (at, value) in values.take(SHOWN).enumerate() {
+        let join = match at {
+            0 => "",
+            _ if at + 1 == count => " or ",
+            _ => ", ",
+        };
+        let _ = write!(text, "{join}\"{value}\"");
+    }
+    if count > SHOWN {
+        let _ = write!(text, " or {} more", count - SHOWN);
+    }
+    text
+}
+
+/// Chances of the targets as they are now: one without an endpoint to give has none, and the others share.
+fn chances(route: &Route) -> Vec<TargetChance> {
+    let gives = |backend: &Backend| backend.endpoints.iter().any(Endpoint::is_eligible);
+    let live = route.targets.list.iter().filter(|target| gives(&target.backend));
+    let total: u32 = live.map(|target| target.weight).sum();
+    let chance = |target: &crate::table::Target| match total {
+        0 => 0.0,
+        _ if !gives(&target.backend) => 0.0,
+        _ => f64::from(target.weight) / f64::from(total),
+    };
+    let targets = route.targets.list.iter();
+    targets
+        .map(|target| TargetChance {
+            backend: target.backend.name.as_str().to_owned(),
+            chance: chance(target),
+            model: target.model.as_deref().map(str::to_owned),
+        })
+        .collect()
+}
+
+fn candidates(route: &Route) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for target in &route.targets.list {
+        let backend = &target.backend;
+        let mut of_target: Vec<Candidate> =
+            backend.endpoints.iter().map(|endpoint| candidate(backend, endpoint)).collect();
+        of_target.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
+        all.extend(of_target);
+    }
+    all
+}
+
+fn candidate(backend: &Backend, endpoint: &Endpoint) -> Candidate {
+    let in_flight = endpoint.cell.in_flight();
+    Candidate {
+        backend: backend.name.as_str().to_owned(),
+        endpoint: endpoint.authority.to_string(),
+        eligible: endpoint.is_eligible(),
+        why: why_ranked(backend, endpoint, in_flight),
+        in_flight,
+        score: match backend.balance {
+            Balance::RoundRobin => 0.0, // compares nothing
+            Balance::LeastRequests | Balance::P2c => balance::score(endpoint),
+        },
+    }
+}
+
+fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String {
+    if endpoint.addresses.is_empty() {
+        return "its name has no address".to_owned();
+    }
+    if endpoint.drained {
+        return "drained by the configuration".to_owned();
+    }
+    if endpoint.cell.is_drained() {
+        return "drained by order; `ringctl undrain` puts it back".to_owned();
+    }
+    let weight = endpoint.weight;
+    match backend.balance {
+        Balance::LeastRequests => {
+            format!("{in_flight} in flight at weight {weight}; the lowest score gets it")
+        }
+        Balance::P2c => format!("{in_flight} in flight at weight {weight}; the lower of two drawn gets it"),
+        Balance::RoundRobin => format!("in turn, at weight {weight}"),
+    }
+}
+
+fn refusal_text(refusal: &Refusal) -> String {
+    format!("{} {}: {}", refusal.verdict().status, refusal.code(), refusal.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_contract::snapshot;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cells::Lease;
+    use crate::table::testing::{backend, compiled, route, snapshot};
+
+    fn question(request: Value) -> Question {
+        serde_json::from_value(request).expect("a question")
+    }
+
+    fn table() -> Table {
+        let mut wide = route("wide", json!({"path_prefix": "/v1", "models": ["llama-*", "m1"]}), "a");
+        let target =
+            |backend: &str, weight| snapshot::Target { backend: backend.into(), weight, model: None };
+        wide.targets = vec![target("a", 75), target("b", 20), target("gone", 5)];
+        wide.targets[1].model = Some("other".into());
+        let inner = json!({"hosts": ["in.test", "*.in.test"], "methods": ["GET"],
+                           "headers": [{"name": "x-team", "value": "ops-*"}], "client_cidrs": ["10.0.0.0/8"]});
+        let mut gone = backend("gone", "vllm", &["g:1"]);
+        gone.endpoints[0].addresses.clear();
+        let backends = vec![backend("a", "vllm", &["a:1", "a:2"]), backend("b", "vllm", &["b:1"]), gone];
+        compiled(&snapshot(backends, vec![route("inner", inner, "a"), wide, route("rest", json!({}), "b")]))
+    }
+
+    /// Why the first route does not match this request.
+    fn why(request: Value) -> Option<String> {
+        explain(&table(), &question(request)).routes.remove(0).why
+    }
+
+    #[test]
+    fn the_first_condition_that_fails_is_named_with_both_sides() {
+        let mut request = json!({"path": "/x"});
+        assert_eq!(
+            why(request.clone()).as_deref(),
+            Some(r#"host "localhost" does not match "in.test" or "*.in.test""#)
+        );
+        request["host"] = json!("A.IN.test:80");
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"caller 127.0.0.1 is not in "10.0.0.0/8""#));
+        request["client"] = json!("10.1.1.1");
+        assert_eq!(why(request.clone()).as_deref(), Some("header x-team is missing"));
+        request["headers"] = json!({"X-Team": "dev"});
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"header x-team "dev" does not match "ops-*""#));
+        request["headers"] = json!({"X-Team": "ops-1"});
+        assert_eq!(why(request.clone()).as_deref(), Some(r#"method "POST" is not "GET""#));
+        request["method"] = json!("GET");
+        assert_eq!(why(request), None);
+    }
+
+    #[test]
+    fn routes_are_shown_up_to_the_match() {
+        let body = json!({"model": "gpt"});
+        let explanation = explain(&table(), &question(json!({"path": "/v1/chat/completions", "body": body})));
+        assert_eq!(explanation.route.as_deref(), Some("rest"));
+        let whys: Vec<_> = explanation.routes.iter().map(|route| route.why.as_deref()).collect();
+        assert_eq!(whys[1..], [Some(r#"model "gpt" does not match "llama-*" or "m1""#), None]);
+        assert!(explanation.routes[2].matched && explanation.refusal.is_none());
+    }
+
+    #[test]
+    fn chances_leave_out_targets_that_have_nobody_to_give() {
+        let request = json!({"path": "/v1/x", "body": {"model": "llama-3"}});
+        let table = table();
+        let explanation = explain(&table, &question(request));
+        assert_eq!(explanation.route.as_deref(), Some("wide"));
+        let chances: Vec<_> = explanation
+            .targets
+            .iter()
+            .map(|target| (&*target.backend, (target.chance * 1_000.0).round()))
+            .collect();
+        assert_eq!(chances, [("a", 789.0), ("b", 211.0), ("gone", 0.0)]);
+        assert_eq!(explanation.targets[1].model.as_deref(), Some("other"));
+        assert_eq!(explanation.generation, table.generation());
+    }
+
+    #[test]
+    fn endpoints_stand_in_the_order_balancing_sees_them() {
+        let table = table();
+        let busy = &table.endpoint("a/a:1").expect("it is there").cell;
+        let _leases = [Lease::take(busy), Lease::take(busy)];
+        let explanation = explain(&table, &question(json!({"path": "/v1/x", "body": {"model": "m1"}})));
+        let rows: Vec<_> = explanation
+            .endpoints
+            .iter()
+            .map(|it| (&*it.endpoint, it.eligible, it.in_flight, it.score))
+            .collect();
+        assert_eq!(
+            rows,
+            [("a:2", true, 0, 0.0), ("a:1", true, 2, 2.0), ("b:1", true, 0, 0.0), ("g:1", false, 0, 0.0)]
+        );
+        assert_eq!(explanation.endpoints[3].why, "its name has no address");
+    }
+
+    #[test]
+    fn explaining_changes_no_turn_and_no_count() {
+        let table = table();
+        let request = question(json!({"path": "/v1/x", "body": {"model": "m1"}}));
+        assert_eq!(explain(&table, &request), explain(&table, &request));
+        assert!(table.endpoints().all(|(_, endpoint)| endpoint.cell.attempts_total() == 0));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_status() {
+        let mut only = snapshot(vec![backend("a", "vllm", &["a:1"])], vec![]);
+        only.routes = vec![route("m", json!({"path": "/v1/chat/completions", "models": ["m"]}), "a")];
+        let refusal =
+            |table: &Table, request: Value| explain(table, &question(request)).refusal.unwrap_or_default();
+        let table = compiled(&only);
+        let chat = |model: &str| json!({"path": "/v1/chat/completions", "body": {"model": model}});
+        assert!(refusal(&table, chat("x")).starts_with("404 model_not_found: the model `x`"));
+        assert!(refusal(&table, json!({"path": "/nope"})).starts_with("404 no_route: "));
+        let list = json!({"path": "/v1/models", "method": "GET"});
+        assert!(refusal(&table, list).starts_with("200: ringway answers with the list of models"));
+        only.backends[0].endpoints[0].drained = true;
+        assert!(refusal(&compiled(&only), chat("m")).starts_with("503 no_endpoint: "));
+    }
+}

@@ -1,0 +1,188 @@
+//! Accepting: one socket per worker and address, and a fair spread of what arrives.
+//!
+//! Owns: the accept loops of a worker, the hand-over of a fresh connection to a less loaded worker, and the limit
+//! on connections.
+//! Must not: drop an accept in flight (the kernel may have finished it: the connection would leak), or move a
+//! connection once anything was read from it.
+//! Read next: `downstream.rs`, which serves one connection.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use monoio::io::Canceller;
+use monoio::net::{TcpListener, TcpStream};
+use ringway_contract::snapshot::Listener;
+
+use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, SPREAD_SLACK};
+use crate::downstream;
+use crate::observe::Counter;
+use crate::outcome::Reason;
+use crate::ring::{Guarded, Socket};
+use crate::worker::{Live, Message, Worker};
+
+/// A socket that is being accepted on.
+pub struct Accepting {
+    rules: Rules,
+    stop: Canceller,
+}
+
+/// The rules of a listener: a reload changes them for connections to come.
+#[derive(Clone)]
+struct Rules(Rc<RefCell<(Arc<Listener>, Rc<Listener>)>>);
+
+impl Rules {
+    fn new(listener: Arc<Listener>) -> Self {
+        let local = Rc::new(Listener::clone(&listener));
+        Self(Rc::new(RefCell::new((listener, local))))
+    }
+
+    fn replace(&self, listener: Arc<Listener>) {
+        let local = Rc::new(Listener::clone(&listener));
+        *self.0.borrow_mut() = (listener, local);
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.borrow().0.address
+    }
+
+    fn shared(&self) -> Arc<Listener> {
+        Arc::clone(&self.0.borrow().0)
+    }
+
+    fn local(&self) -> Rc<Listener> {
+        Rc::clone(&self.0.borrow().1)
+    }
+}
+
+/// Binds one socket per worker for `address`, all sharing its port.
+///
+/// # Errors
+/// The address is taken by another program, or is not ours.
+pub fn bind(address: SocketAddr, workers: usize) -> std::io::Result<Vec<std::net::TcpListener>> {
+    (0..workers)
+        .map(|_| {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(address),
+                socket2::Type::STREAM.cloexec(),
+                Some(socket2::Protocol::TCP),
+            )?;
+            socket.set_reuse_address(true)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            socket.set_nonblocking(true)?; // the epoll driver would block the worker otherwise
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+/// Starts accepting on `socket`, or changes the rules of the address if there is none.
+pub fn begin(
+    worker: &Rc<Worker>,
+    listeners: &RefCell<Vec<Accepting>>,
+    listener: Arc<Listener>,
+    socket: Option<std::net::TcpListener>,
+) {
+    let mut listeners = listeners.borrow_mut();
+    let Some(socket) = socket else {
+        if let Some(known) = listeners.iter().find(|known| known.rules.address() == listener.address) {
+            known.rules.replace(listener);
+        }
+        return;
+    };
+    let Ok(socket) = TcpListener::from_std(socket) else {
+        worker.shard.count(Counter::AcceptErrors);
+        return;
+    };
+    let rules = Rules::new(listener);
+    let stop = Canceller::new();
+    monoio::spawn(accept(Rc::clone(worker), socket, rules.clone(), stop.handle()));
+    listeners.push(Accepting { rules, stop });
+}
+
+/// Stops accepting on `address`, or everywhere.
+pub fn end(listeners: &RefCell<Vec<Accepting>>, address: Option<SocketAddr>) {
+    let mut kept = Vec::new();
+    for accepting in listeners.take() {
+        if address.is_none_or(|address| accepting.rules.address() == address) {
+            accepting.stop.cancel();
+        } else {
+            kept.push(accepting);
+        }
+    }
+    *listeners.borrow_mut() = kept;
+}
+
+async fn accept(worker: Rc<Worker>, socket: TcpListener, rules: Rules, stop: monoio::io::CancelHandle) {
+    loop {
+        match socket.cancelable_accept(stop.clone()).await {
+            Ok((stream, peer)) => place(&worker, stream, peer, &rules),
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => return,
+            Err(error) => {
+                worker.shard.count(Counter::AcceptErrors);
+                if out_of_descriptors(&error) {
+                    // Nothing can be accepted until something closes; spinning would only take the time to close it.
+                    monoio::time::sleep(std::time::Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                }
+            }
+        }
+    }
+}
+
+fn out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Serves a fresh connection here, or hands it to the worker with the fewest. SO_REUSEPORT hashes, it does not
+/// balance: of 8 listeners with 32 connections the busiest has 1.75 times its share.
+fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, rules: &Rules) {
+    let own = worker.connections();
+    if let Some((other, fewest)) = worker.shared.least_connected(worker.id)
+        && own > fewest + SPREAD_SLACK.max(fewest / 4)
+    {
+        let fd = Socket::release(stream);
+        match worker.shared.tell(other, Message::Adopt(fd, peer, rules.shared())) {
+            Ok(()) => worker.shard.count(Counter::HandedOver),
+            Err(Message::Adopt(fd, peer, _)) => serve(worker, Socket::adopt(fd), peer, rules.local()),
+            Err(_) => unreachable!("a refused message comes back as it was"),
+        }
+        return;
+    }
+    serve(worker, Socket::new(stream), peer, rules.local());
+}
+
+/// Serves a connection that another worker accepted.
+pub fn adopt(worker: &Rc<Worker>, fd: OwnedFd, peer: SocketAddr, listener: &Listener) {
+    serve(worker, Socket::adopt(fd), peer, Rc::new(listener.clone()));
+}
+
+fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr, rules: Rc<Listener>) {
+    // The peer may have reset the connection before we could touch it.
+    let Ok(socket) = socket else { return };
+    let live = worker.count_connection();
+    worker.shard.count(Counter::Accepted);
+    let Some(place) = worker.shared.connection_place(worker.table().limits().connections) else {
+        monoio::spawn(turn_away(Rc::clone(worker), socket, live));
+        return;
+    };
+    let worker = Rc::clone(worker);
+    monoio::spawn(async move {
+        let _counted = (live, place);
+        let serving = downstream::serve(Rc::clone(&worker), socket, peer, rules);
+        if Guarded::new(serving).await.is_err() {
+            worker.shard.count(Counter::Panics);
+            worker.count_reason(Reason::Panic);
+        }
+    });
+}
+
+/// Over the limit (CF-15): a short answer if it costs nothing, and the connection ends.
+async fn turn_away(worker: Rc<Worker>, socket: Socket, live: Live) {
+    worker.shard.count(Counter::Refused);
+    worker.count_reason(Reason::ConnLimit);
+    downstream::turn_away(&worker, &socket).await;
+    drop(live);
+}

@@ -1,0 +1,392 @@
+//! The process as control sees it: all workers, and what they share.
+//!
+//! Owns: the table in force, the workers' mailboxes, the listening sockets, and the drain.
+//! Must not: parse a snapshot's file or keep it; `control` does.
+//! Read next: `worker.rs`, the other end of the mailboxes.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use crossbeam_utils::CachePadded;
+use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::snapshot::Listener;
+use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
+use ringway_contract::{Generation, Problem, Snapshot};
+use ringway_wire::http1::Rule;
+
+use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
+use crate::cells::Cells;
+use crate::control::{ApplyError, Plane};
+use crate::explain;
+use crate::listen;
+use crate::observe::metrics::Words;
+use crate::observe::{AccessLog, Metrics, Shard, event_log};
+use crate::outcome::Reason;
+use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
+use crate::table::Table;
+use crate::worker::Message;
+
+/// What all workers and control share.
+pub struct Shared {
+    /// Load cells and slots; they outlive tables.
+    pub cells: Cells,
+    /// Shards of all workers.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub log: Arc<AccessLog>,
+    /// When the process began; every clock counts from here.
+    pub started: Instant,
+    table: ArcSwap<Table>,
+    running: ArcSwapOption<Snapshot>,
+    workers: Box<[CachePadded<Shown>]>,
+    mailboxes: Box<[Mailbox<Message>]>,
+    listening: Mutex<Vec<SocketAddr>>,
+    connections: Arc<AtomicU64>,
+    draining: AtomicBool,
+    rules: HashMap<&'static str, usize>,
+}
+
+/// What one worker shows to the others.
+#[derive(Default)]
+struct Shown {
+    generation: AtomicU64,
+    connections: AtomicU64,
+}
+
+/// A place under the limit on connections, given back when dropped.
+pub struct ConnectionPlace(Arc<AtomicU64>);
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// The shared part for `workers` workers, and their letterboxes.
+    ///
+    /// # Errors
+    /// No descriptors left for the mailboxes.
+    pub fn new(workers: usize, log: Arc<AccessLog>) -> std::io::Result<(Arc<Self>, Vec<Letterbox<Message>>)> {
+        let cells = Cells::new();
+        let mut mailboxes = Vec::new();
+        let mut letterboxes = Vec::new();
+        for _ in 0..workers {
+            let (mailbox, letterbox) = mailbox(MESSAGES_MAX)?;
+            mailboxes.push(mailbox);
+            letterboxes.push(letterbox);
+        }
+        let words = Words {
+            reasons: Reason::ALL.iter().map(|reason| reason.label()).collect(),
+            rules: Rule::ALL.iter().map(|rule| rule.id()).collect(),
+        };
+        let rules = words.rules.iter().enumerate().map(|(index, rule)| (*rule, index)).collect();
+        let shared = Self {
+            cells,
+            metrics: Metrics::new(workers, words),
+            log,
+            started: Instant::now(),
+            table: ArcSwap::from_pointee(Table::empty()),
+            running: ArcSwapOption::empty(),
+            workers: (0..workers).map(|_| CachePadded::default()).collect(),
+            mailboxes: mailboxes.into(),
+            listening: Mutex::new(Vec::new()),
+            connections: Arc::new(AtomicU64::new(0)),
+            draining: AtomicBool::new(false),
+            rules,
+        };
+        Ok((Arc::new(shared), letterboxes))
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// The shard of a worker; each may be taken once.
+    pub fn shard(&self, worker: u16, driver: Driver) -> Shard {
+        self.metrics.shard(usize::from(worker), driver.name()).expect("each worker starts once")
+    }
+
+    /// Notes that `worker` runs `generation`.
+    pub fn runs(&self, worker: u16, generation: Generation) {
+        self.workers[usize::from(worker)].generation.store(generation.get(), Ordering::Release);
+    }
+
+    /// Notes how many connections `worker` has.
+    pub fn show_connections(&self, worker: u16, connections: u64) {
+        self.workers[usize::from(worker)].connections.store(connections, Ordering::Relaxed);
+    }
+
+    /// Another worker than `own` with the fewest connections, if there is another.
+    pub fn least_connected(&self, own: u16) -> Option<(u16, u64)> {
+        let others = self.workers.iter().enumerate().filter(|(id, _)| *id != usize::from(own));
+        others
+            .map(|(id, shown)| (id as u16, shown.connections.load(Ordering::Relaxed)))
+            .min_by_key(|(_, connections)| *connections)
+    }
+
+    /// Tells `worker` something.
+    ///
+    /// # Errors
+    /// Its mailbox is full: the message comes back.
+    pub fn tell(&self, worker: u16, message: Message) -> Result<(), Message> {
+        self.mailboxes[usize::from(worker)].send(message)
+    }
+
+    /// A place for one more connection, unless there are `limit` already.
+    pub fn connection_place(&self, limit: u64) -> Option<ConnectionPlace> {
+        let place = ConnectionPlace(Arc::clone(&self.connections));
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < limit).then_some(place)
+    }
+
+    /// Where a broken rule is counted.
+    pub fn rule_index(&self, rule: &str) -> Option<usize> {
+        if rule.is_empty() { None } else { self.rules.get(rule).copied() }
+    }
+
+    /// True once a drain began.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says in the log which driver a worker got, and why not a better one.
+    pub fn report_driver(&self, worker: u16, driver: Driver, io: IoChoice, refused: Option<&std::io::Error>) {
+        match (driver, refused) {
+            (Driver::Epoll, Some(error)) if worker == 0 => event_log::warn(
+                "io_uring is not available here: running on epoll, at 10 to 25 % more CPU per request. \
+                 Allow io_uring_setup in the seccomp profile or set kernel.io_uring_disabled=0, on Linux 5.19 or later",
+                &[("cause", error)],
+            ),
+            _ if worker == 0 => {
+                event_log::info("driver", &[("io", &driver.name()), ("asked", &format_args!("{io:?}"))]);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_all(&self, message: impl Fn(usize) -> Message) {
+        for (worker, mailbox) in self.mailboxes.iter().enumerate() {
+            let mut message = message(worker);
+            // A full mailbox empties within a turn of its worker; a stuck worker is found by its heartbeat.
+            for _ in 0..1_000 {
+                match mailbox.send(message) {
+                    Ok(()) => break,
+                    Err(back) => message = back,
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Waits until every worker runs `generation`.
+    fn await_workers(&self, generation: Generation) -> Result<(), ApplyError> {
+        let deadline = Instant::now() + Duration::from_millis(APPLY_MS_MAX);
+        loop {
+            let late = self
+                .workers
+                .iter()
+                .position(|shown| shown.generation.load(Ordering::Acquire) != generation.get());
+            match late {
+                None => return Ok(()),
+                Some(worker) if Instant::now() >= deadline => {
+                    return Err(ApplyError::Stuck { worker: worker as u32 });
+                }
+                Some(_) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+
+    fn swap_table(&self, table: Arc<Table>) -> Result<(), ApplyError> {
+        let generation = table.generation();
+        let before = self.table.swap(table);
+        self.tell_all(|_| Message::Table);
+        self.await_workers(generation).inspect_err(|_| {
+            // All or none: those that switched go back.
+            self.table.store(before);
+            self.tell_all(|_| Message::Table);
+        })
+    }
+
+    /// Sockets for the addresses that are not listened on yet, one per worker each.
+    fn bind_new(&self, listeners: &[Listener]) -> Result<NewSockets, ApplyError> {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = listeners.iter().filter(|listener| !listening.contains(&listener.address));
+        fresh
+            .map(|listener| {
+                let address = listener.address;
+                let bound = listen::bind(address, self.mailboxes.len());
+                let sockets =
+                    bound.map_err(|error| ApplyError::Listen { address, error: error.to_string() })?;
+                Ok((address, Mutex::new(sockets)))
+            })
+            .collect()
+    }
+
+    fn open_listeners(&self, listeners: &[Listener], fresh: &NewSockets) {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in listening.extract_if(.., |address| !listeners.iter().any(|it| it.address == *address)) {
+            self.tell_all(|_| Message::Unlisten(gone));
+        }
+        for listener in listeners {
+            let shared = Arc::new(listener.clone());
+            let sockets = fresh.get(&listener.address);
+            let next = || sockets.and_then(|it| it.lock().unwrap_or_else(PoisonError::into_inner).pop());
+            self.tell_all(|_| Message::Listen(Arc::clone(&shared), next()));
+            if sockets.is_some() {
+                listening.push(listener.address);
+            }
+        }
+    }
+
+    fn begin_drain(self: &Arc<Self>) {
+        if self.draining.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let timeout_ms = self.table().drain_timeout_ms();
+        event_log::info("draining: accepting no more, finishing what runs", &[("timeout_ms", &timeout_ms)]);
+        self.tell_all(|_| Message::Drain);
+        let shared = Arc::clone(self);
+        // Its own thread: control goes on answering until the end.
+        let waiter = std::thread::Builder::new().name("drain".to_owned()).spawn(move || shared.end(timeout_ms));
+        if let Err(error) = waiter {
+            event_log::error("cannot wait for the drain; ending at once", &[("cause", &error)]);
+            std::process::exit(1);
+        }
+    }
+
+    fn end(&self, timeout_ms: u64) {
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        while self.connections.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = self.connections.load(Ordering::Relaxed);
+        if left > 0 {
+            event_log::warn("drain timeout: connections are cut", &[("connections", &left)]);
+        }
+        self.log.close(Duration::from_secs(1));
+        event_log::info("drained", &[]);
+        // monoio drops nothing at the end of a runtime, so there is nothing to wait for.
+        std::process::exit(0);
+    }
+}
+
+type NewSockets = HashMap<SocketAddr, Mutex<Vec<std::net::TcpListener>>>;
+
+/// What control calls. A type of its own, because a drain needs the `Arc`.
+pub struct Process(pub Arc<Shared>);
+
+impl Plane for Process {
+    fn running(&self) -> Option<Arc<Snapshot>> {
+        self.0.running.load_full()
+    }
+
+    fn apply(&self, snapshot: Snapshot) -> Result<Applied, ApplyError> {
+        let shared = &self.0;
+        if shared.is_draining() {
+            return Err(ApplyError::Draining);
+        }
+        let table = Table::compile(&snapshot, &shared.cells).map_err(ApplyError::Problems)?;
+        let target = shared.log.open(&snapshot.logging).map_err(|error| {
+            let problem = Problem::new("logging.access", format!("the access log cannot be opened: {error}"));
+            ApplyError::Problems(vec![problem.mend("give a path that this user may write, or `off`")])
+        })?;
+        let fresh = shared.bind_new(&snapshot.listeners)?;
+        shared.swap_table(Arc::new(table))?;
+        shared.open_listeners(&snapshot.listeners, &fresh);
+        shared.log.switch(target);
+        let generation = snapshot.generation;
+        shared.running.store(Some(Arc::new(snapshot)));
+        shared.cells.sweep();
+        Ok(Applied { generation, workers: shared.workers.len() as u32 })
+    }
+
+    fn stats(&self) -> Stats {
+        let shared = &self.0;
+        let table = shared.table();
+        let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
+            backend: backend.name.as_str().to_owned(),
+            endpoint: endpoint.authority.to_string(),
+            addresses: endpoint.addresses.to_vec(),
+            drained: endpoint.is_drained(),
+            in_flight: endpoint.cell.in_flight(),
+            attempts_total: endpoint.cell.attempts_total(),
+            failures_total: endpoint.cell.failures_total(),
+        });
+        Stats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: table.generation(),
+            uptime_s: shared.started.elapsed().as_secs_f64(),
+            draining: shared.is_draining(),
+            workers: shared.metrics.worker_stats(),
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    fn explain(&self, question: &Question) -> Explanation {
+        explain::explain(&self.0.table(), question)
+    }
+
+    fn drain(&self, drain: &Drain) -> Result<(), String> {
+        let Some(name) = &drain.endpoint else {
+            if drain.undo {
+                return Err("a drain of the whole process cannot be undone; start it again".to_owned());
+            }
+            self.0.begin_drain();
+            return Ok(());
+        };
+        let table = self.0.table();
+        let Some(endpoint) = table.endpoint(name) else {
+            let known: Vec<_> = table.endpoints().map(|(_, endpoint)| endpoint.name.as_str()).collect();
+            return Err(format!("no endpoint is called {name}; there are: {}", known.join(", ")));
+        };
+        endpoint.cell.set_drained(!drain.undo);
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let shared = &self.0;
+        if shared.is_draining() {
+            return Err("draining".to_owned());
+        }
+        if shared.running.load().is_none() {
+            return Err("waiting for the first snapshot: push one with `ringctl apply`".to_owned());
+        }
+        match shared.slowest_beat() {
+            (worker, late_ms) if late_ms > HEARTBEAT_LATE_MS => {
+                Err(format!("worker {worker} has not moved for {late_ms} ms"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn render_metrics(&self, out: &mut String) {
+        self.0.metrics.render(out, &self.stats());
+    }
+
+    fn tick(&self) {
+        let (worker, late_ms) = self.0.slowest_beat();
+        if late_ms > HEARTBEAT_DEAD_MS {
+            // A ring that fails for good is silent; whoever supervises us can do better than a dead worker.
+            event_log::error("a worker is stuck; ending", &[("worker", &worker), ("ms", &late_ms)]);
+            std::process::exit(1);
+        }
+        if late_ms > HEARTBEAT_LATE_MS {
+            event_log::warn("a worker is late", &[("worker", &worker), ("ms", &late_ms)]);
+        }
+    }
+}
+
+impl Shared {
+    /// The worker that has not moved for the longest, and for how long.
+    fn slowest_beat(&self) -> (usize, u64) {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        let lateness = |worker| now_ms.saturating_sub(self.metrics.last_beat(worker));
+        (0..self.workers.len()).map(|worker| (worker, lateness(worker))).max_by_key(|it| it.1).unwrap_or((0, 0))
+    }
+}

@@ -1,0 +1,437 @@
+//! Passes an answer on, chunk by chunk: send first, then look at the same bytes.
+//!
+//! Owns: the framing towards the caller, both directions of one committed exchange, and what its bytes tell.
+//! Must not: retry, change the status, or keep the lease past the last byte.
+//! Read next: `exchange.rs`, which accounts for the outcome.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use ringway_contract::snapshot::Dialect;
+use ringway_wire::http1::{
+    Advance, Body, ContentKind, Framing, LAST_CHUNK, Method, Mode, ResponseOut, Span, Version, write_chunk_head,
+    write_response,
+};
+use ringway_wire::sse;
+
+use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
+use crate::bounds::BUFFER_SMALL_BYTES;
+use crate::deadline::{Elapsed, Wait};
+use crate::exchange::Exchange;
+use crate::observe::{Micros, Record};
+use crate::outcome::{Outcome, Reason};
+use crate::ring::{Buffer, Received, Socket};
+use crate::worker::Scratch;
+
+/// How the answer is framed on each side.
+struct Shape {
+    upstream: Framing,
+    downstream: Framing,
+    mode: Mode,
+    /// Each read becomes a coded chunk of ours: the upstream frames by closing and the caller cannot be asked to.
+    rechunk: bool,
+}
+
+impl Shape {
+    fn of(upstream: Framing, caller: Version) -> Self {
+        let (downstream, mode, rechunk) = match (upstream, caller) {
+            (Framing::Chunked, Version::Http10) => (Framing::UntilClose, Mode::Decode, false),
+            (Framing::UntilClose, Version::Http11) => (Framing::Chunked, Mode::Decode, true),
+            (same, _) => (same, Mode::Verbatim, false),
+        };
+        Self { upstream, downstream, mode, rechunk }
+    }
+}
+
+/// Passes the answer on to its end. The connection goes back to its pool if both sides left it clean.
+pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome {
+    let Answer { connection, mut buffer, pump, sent_whole } = answer;
+    let shape = Shape::of(x.scratch.answer.framing(), x.scratch.head.version());
+    x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
+    x.record.status = x.scratch.answer.status();
+    x.scratch.observe(aim);
+    let mut relay = Relay { x, connection, pump, sent_whole, body: Body::new(shape.upstream, shape.mode, u64::MAX), shape };
+    relay.write_head(&buffer, aim);
+    buffer.consume(relay.x.scratch.answer.len());
+    let outcome = relay.run(buffer, aim).await;
+    relay.finish(outcome, aim)
+}
+
+struct Relay<'x, 'e> {
+    x: &'x mut Exchange<'e>,
+    connection: crate::upstream::Connection,
+    pump: Option<Pump>,
+    sent_whole: bool,
+    body: Body,
+    shape: Shape,
+}
+
+/// How one step of the body ended.
+enum Step {
+    More(Buffer),
+    Done { excess: bool },
+    Broken(Reason),
+}
+
+impl Relay<'_, '_> {
+    fn write_head(&mut self, buffer: &Buffer, aim: Aim<'_>) {
+        let x = &mut *self.x;
+        let first_byte_us = x.elapsed_us();
+        let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
+        let attempts = [b'0' + x.record.attempts.min(9)];
+        let exposed: &[(&[u8], &[u8])] = match &timing {
+            Some(timing) => &[
+                (b"x-ringway-backend", aim.endpoint.name.as_str().as_bytes()),
+                (b"x-ringway-attempts", &attempts),
+                (b"server-timing", timing.as_bytes()),
+            ],
+            None => &[],
+        };
+        let scratch = &mut *x.scratch;
+        x.worker.clock.date_into(&mut scratch.date);
+        let how = ResponseOut {
+            framing: self.shape.downstream,
+            close: !x.keep_alive,
+            version: scratch.head.version(),
+            date: &scratch.date,
+            request_id: x.request_id.as_bytes(),
+            extra: exposed,
+            head_request: scratch.head.method() == Method::Head,
+        };
+        scratch.out.clear();
+        write_response(&mut scratch.out.bytes, &scratch.answer, buffer.bytes(), &how);
+    }
+
+    /// The head with the first of the body in one send, then chunk after chunk.
+    async fn run(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<bool, Reason> {
+        let mut step = self.first(buffer).await;
+        loop {
+            match step {
+                Step::Done { excess } => return Ok(excess),
+                Step::Broken(reason) => return Err(reason),
+                Step::More(buffer) => step = self.next(buffer, aim).await,
+            }
+        }
+    }
+
+    async fn first(&mut self, mut buffer: Buffer) -> Step {
+        self.x.scratch.spans.clear();
+        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
+            Ok(advance) => advance,
+            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        };
+        self.append(&buffer.bytes()[..advance.keep], advance.done);
+        let sent = self.send_out().await;
+        self.x.record.first_byte = Micros::new(self.x.elapsed_us());
+        if let Err(reason) = sent {
+            return Step::Broken(reason);
+        }
+        self.look(&buffer.bytes()[..advance.keep]);
+        self.after(advance, buffer)
+    }
+
+    async fn next(&mut self, buffer: Buffer, aim: Aim<'_>) -> Step {
+        let (received, mut buffer) = match self.receive(buffer, aim).await {
+            Ok(received) => received,
+            Err(reason) => return Step::Broken(reason),
+        };
+        match received {
+            Ok(0) if self.body.end_of_input() => return self.end_by_close().await,
+            Ok(0) | Err(_) => return Step::Broken(self.cut_reason()),
+            Ok(_) => {}
+        }
+        self.x.scratch.spans.clear();
+        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
+            Ok(advance) => advance,
+            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        };
+        let mark = buffer.mark();
+        let sent = if self.shape.rechunk {
+            self.x.scratch.out.clear();
+            self.append(&buffer.bytes()[..advance.keep], advance.done);
+            self.send_out().await
+        } else {
+            buffer.truncate(advance.keep);
+            let (sent, back) = self.send(buffer).await;
+            buffer = back;
+            sent
+        };
+        // Counted even if the send failed: the endpoint has produced these tokens, so somebody pays for them.
+        buffer.rewind(mark);
+        self.look(&buffer.bytes()[..advance.keep]);
+        match sent {
+            Ok(()) => self.after(advance, buffer),
+            Err(reason) => Step::Broken(reason),
+        }
+    }
+
+    /// Keeps what was not consumed at the front of a buffer that suits the flow, or ends the body.
+    fn after(&mut self, advance: Advance, mut buffer: Buffer) -> Step {
+        if advance.fault.is_some() {
+            return Step::Broken(Reason::UpBadChunk);
+        }
+        let rest = buffer.len() - advance.consumed;
+        if advance.done {
+            return Step::Done { excess: rest > 0 };
+        }
+        let (was_full, was_large) = (buffer.room() == 0, buffer.is_large());
+        buffer.consume(advance.consumed);
+        // A full read: more is waiting, so the next one gets more room. A small one: a stream of events.
+        let wants_large = was_full || (was_large && advance.consumed >= BUFFER_SMALL_BYTES);
+        if rest > 0 || wants_large != was_large {
+            let buffers = &self.x.worker.buffers;
+            let mut suited = if wants_large { buffers.large() } else { buffers.small() };
+            suited.append(buffer.bytes());
+            buffer = suited;
+        }
+        Step::More(buffer)
+    }
+
+    /// Waits for more of the body; the caller and the request body are served meanwhile.
+    async fn receive(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<Received, Reason> {
+        self.connection.inbox.arm(buffer, None);
+        loop {
+            let x = &mut *self.x;
+            x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
+            match turn(x.worker, x.down, &mut self.connection.inbox, &mut self.pump).await {
+                Turn::Upstream(received) => return Ok(received),
+                Turn::Gone => return Err(Reason::ClientGoneStream),
+                Turn::Pumped(pumped) => self.pumped(pumped)?,
+            }
+        }
+    }
+
+    fn pumped(&mut self, pumped: crate::intake::Pumped) -> Result<(), Reason> {
+        match self.x.settle_pump(pumped) {
+            Ok(whole) => self.sent_whole = whole,
+            // The answer is out, so a fault of the request can only end it.
+            Err(Failed::Attempt(error)) => return Err(error.reason),
+            Err(Failed::Refused(refusal)) => return Err(refusal.verdict().reason),
+            Err(Failed::Gone(reason)) => return Err(reason),
+        }
+        Ok(())
+    }
+
+    /// The upstream closed, and that is how it frames.
+    async fn end_by_close(&mut self) -> Step {
+        if self.shape.rechunk {
+            self.x.scratch.out.clear();
+            self.x.scratch.out.bytes.extend_from_slice(LAST_CHUNK);
+            if let Err(reason) = self.send_out().await {
+                return Step::Broken(reason);
+            }
+        }
+        Step::Done { excess: false }
+    }
+
+    fn cut_reason(&self) -> Reason {
+        match self.x.down.deadline.elapsed() {
+            Some(Elapsed::Total) => Reason::Deadline,
+            Some(Elapsed::Wait(_)) => Reason::UpIdleTimeout,
+            None => Reason::UpBodyCut,
+        }
+    }
+
+    /// Puts body bytes into the send buffer, as a coded chunk of ours where that is the framing.
+    fn append(&mut self, bytes: &[u8], done: bool) {
+        let out = &mut self.x.scratch.out.bytes;
+        match (self.shape.rechunk, bytes.is_empty()) {
+            (true, false) => {
+                write_chunk_head(out, bytes.len());
+                out.extend_from_slice(bytes);
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => out.extend_from_slice(bytes),
+        }
+        if self.shape.rechunk && done {
+            out.extend_from_slice(LAST_CHUNK);
+        }
+    }
+
+    async fn send_out(&mut self) -> Result<(), Reason> {
+        let mut out = std::mem::take(&mut self.x.scratch.out);
+        let whole = out.len();
+        self.begin_write();
+        let socket = self.x.down.socket.clone();
+        let mut ended = None;
+        let sent = while_pumping(&mut self.pump, &mut ended, socket.send_out(&mut out)).await;
+        self.x.record.bytes_out += (whole - out.len()) as u64;
+        self.x.scratch.out = out;
+        let pumped = ended.map_or(Ok(()), |pumped| self.pumped(pumped));
+        self.end_write(sent).and(pumped)
+    }
+
+    async fn send(&mut self, buffer: Buffer) -> (Result<(), Reason>, Buffer) {
+        let whole = buffer.len();
+        if whole == 0 {
+            return (Ok(()), buffer);
+        }
+        self.begin_write();
+        let socket: Socket = self.x.down.socket.clone();
+        let mut ended = None;
+        let (sent, buffer) = while_pumping(&mut self.pump, &mut ended, socket.send(buffer)).await;
+        self.x.record.bytes_out += (whole - buffer.len()) as u64;
+        let pumped = ended.map_or(Ok(()), |pumped| self.pumped(pumped));
+        (self.end_write(sent).and(pumped), buffer)
+    }
+
+    fn begin_write(&self) {
+        let stall_ms = self.x.down.listener.timeouts.write_stall_ms.get();
+        self.x.down.deadline.wait(Wait::Write, self.x.worker.clock.coarse_ms(), stall_ms);
+    }
+
+    fn end_write(&self, sent: io::Result<()>) -> Result<(), Reason> {
+        sent.map_err(|_| match self.x.down.deadline.elapsed() {
+            Some(Elapsed::Total) => Reason::Deadline,
+            Some(Elapsed::Wait(_)) => Reason::ClientWriteStall,
+            None => Reason::ClientGoneStream,
+        })
+    }
+
+    fn look(&mut self, kept: &[u8]) {
+        let now_us = self.x.elapsed_us();
+        let scratch = &mut *self.x.scratch;
+        if scratch.observer.look(kept, &scratch.spans) {
+            self.x.record.first_token = Micros::new(now_us);
+        }
+    }
+
+    /// Gives the connection back if it is clean, and says how it all ended.
+    fn finish(self, end: Result<bool, Reason>, aim: Aim<'_>) -> Outcome {
+        let x = self.x;
+        x.down.deadline.rest();
+        x.down.deadline.set_upstream(None);
+        if self.pump.is_some() {
+            x.keep_alive = false; // the rest of the request would be taken for the next one (H1-FR-09)
+        }
+        match end {
+            Ok(excess) => {
+                let clean = !excess && self.sent_whole && self.pump.is_none() && x.scratch.answer.keep_alive();
+                let framed = self.shape.upstream != Framing::UntilClose;
+                if clean && framed && !x.worker.is_draining() {
+                    let now_ms = x.worker.clock.coarse_ms();
+                    x.worker.pools.put(aim.endpoint, &aim.backend.connections, self.connection, now_ms);
+                }
+                x.end_of_answer(excess, self.sent_whole)
+            }
+            Err(reason) => {
+                x.keep_alive = false;
+                x.reset = self.shape.downstream == Framing::UntilClose || reason == Reason::ClientWriteStall;
+                x.broken_answer(reason)
+            }
+        }
+    }
+}
+
+/// Drives `send` while the request body goes on flowing: a caller may send all before it reads.
+async fn while_pumping<T>(
+    pump: &mut Option<Pump>,
+    ended: &mut Option<crate::intake::Pumped>,
+    send: impl Future<Output = T>,
+) -> T {
+    let mut send = pin!(send);
+    poll_fn(|cx| {
+        if ended.is_none()
+            && let Some(pumped) = poll_pump(pump, cx)
+        {
+            *ended = Some(pumped);
+        }
+        match send.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(value),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// What the bytes of an answer tell: first token, usage, how the stream ended.
+pub struct Observer {
+    kind: Kind,
+    sse: sse::Observer,
+    unary: sse::UnaryObserver,
+}
+
+/// What an answer is looked at as.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    /// Opaque: another media type, a content coding, or a route that reads nothing.
+    #[default]
+    Opaque,
+    Stream,
+    Unary,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { kind: Kind::Opaque, sse: sse::Observer::new(sse::Shape::Unknown), unary: sse::UnaryObserver::new() }
+    }
+}
+
+impl Observer {
+    fn begin(&mut self, kind: Kind, shape: sse::Shape) {
+        self.kind = kind;
+        match kind {
+            Kind::Opaque => {}
+            Kind::Stream => self.sse.reset(shape),
+            Kind::Unary => self.unary.reset(),
+        }
+    }
+
+    /// Looks at the payload ranges of `kept`; true if the first token was among them.
+    fn look(&mut self, kept: &[u8], spans: &[Span]) -> bool {
+        let mut first_token = false;
+        for span in spans {
+            match self.kind {
+                Kind::Opaque => return false,
+                Kind::Stream => first_token |= self.sse.feed(span.of(kept)).first_token,
+                Kind::Unary => self.unary.feed(span.of(kept)),
+            }
+        }
+        first_token
+    }
+
+    /// The answer is over: books its usage and says what is wrong with its end.
+    pub fn finish(&mut self, record: &mut Record) -> Option<Reason> {
+        let (usage, remark) = match self.kind {
+            Kind::Opaque => return None,
+            Kind::Unary => (self.unary.finish(), self.unary.error().then_some(Reason::UpInbandError)),
+            Kind::Stream => {
+                self.sse.finish();
+                let remark = if self.sse.error() {
+                    Some(Reason::UpInbandError)
+                } else {
+                    (!self.sse.terminal()).then_some(Reason::UpNoTerminal)
+                };
+                (self.sse.usage(), remark)
+            }
+        };
+        self.kind = Kind::Opaque;
+        record.tokens_in = usage.input;
+        record.tokens_out = usage.output;
+        record.tokens_cached = usage.cache_read;
+        remark.filter(|_| record.status < 400)
+    }
+}
+
+impl Scratch {
+    /// Prepares to look at the answer whose head is at hand.
+    fn observe(&mut self, aim: Aim<'_>) {
+        let opaque = aim.route.raw || self.answer.has_content_coding();
+        let kind = match self.answer.content_kind() {
+            _ if opaque => Kind::Opaque,
+            ContentKind::EventStream => Kind::Stream,
+            ContentKind::Json => Kind::Unary,
+            ContentKind::Other => Kind::Opaque,
+        };
+        let shape = match aim.backend.dialect {
+            Dialect::OpenaiChat => sse::Shape::OpenAi,
+            Dialect::OpenaiResponses => sse::Shape::Responses,
+            Dialect::AnthropicMessages => sse::Shape::Anthropic,
+            Dialect::Gemini => sse::Shape::Gemini,
+            Dialect::Http => sse::Shape::Unknown,
+        };
+        self.observer.begin(kind, shape);
+    }
+}

@@ -1,0 +1,237 @@
+//! The compiled configuration: immutable, shared by all workers, nothing left to parse or decide.
+//!
+//! Owns: [`Table`] and what it holds. `compile` makes it from a snapshot, [`matching`] finds the route of a
+//! request, [`models`] lists what a caller may ask for.
+//! Must not: change after it is compiled. What moves (load, drains, turns) is in [`crate::cells`], which
+//! outlives tables.
+//! Read next: [`matching`].
+
+mod check;
+mod compile;
+pub mod glob;
+mod index;
+pub mod matching;
+pub mod models;
+pub mod path;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringway_contract::Generation;
+use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging};
+
+use self::index::Index;
+use self::matching::Conditions;
+pub use self::matching::{Ask, ModelSeen, Verdict};
+use self::models::Offers;
+use crate::cells::{LoadCell, Slot, SlotHold, Turn};
+use crate::names::Name;
+
+/// One compiled snapshot.
+#[derive(Debug)]
+pub struct Table {
+    generation: Generation,
+    listeners: Box<[Listener]>,
+    admin: Option<SocketAddr>,
+    limits: Limits,
+    logging: Logging,
+    drain_timeout_ms: u64,
+    backends: Box<[Arc<Backend>]>,
+    routes: Box<[Route]>,
+    index: Index,
+    offers: Offers,
+}
+
+impl Table {
+    /// The number of its snapshot.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Addresses to accept on.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Address of the admin surface.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Bounds that the operator sets for the whole process.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The access log.
+    pub fn logging(&self) -> &Logging {
+        &self.logging
+    }
+
+    /// How long a drain may take.
+    pub fn drain_timeout_ms(&self) -> u64 {
+        self.drain_timeout_ms
+    }
+
+    /// All backends, in snapshot order.
+    pub fn backends(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// All routes, in snapshot order.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// All endpoints with their backends, in snapshot order.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Backend, &Endpoint)> {
+        self.backends.iter().flat_map(|backend| backend.endpoints.iter().map(move |it| (&**backend, it)))
+    }
+
+    /// The endpoint with this name (`backend/authority`).
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints().map(|(_, endpoint)| endpoint).find(|endpoint| endpoint.name.as_str() == name)
+    }
+}
+
+/// A rule from request to backends, compiled.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings of the operator, read one by one")]
+pub struct Route {
+    /// Its name.
+    pub name: Name,
+    /// Its place in the order.
+    pub order: u32,
+    /// What it matches.
+    pub conditions: Conditions,
+    /// Where it sends, by weight.
+    pub targets: Targets,
+    /// How long the exchange may take for what.
+    pub timeouts: Timeouts,
+    /// Attempts in all, 1 to 3.
+    pub attempts_max: u32,
+    /// Retries allowed as a share of requests.
+    pub retry_percent: u32,
+    /// Answers carry `x-ringway-*` and `server-timing`.
+    pub expose: bool,
+    /// The caller's `Host` is sent on.
+    pub preserve_host: bool,
+    /// POST may be repeated like GET.
+    pub idempotent: bool,
+    /// The model must be known: to match, or to be replaced by an alias.
+    pub reads_body: bool,
+    /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
+    pub raw: bool,
+}
+
+/// How long an exchange may take for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request's last byte sent to the answer's head.
+    pub first_byte_ms: u64,
+    /// Between two reads of the answer's body.
+    pub idle_ms: u64,
+    /// The whole exchange, all attempts.
+    pub total_ms: u64,
+}
+
+/// The targets of a route; at least one has a weight.
+#[derive(Debug)]
+pub struct Targets {
+    /// In snapshot order.
+    pub list: Box<[Target]>,
+    /// All weights together, above 0.
+    pub weight: u32,
+}
+
+/// One destination of a route.
+#[derive(Debug)]
+pub struct Target {
+    /// Where.
+    pub backend: Arc<Backend>,
+    /// Its share; 0: none.
+    pub weight: u32,
+    /// The model's name there, put in place of what the caller wrote.
+    pub model: Option<Box<str>>,
+}
+
+/// Endpoints that serve the same models.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: Name,
+    /// What kind of server its endpoints are.
+    pub engine: Engine,
+    /// The grammar they speak.
+    pub dialect: Dialect,
+    /// Where they are; at least one.
+    pub endpoints: Box<[Endpoint]>,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// Models it names, for the listing.
+    pub models: Box<[Box<str>]>,
+    /// How long a connection may take to be made.
+    pub connect_timeout_ms: u64,
+    /// What is kept between requests.
+    pub connections: Connections,
+    /// Field name and value sent with each request.
+    pub credential: Option<Credential>,
+    /// Weights of the endpoints added up, one entry each.
+    pub(crate) cumulative: Box<[u32]>,
+    /// Steps through the weights so that one period gives each its share, well mixed.
+    pub(crate) stride: u32,
+    /// Whose turn it is.
+    pub(crate) turn: Arc<Turn>,
+}
+
+/// A secret field. Its value never shows in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Lower-case field name.
+    pub header: Box<[u8]>,
+    /// The whole field value.
+    pub value: Box<[u8]>,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential({}: redacted)", String::from_utf8_lossy(&self.header))
+    }
+}
+
+/// One address that serves a backend's models.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// `backend/authority`.
+    pub name: Name,
+    /// Where each worker keeps its connections to it.
+    pub slot: Slot,
+    /// `host:port` as configured: the `Host` sent.
+    pub authority: Box<str>,
+    /// Where it resolves to now; may be empty.
+    pub addresses: Box<[SocketAddr]>,
+    /// Put before every path; empty or `/v1`.
+    pub base_path: Box<str>,
+    /// Its share relative to its siblings.
+    pub weight: u32,
+    /// Its load, shared with other tables and all workers.
+    pub cell: Arc<LoadCell>,
+    /// Taken out by the configuration.
+    pub drained: bool,
+    /// Keeps the slot from being given to another endpoint.
+    pub(crate) _hold: SlotHold,
+}
+
+impl Endpoint {
+    /// Whether it takes no new requests, by configuration or by order.
+    pub fn is_drained(&self) -> bool {
+        self.drained || self.cell.is_drained()
+    }
+
+    /// Whether it may be chosen, leaving aside what was tried before.
+    pub fn is_eligible(&self) -> bool {
+        !self.addresses.is_empty() && !self.is_drained()
+    }
+}

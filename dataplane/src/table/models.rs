@@ -1,0 +1,313 @@
+//! Lists the models that a caller may ask for: `GET /v1/models` and its kin (dialects section 7.5).
+//!
+//! Owns: when ringway answers the listing itself, what is on offer, and the bodies.
+//!
+//! The listing takes part in "first match wins": it stands at the place of the first model route that concerns
+//! the caller (by host, network and headers) and offers a model by name. So, in this order:
+//! 1. a route whose `path` is the listing's own path gets the request if it is the first to match;
+//! 2. an `engine: http` route that matches and stands before that place gets it;
+//! 3. ringway answers, if there is such a place;
+//! 4. else it is a request like any other.
+//!
+//! Must not: ask an endpoint.
+//! Read next: `ringway_dialect::surface`.
+
+use std::collections::{HashMap, HashSet};
+
+use ringway_dialect::json;
+use ringway_dialect::surface::{self, Grammar, Surface, Version};
+
+use super::matching::{ModelSeen, Seen};
+use super::{Ask, Backend, Route, Table};
+use crate::refusal::Refusal;
+
+/// Names on offer, by route.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// Each once, in order of first mention.
+    names: Vec<Box<str>>,
+    /// Routes that offer any, in their order, with places in `names`.
+    routes: Vec<(u32, Box<[u32]>)>,
+}
+
+impl Offers {
+    /// What these routes offer: models they name without wildcard, and those of their backends, and the models
+    /// put in place, as far as their globs match them.
+    pub(super) fn new(routes: &[Route]) -> Self {
+        let mut offers = Self::default();
+        let mut places: HashMap<&str, u32> = HashMap::new();
+        for route in routes.iter().filter(|route| !route.raw) {
+            let mut seen = HashSet::new();
+            let mut list = Vec::new();
+            for name in offered(route) {
+                let place = *places.entry(name).or_insert_with(|| {
+                    offers.names.push(name.into());
+                    offers.names.len() as u32 - 1
+                });
+                if seen.insert(place) {
+                    list.push(place);
+                }
+            }
+            if !list.is_empty() {
+                offers.routes.push((route.order, list.into()));
+            }
+        }
+        offers
+    }
+
+    /// Offers of all routes together: what a listing may cost.
+    pub(super) fn len(&self) -> usize {
+        self.routes.iter().map(|(_, list)| list.len()).sum()
+    }
+}
+
+fn offered(route: &Route) -> impl Iterator<Item = &str> {
+    let globs = &route.conditions.models;
+    let literal = globs.iter().filter_map(|glob| glob.literal());
+    // Where all globs are literal, a backend's list can add nothing to them.
+    let open = globs.is_empty() || globs.iter().any(|glob| glob.literal().is_none());
+    let live = route.targets.list.iter().filter(move |target| open && target.weight > 0);
+    let listed = live.flat_map(|target| named_by(&target.backend).chain(target.model.as_deref()));
+    literal
+        .chain(listed.filter(|name| globs.is_empty() || globs.iter().any(|it| it.matches(name.as_bytes()))))
+}
+
+fn named_by(backend: &Backend) -> impl Iterator<Item = &str> {
+    backend.models.iter().map(|model| &**model)
+}
+
+impl Table {
+    /// The JSON body that answers a request for which [`Table::route`] said [`super::Verdict::Models`]: the
+    /// list, or one model.
+    pub fn models_answer(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
+        let Surface::Models { version, id } = surface::surface(ask.path) else {
+            return Err(Refusal::NoRoute);
+        };
+        if surface::query_has(ask.path, b"client_version") {
+            // Codex reads a list of another form, and has one of its own for when there is none.
+            return Err(Refusal::NoRoute);
+        }
+        let models = self.models_for(ask);
+        let gemini = Grammar::of(ask.path, |name| (ask.header)(name).is_some()) == Grammar::Gemini;
+        let mut out = Vec::with_capacity(64 + models.len() * 256);
+        match id {
+            None if version == Version::V1 => list(&mut out, &models),
+            None => gemini_list(&mut out, &models),
+            Some(id) => {
+                let id = surface::decoded(id).ok_or(Refusal::NoRoute)?;
+                let model = models.into_iter().find(|model| model.as_bytes() == &*id);
+                let model = model.ok_or_else(|| Refusal::unknown_model(&id))?;
+                if gemini { gemini_item(&mut out, model) } else { item(&mut out, model) }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Names of the models on offer to this caller, in the order of the routes that offer them.
+    pub fn models_for(&self, ask: &Ask<'_>) -> Vec<&str> {
+        let seen = Seen::new(ask, self.index.asks_hosts, false);
+        let mut listed = vec![false; self.offers.names.len()];
+        let mut models = Vec::new();
+        for (_, list) in self.offers.routes.iter().filter(|(order, _)| self.concerns(*order, &seen)) {
+            for &place in list {
+                if !std::mem::replace(&mut listed[place as usize], true) {
+                    models.push(&*self.offers.names[place as usize]);
+                }
+            }
+        }
+        models
+    }
+
+    /// Whether ringway answers this request with its listing; see the head of this file.
+    pub(super) fn lists_models(&self, seen: &Seen<'_>) -> bool {
+        let ask = &seen.ask;
+        if self.offers.routes.is_empty() || !matches!(ask.method, b"GET" | b"HEAD") {
+            return false;
+        }
+        if !matches!(surface::surface(ask.path), Surface::Models { .. }) {
+            return false;
+        }
+        let place = self.offers.routes.iter().map(|(order, _)| *order).find(|&it| self.concerns(it, seen));
+        let Some(place) = place else { return false };
+        let without_model = Ask { model: ModelSeen::Absent, ..*ask };
+        let without_model = Seen::new(&without_model, self.index.asks_hosts, false);
+        match self.index.first(&self.routes, &without_model) {
+            Some((order, _)) => {
+                let route = &self.routes[order as usize];
+                let before = route.raw && order < place;
+                !before && !route.conditions.path.is_exact()
+            }
+            None => true,
+        }
+    }
+
+    fn concerns(&self, order: u32, seen: &Seen<'_>) -> bool {
+        self.routes[order as usize].conditions.failing_for_caller(seen).is_none()
+    }
+}
+
+/// A list that all three families of clients can read: each finds the keys it knows.
+fn list(out: &mut Vec<u8>, models: &[&str]) {
+    out.extend_from_slice(br#"{"object":"list","data":["#);
+    separated(out, models, item);
+    out.extend_from_slice(br#"],"has_more":false,"first_id":"#);
+    json::string_or_null(out, models.first().copied());
+    out.extend_from_slice(br#","last_id":"#);
+    json::string_or_null(out, models.last().copied());
+    out.extend_from_slice(br#","models":["#);
+    separated(out, models, gemini_item);
+    out.extend_from_slice(b"]}");
+}
+
+fn gemini_list(out: &mut Vec<u8>, models: &[&str]) {
+    out.extend_from_slice(br#"{"models":["#);
+    separated(out, models, gemini_item);
+    out.extend_from_slice(b"]}");
+}
+
+/// OpenAI's and Anthropic's keys together. When a model was made is not known here, so it is the epoch: the
+/// same table always gives the same bytes.
+fn item(out: &mut Vec<u8>, model: &str) {
+    out.extend_from_slice(br#"{"id":"#);
+    json::string(out, model);
+    out.extend_from_slice(
+        br#","object":"model","created":0,"owned_by":"ringway","type":"model","display_name":"#,
+    );
+    json::string(out, model);
+    out.extend_from_slice(br#","created_at":"1970-01-01T00:00:00Z"}"#);
+}
+
+fn gemini_item(out: &mut Vec<u8>, model: &str) {
+    out.extend_from_slice(br#"{"name":"#);
+    if model.starts_with("tunedModels/") {
+        json::string(out, model); // names its collection itself
+    } else {
+        json::string(out, &format!("models/{model}"));
+    }
+    out.extend_from_slice(br#","version":"1","displayName":"#);
+    json::string(out, model);
+    out.extend_from_slice(br#","supportedGenerationMethods":["generateContent","countTokens"]}"#);
+}
+
+fn separated(out: &mut Vec<u8>, models: &[&str], write: impl Fn(&mut Vec<u8>, &str)) {
+    for (at, model) in models.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(out, model);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_contract::snapshot;
+    use serde_json::{Value, json};
+
+    use super::super::testing::{ask, backend, compiled, route, verdict};
+    use super::*;
+
+    fn get(path: &str) -> Ask<'_> {
+        Ask { method: b"GET", model: ModelSeen::Absent, ..ask(path) }
+    }
+
+    fn chat() -> snapshot::Route {
+        route("chat", json!({"path": "/v1/chat/completions", "models": ["m1", "llama-*"]}), "ai")
+    }
+
+    fn table(routes: Vec<snapshot::Route>) -> Table {
+        let mut ai = backend("ai", "vllm", &["ai:1"]);
+        ai.models = ["llama-3", "mistral", "m1"].map(str::to_owned).into();
+        compiled(&super::super::testing::snapshot(vec![ai, backend("raw", "http", &["raw:1"])], routes))
+    }
+
+    fn answer(table: &Table, ask: &Ask<'_>) -> Value {
+        let body = table.models_answer(ask).expect("a listing");
+        serde_json::from_slice(&body).expect("valid JSON")
+    }
+
+    #[test]
+    fn literal_models_and_listed_ones_that_match_are_on_offer_once_and_in_order() {
+        let mut alias = route("alias", json!({"path_prefix": "/v1/x"}), "ai");
+        alias.targets[0].model = Some("served-as".to_owned());
+        let table = table(vec![chat(), route("raw", json!({"path_prefix": "/r"}), "raw"), alias]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["m1", "llama-3", "mistral", "served-as"]);
+    }
+
+    #[test]
+    fn a_caller_sees_only_what_its_routes_offer() {
+        let inner = json!({"hosts": ["in.test"], "models": ["secret"]});
+        let table = table(vec![chat(), route("inner", inner, "ai")]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["m1", "llama-3"]);
+        let inside = Ask { host: b"in.test", ..get("/v1/models") };
+        assert_eq!(table.models_for(&inside), ["m1", "llama-3", "secret"]);
+    }
+
+    #[test]
+    fn the_listing_stands_where_the_first_model_route_does() {
+        let raw = || route("raw", json!({"path_prefix": "/"}), "raw");
+        let exact = || route("exact", json!({"path": "/v1/models"}), "raw");
+        let wide = || route("wide", json!({"path_prefix": "/v1"}), "ai");
+        for (routes, expected) in [
+            (vec![chat()], "models"),
+            (vec![chat(), raw()], "models"),
+            (vec![raw(), chat()], "raw"),
+            (vec![chat(), exact()], "exact"),
+            (vec![chat(), raw(), exact()], "models"), // "exact" is shadowed by "raw" anyway
+            (vec![wide()], "models"),
+            (vec![raw()], "raw"),
+        ] {
+            let table = table(routes);
+            assert_eq!(verdict(&table, &get("/v1/models?limit=10")), expected);
+            assert_eq!(
+                verdict(&table, &Ask { method: b"HEAD", ..get("/v1beta/models") }),
+                match expected {
+                    "exact" => "models",
+                    other => other,
+                }
+            );
+            assert_ne!(verdict(&table, &ask("/v1/models")), "models", "a POST asks for no list");
+        }
+    }
+
+    #[test]
+    fn without_a_model_to_name_the_request_is_like_any_other() {
+        let mut nameless = backend("ai", "vllm", &["ai:1"]);
+        nameless.models.clear();
+        let routes = vec![route("wide", json!({"path_prefix": "/v1"}), "ai")];
+        let table = compiled(&super::super::testing::snapshot(vec![nameless], routes));
+        assert_eq!(verdict(&table, &get("/v1/models")), "wide");
+    }
+
+    #[test]
+    fn one_body_has_the_keys_of_all_three_families() {
+        let table = table(vec![route("m", json!({"models": ["b", "a"]}), "ai")]);
+        let body = answer(&table, &get("/v1/models"));
+        let item = json!({"id": "b", "object": "model", "created": 0, "owned_by": "ringway", "type": "model",
+                          "display_name": "b", "created_at": "1970-01-01T00:00:00Z"});
+        assert_eq!(body["data"][0], item);
+        assert_eq!(body["data"][1]["id"], "a");
+        assert_eq!(body["models"][0]["name"], "models/b");
+        let ends = [&body["object"], &body["has_more"], &body["first_id"], &body["last_id"]];
+        assert_eq!(ends, [&json!("list"), &json!(false), &json!("b"), &json!("a")]);
+        let gemini = answer(&table, &get("/v1beta/models"));
+        assert_eq!(gemini.as_object().expect("an object").keys().collect::<Vec<_>>(), ["models"]);
+        assert_eq!(gemini["models"][1]["displayName"], "a");
+    }
+
+    #[test]
+    fn one_model_is_answered_in_the_callers_form_and_an_unknown_one_refused() {
+        let table = table(vec![route("m", json!({"models": ["org/a:b"]}), "ai")]);
+        assert_eq!(answer(&table, &get("/v1/models/org/a:b"))["id"], "org/a:b");
+        assert_eq!(answer(&table, &get("/v1/models/org%2Fa:b"))["id"], "org/a:b");
+        assert_eq!(answer(&table, &get("/v1beta/models/org/a:b"))["name"], "models/org/a:b");
+        let unknown = table.models_answer(&get("/v1/models/nope")).expect_err("there is no such model");
+        assert_eq!(unknown.code(), "model_not_found");
+    }
+
+    #[test]
+    fn codex_is_sent_to_its_own_list() {
+        let table = table(vec![chat()]);
+        let refusal = table.models_answer(&get("/v1/models?client_version=1.2")).expect_err("not for Codex");
+        assert_eq!(refusal, Refusal::NoRoute);
+    }
+}

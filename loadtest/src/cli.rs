@@ -1,0 +1,579 @@
+//! The command line: `run` and `sim`, and the verbs that are still to come.
+//!
+//! Owns: flags to scenarios, results to exit codes. 0 all valid, 1 something was not, 2 bad usage.
+//! Must not: ignore what it does not support; it refuses it by name.
+//! Read next: `scenario.rs`.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringway_gpusim::{Fleet, FleetSpec, Preset};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::{
+    Summary,
+    arrival::Arrival,
+    bounds::{CONNECTIONS_DEFAULT, CONNECTIONS_MAX, PROMPT_TOKENS_MAX, RATE_MAX, REQUEST_BODY_BYTES_MAX},
+    progress::Display,
+    scenario::{Ask, Expect, Form, Generation, Load, Raw, Scenario, Target},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  ringload sim --listen 127.0.0.1:9000 --gpu h100 --model demo --replicas 2
+  ringload run --url http://127.0.0.1:9000 --rate 100 --duration 30s --stream
+  ringload run --url http://127.0.0.1:8080/index.html --raw --concurrency 64
+
+Exit codes: 0 every answer was valid, 1 some were not, 2 bad usage.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  ringload run --url http://127.0.0.1:8080 --rate 200 --duration 1m --stream --max-tokens 64
+  ringload run --url http://127.0.0.1:8080/v1/completions --concurrency 32 --requests 1000 --json
+  ringload run --url http://127.0.0.1:8080/file --raw --rate 5000 --arrival constant --expect-length 1024
+
+An open loop (--rate) sends by an absolute schedule; latencies count from the intended time. Without a path, the
+URL means /v1/chat/completions. A run whose p99 lateness is above 1 ms is reported as void.";
+
+const SIM_EXAMPLES: &str = "\
+Example:
+  ringload sim --listen 127.0.0.1:9000 --gpu h100 --model llama-3-8b --replicas 8 --time-scale 4
+
+Replica k listens on port + k; with port 0 each takes a free one. Ends on SIGINT or SIGTERM.";
+
+/// Load generator, judge and simulated GPU backends.
+#[derive(Debug, Parser)]
+#[command(name = "ringload", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Send requests, validate every answer, report latencies
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Serve simulated GPU backends
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(Box<SimArgs>),
+    /// Replay a trace (not supported yet)
+    #[command(after_help = "Example:\n  ringload replay TRACE --url http://127.0.0.1:8080 --scale 2")]
+    Replay(Later),
+    /// Compare two runs (not supported yet)
+    #[command(after_help = "Example:\n  ringload compare A.json B.json")]
+    Compare(Later),
+    /// Gateway against other proxies in one run (not supported yet)
+    #[command(after_help = "Example:\n  ringload bench-proxy --rounds 5")]
+    BenchProxy(Later),
+}
+
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+struct RunArgs {
+    /// A scenario file (not supported yet; use --url)
+    scenario: Option<PathBuf>,
+    /// Where requests go: http://host[:port][/path]
+    #[arg(long)]
+    url: Option<String>,
+    /// Open loop: requests per second [default: 10]
+    #[arg(long, conflicts_with = "concurrency")]
+    rate: Option<f64>,
+    /// How the arrivals of an open loop are spread
+    #[arg(long, value_enum, default_value = "poisson")]
+    arrival: ArrivalArg,
+    /// Closed loop: exchanges under way at any time
+    #[arg(long)]
+    concurrency: Option<usize>,
+    /// How long requests are sent, like 30s or 2m [default: 30s, unless --requests is given]
+    #[arg(long, value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// How many requests are sent
+    #[arg(long)]
+    requests: Option<u64>,
+    /// Ask for answers as events (the default)
+    #[arg(long, overrides_with = "no_stream")]
+    stream: bool,
+    /// Ask for answers in one piece
+    #[arg(long)]
+    no_stream: bool,
+    /// The model's name
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// Length of each prompt, at four bytes per token
+    #[arg(long, default_value_t = 16)]
+    prompt_tokens: u32,
+    /// Limit of each answer
+    #[arg(long, default_value_t = 32)]
+    max_tokens: u32,
+    /// Do not ask inference servers to use up the limit (hosted APIs refuse `ignore_eos`)
+    #[arg(long)]
+    no_ignore_eos: bool,
+    /// Whose text is expected: `auto` checks exact text where the answer says it is simulated
+    #[arg(long, value_enum, default_value = "auto")]
+    expect: ExpectArg,
+    /// A plain HTTP target: check status, framing and length only
+    #[arg(long)]
+    raw: bool,
+    /// Method of raw requests
+    #[arg(long, default_value = "GET", requires = "raw")]
+    method: String,
+    /// Bytes of the body of raw requests
+    #[arg(long, default_value_t = 0, requires = "raw")]
+    body_bytes: usize,
+    /// Length that raw answers must have
+    #[arg(long, requires = "raw")]
+    expect_length: Option<u64>,
+    /// XXH3 (64 bits, hex) that raw answers must have
+    #[arg(long, requires = "raw", value_parser = parse_hash)]
+    expect_xxh3: Option<u64>,
+    /// A further header field, `name:value`; may be repeated
+    #[arg(long = "header", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+    /// An exchange that takes longer has failed
+    #[arg(long, default_value = "120s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Connections at most
+    #[arg(long, default_value_t = CONNECTIONS_DEFAULT)]
+    connections: usize,
+    /// Decides arrival times and prompts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write summary.json into this folder
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ArrivalArg {
+    Constant,
+    Poisson,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExpectArg {
+    Auto,
+    Sim,
+    Any,
+}
+
+#[derive(Debug, Args)]
+struct SimArgs {
+    /// Where replica 0 listens
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    listen: SocketAddr,
+    /// Hardware preset: a100, h100 or qwen32
+    #[arg(long, default_value = "h100")]
+    gpu: Preset,
+    /// The model they serve
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// How many
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
+    /// Divide all times by this
+    #[arg(long, default_value_t = 1.0)]
+    time_scale: f64,
+    /// Decides the ids of answers
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    later: SimLater,
+}
+
+/// Switches of the full simulator: known by name, refused for now.
+#[derive(Debug, Args)]
+struct SimLater {
+    #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
+    fault: Option<Vec<String>>,
+    #[arg(long, hide = true)]
+    noise: Option<String>,
+    #[arg(long, hide = true)]
+    queue_limit: Option<String>,
+    #[arg(long, hide = true)]
+    head: Option<String>,
+    #[arg(long, hide = true)]
+    lora_slots: Option<String>,
+    #[arg(long, hide = true)]
+    lora_load_ms: Option<String>,
+    #[arg(long, hide = true)]
+    metrics: Option<String>,
+    #[arg(long, hide = true)]
+    metrics_traps: bool,
+    #[arg(long, hide = true)]
+    dialect: Option<String>,
+    #[arg(long, hide = true)]
+    stuck_after: Option<String>,
+    #[arg(long, hide = true)]
+    crash_after: Option<String>,
+    #[arg(long, hide = true)]
+    slow: Option<String>,
+}
+
+/// Why a command ends without a result.
+#[derive(Debug)]
+enum Stop {
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+}
+
+/// The way in; parses the process's arguments.
+pub fn main() -> ExitCode {
+    match perform(Cli::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Stop::Failed(why)) => {
+            eprintln!("ringload: {why}");
+            ExitCode::from(1)
+        }
+        Err(Stop::Usage(why)) => {
+            eprintln!("ringload: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything was as it should be.
+fn perform(verb: Verb) -> Result<bool, Stop> {
+    let later = |verb: &str| Err(Stop::Usage(format!("`{verb}` is not supported yet")));
+    match verb {
+        Verb::Run(args) => run(*args),
+        Verb::Sim(args) => sim(*args),
+        Verb::Replay(_) => later("replay"),
+        Verb::Compare(_) => later("compare"),
+        Verb::BenchProxy(_) => later("bench-proxy"),
+    }
+}
+
+fn run(args: RunArgs) -> Result<bool, Stop> {
+    let (json, out, shown) = (args.json, args.out.clone(), !args.no_progress);
+    let scenario = scenario(args)?;
+    allow_many_sockets();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The first one ends the run and keeps its results; the second one ends the process.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(failed)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
+    }
+    let mut display = Display::new(&scenario, shown, stop);
+    let summary = crate::run(&scenario, &mut display);
+    display.clear();
+    let summary = summary.map_err(failed)?;
+    report(&summary, json, out.as_deref())?;
+    Ok(summary.is_good())
+}
+
+fn report(summary: &Summary, json: bool, out: Option<&Path>) -> Result<(), Stop> {
+    let document = serde_json::to_string_pretty(summary).expect("plain numbers and strings");
+    if let Some(folder) = out {
+        let file = folder.join("summary.json");
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, format!("{document}\n")))
+            .map_err(|error| Stop::Failed(format!("cannot write {}: {error}", file.display())))?;
+    }
+    let text = if json { format!("{document}\n") } else { summary.table() };
+    // A reader that has left (`| head`) is no reason to panic.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn failed(error: impl std::fmt::Display) -> Stop {
+    Stop::Failed(error.to_string())
+}
+
+fn usage<T>(why: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Usage(why.into()))
+}
+
+fn scenario(args: RunArgs) -> Result<Scenario, Stop> {
+    if let Some(file) = &args.scenario {
+        return usage(format!("scenario files ({}) are not supported yet; use --url", file.display()));
+    }
+    let Some(url) = args.url.as_deref() else { return usage("--url is missing") };
+    let mut target = Target::parse(url).map_err(|error| Stop::Usage(error.to_string()))?;
+    let load = load(&args)?;
+    let ask = if args.raw { raw(&args)? } else { generation(&args, &mut target)? };
+    if !(1..=CONNECTIONS_MAX).contains(&args.connections) {
+        return usage(format!("--connections must lie between 1 and {CONNECTIONS_MAX}"));
+    }
+    let duration = match (args.duration, args.requests) {
+        (None, None) => Some(Duration::from_secs(30)),
+        (duration, _) => duration,
+    };
+    let mut headers = args.headers;
+    for (_, value) in headers.extract_if(.., |(name, _)| name.eq_ignore_ascii_case("host")) {
+        target.authority = value;
+    }
+    Ok(Scenario {
+        target,
+        load,
+        duration,
+        requests: args.requests,
+        ask,
+        headers,
+        timeout: args.timeout,
+        connections: args.connections.max(args.concurrency.unwrap_or(0).min(CONNECTIONS_MAX)),
+        seed: args.seed,
+    })
+}
+
+fn load(args: &RunArgs) -> Result<Load, Stop> {
+    if let Some(concurrency) = args.concurrency {
+        if !(1..=CONNECTIONS_MAX).contains(&concurrency) {
+            return usage(format!("--concurrency must lie between 1 and {CONNECTIONS_MAX}"));
+        }
+        return Ok(Load::Closed { concurrency });
+    }
+    let rate = args.rate.unwrap_or(10.0);
+    if !(rate > 0.0 && rate <= RATE_MAX) {
+        return usage(format!("--rate must lie above 0 and at most at {RATE_MAX}"));
+    }
+    let arrival = match args.arrival {
+        ArrivalArg::Constant => Arrival::Constant,
+        ArrivalArg::Poisson => Arrival::Poisson,
+    };
+    Ok(Load::Open { rate, arrival })
+}
+
+fn raw(args: &RunArgs) -> Result<Ask, Stop> {
+    if args.method.is_empty() || !args.method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        return usage(format!("`{}` is not a method like GET or POST", args.method));
+    }
+    if args.body_bytes > REQUEST_BODY_BYTES_MAX {
+        return usage(format!("--body-bytes is at most {REQUEST_BODY_BYTES_MAX}"));
+    }
+    Ok(Ask::Raw(Raw {
+        method: args.method.clone(),
+        body_bytes: args.body_bytes,
+        expect_length: args.expect_length,
+        expect_hash: args.expect_xxh3,
+    }))
+}
+
+fn generation(args: &RunArgs, target: &mut Target) -> Result<Ask, Stop> {
+    if target.path == "/" {
+        "/v1/chat/completions".clone_into(&mut target.path);
+    }
+    let path = target.path.split('?').next().unwrap_or_default();
+    let form = if path.ends_with("/chat/completions") {
+        Form::Chat
+    } else if path.ends_with("/completions") {
+        Form::Completion
+    } else {
+        return usage(format!(
+            "answers of {path} cannot be judged as completions; a plain target needs --raw"
+        ));
+    };
+    if !(1..=PROMPT_TOKENS_MAX).contains(&args.prompt_tokens) || args.max_tokens == 0 {
+        return usage(format!(
+            "--prompt-tokens must lie between 1 and {PROMPT_TOKENS_MAX}, and --max-tokens above 0"
+        ));
+    }
+    Ok(Ask::Tokens(Generation {
+        form,
+        model: args.model.clone(),
+        stream: args.stream || !args.no_stream,
+        prompt_tokens: args.prompt_tokens,
+        max_tokens: args.max_tokens,
+        ignore_eos: !args.no_ignore_eos,
+        expect: match args.expect {
+            ExpectArg::Auto => Expect::Auto,
+            ExpectArg::Sim => Expect::Sim,
+            ExpectArg::Any => Expect::Any,
+        },
+    }))
+}
+
+/// Thousands of connections need more descriptors than a shell usually allows. Best effort: where the limit
+/// stays, connecting fails and is counted.
+fn allow_many_sockets() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+fn sim(args: SimArgs) -> Result<bool, Stop> {
+    refuse_later(&args.later)?;
+    allow_many_sockets();
+    let spec = FleetSpec {
+        preset: args.gpu,
+        model: args.model,
+        replicas: args.replicas,
+        listen: args.listen,
+        time_scale: args.time_scale,
+        seed: args.seed,
+    };
+    let (model, preset) = (spec.model.clone(), spec.preset);
+    let (mut wait, signalled) = UnixStream::pair().map_err(failed)?;
+    for signal in [SIGINT, SIGTERM] {
+        let end = signalled.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, end).map_err(failed)?;
+    }
+    let fleet = Fleet::start(spec).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => Stop::Usage(error.to_string()),
+        _ => failed(error),
+    })?;
+    let mut out = std::io::stdout().lock();
+    for (index, address) in fleet.addresses().iter().enumerate() {
+        let _ = writeln!(out, "replica {index}: {preset} serves {model} at http://{address}");
+    }
+    drop(out);
+    // Blocks until a signal handler writes: no CPU while idle.
+    let _ = wait.read(&mut [0; 1]);
+    fleet.stop();
+    Ok(true)
+}
+
+fn refuse_later(later: &SimLater) -> Result<(), Stop> {
+    let named = [
+        ("--fault", later.fault.is_some()),
+        ("--noise", later.noise.is_some()),
+        ("--queue-limit", later.queue_limit.is_some()),
+        ("--head", later.head.is_some()),
+        ("--lora-slots", later.lora_slots.is_some()),
+        ("--lora-load-ms", later.lora_load_ms.is_some()),
+        ("--metrics", later.metrics.is_some()),
+        ("--metrics-traps", later.metrics_traps),
+        ("--dialect", later.dialect.is_some()),
+        ("--stuck-after", later.stuck_after.is_some()),
+        ("--crash-after", later.crash_after.is_some()),
+        ("--slow", later.slow.is_some()),
+    ];
+    match named.iter().find(|(_, given)| *given) {
+        Some((name, _)) => usage(format!("`{name}` is not supported yet")),
+        None => Ok(()),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a duration like 250ms, 30s or 2m");
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(unit_at);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let duration = Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())?;
+    // An hour times a thousand still adds to any clock without overflow.
+    if duration.is_zero() || duration > Duration::from_hours(1_000) { Err(wrong()) } else { Ok(duration) }
+}
+
+fn parse_hash(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("`{text}` is not a 64-bit number in hex"))
+}
+
+/// Framing is the harness's own: those fields cannot be given.
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("`{text}` is not a header field like name:value");
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let value = value.trim();
+    if name.is_empty() || !name.bytes().all(token) || value.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+        return Err(wrong());
+    }
+    if ["content-length", "transfer-encoding", "expect"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(format!("`{name}` is decided by the request itself"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn scenario_of(line: &str) -> Result<Scenario, Stop> {
+        let cli = Cli::try_parse_from(line.split(' ')).map_err(|error| Stop::Usage(error.to_string()))?;
+        match cli.verb {
+            Verb::Run(args) => scenario(*args),
+            verb => perform(verb).map(|_| panic!("`run` was given")),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_make_an_open_loop_of_streams_for_thirty_seconds() {
+        let scenario = scenario_of("ringload run --url http://127.0.0.1:1").expect("enough");
+        assert_eq!(scenario.target.path, "/v1/chat/completions");
+        assert_eq!(scenario.duration, Some(Duration::from_secs(30)));
+        assert_eq!(scenario.load, Load::Open { rate: 10.0, arrival: Arrival::Poisson });
+        assert!(matches!(scenario.ask, Ask::Tokens(Generation { stream: true, form: Form::Chat, .. })));
+    }
+
+    #[test]
+    fn flags_change_what_they_name() {
+        let line = "ringload run --url http://127.0.0.1:1/v1/completions --concurrency 9000 --requests 5 \
+                    --no-stream --header a:b --header host:example --timeout 1.5s";
+        let scenario = scenario_of(line).expect("all known");
+        assert_eq!((scenario.duration, scenario.requests), (None, Some(5)));
+        assert_eq!(scenario.connections, 9_000, "as many as are under way");
+        assert_eq!(scenario.headers, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(scenario.target.authority, "example");
+        assert_eq!(scenario.timeout, Duration::from_millis(1_500));
+        assert!(matches!(
+            scenario.ask,
+            Ask::Tokens(Generation { stream: false, form: Form::Completion, .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_by_name() {
+        for (line, name) in [
+            ("ringload run plan.yaml", "plan.yaml"),
+            ("ringload replay trace --url x", "replay"),
+            ("ringload compare a b", "compare"),
+            ("ringload bench-proxy --rounds 3", "bench-proxy"),
+            ("ringload sim --fault stall", "--fault"),
+            ("ringload sim --metrics nan", "--metrics"),
+        ] {
+            let Err(Stop::Usage(why)) = scenario_of(line) else { panic!("{line} was accepted") };
+            assert!(why.contains(name) && why.contains("not supported yet"), "{why}");
+        }
+    }
+
+    #[test]
+    fn senseless_flags_are_bad_usage() {
+        for line in [
+            "ringload run",
+            "ringload run --url http://127.0.0.1:1 --rate 0",
+            "ringload run --url http://127.0.0.1:1 --rate 1 --concurrency 1",
+            "ringload run --url http://127.0.0.1:1/index.html",
+            "ringload run --url http://127.0.0.1:1 --header content-length:1",
+            "ringload run --url http://127.0.0.1:1 --duration 5",
+            "ringload run --url http://127.0.0.1:1 --max-tokens 0",
+            "ringload sim --gpu tpu",
+        ] {
+            assert!(matches!(scenario_of(line), Err(Stop::Usage(_))), "{line}");
+        }
+    }
+}

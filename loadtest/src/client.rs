@@ -1,0 +1,395 @@
+//! The load generator: one thread, one poll loop, any number of connections.
+//!
+//! Owns: keeping the schedule, the connections, and what happens to each exchange in time.
+//! Must not: bend the schedule to the target's pace. In an open loop a request is due when it is due, and its
+//! latency counts from then, whether a connection was free or not.
+//! Read next: `client/connection.rs` (one connection), `oracle.rs` (what is made of its bytes).
+
+mod connection;
+pub(crate) mod http;
+pub(crate) mod sse;
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use ringway_gpusim::clock::{self, Alarm};
+
+use crate::{
+    arrival::Schedule,
+    bounds::{BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, READ_BYTES, TICK},
+    oracle::{Fault, Judge, Measured, Violation},
+    report::Summary,
+    scenario::{Ask, Load, Scenario, Writer},
+    stats::Stats,
+};
+use connection::{Connection, Exchange, Progress as Stirred};
+
+/// Why a run could not be made. What the target does wrong is not among it: that is counted.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The poll or its timer failed.
+    #[error("the event loop failed: {0}")]
+    Loop(#[from] io::Error),
+    /// A run without end or without load.
+    #[error("{0}")]
+    Senseless(&'static str),
+}
+
+/// How far a run is, for whoever watches it.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Since the start.
+    pub elapsed: Duration,
+    /// Requests whose time has come.
+    pub issued: u64,
+    /// Exchanges under way, those that wait for a connection included.
+    pub in_flight: usize,
+    /// Ended well.
+    pub valid: u64,
+    /// Ended otherwise.
+    pub faulty: u64,
+}
+
+/// Watches a run, and may end it.
+pub trait Watch {
+    /// Called about ten times a second. `false` ends the run; what was measured is kept.
+    fn tick(&mut self, progress: &Progress) -> bool;
+}
+
+/// Runs to the end watch nothing.
+impl Watch for () {
+    fn tick(&mut self, _: &Progress) -> bool {
+        true
+    }
+}
+
+/// Makes a run.
+pub fn run(scenario: &Scenario, watch: &mut dyn Watch) -> Result<Summary, RunError> {
+    check(scenario)?;
+    let mut client = Client::new(scenario)?;
+    let interrupted = client.run(watch)?;
+    let elapsed = client.last_end.saturating_duration_since(client.began);
+    Ok(Summary::new(scenario, client.stats, elapsed, interrupted))
+}
+
+fn check(scenario: &Scenario) -> Result<(), RunError> {
+    if scenario.duration.is_none() && scenario.requests.is_none() {
+        return Err(RunError::Senseless("a run needs a duration or a number of requests"));
+    }
+    match scenario.load {
+        Load::Open { rate, .. } if !(rate.is_finite() && rate > 0.0) => {
+            Err(RunError::Senseless("an open loop needs a rate above zero"))
+        }
+        Load::Closed { concurrency: 0 } => {
+            Err(RunError::Senseless("a closed loop needs at least one at a time"))
+        }
+        Load::Open { .. } | Load::Closed { .. } => Ok(()),
+    }
+}
+
+const ALARM: Token = Token(usize::MAX - 1);
+
+struct Client<'a> {
+    scenario: &'a Scenario,
+    writer: Writer,
+    bodyless: bool,
+    poll: Poll,
+    alarm: Alarm,
+    pace: Pace,
+    connections: Vec<Option<Connection>>,
+    free_slots: Vec<usize>,
+    /// Connections that carry nothing; the one used last goes first, so that few are kept warm.
+    idle: Vec<usize>,
+    /// Requests that are due and have no connection.
+    backlog: VecDeque<Due>,
+    busy: usize,
+    /// A closed loop does not dial before: where nobody listens it would do nothing else, a million times.
+    pause_until: Instant,
+    began: Instant,
+    last_end: Instant,
+    stats: Stats,
+    scratch: Box<[u8]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    number: u64,
+    at: Instant,
+}
+
+/// What decides when the next request is due.
+enum Pace {
+    Open { schedule: Schedule, next: Option<Instant> },
+    Closed { concurrency: usize },
+}
+
+impl<'a> Client<'a> {
+    fn new(scenario: &'a Scenario) -> Result<Self, RunError> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let began = clock::now();
+        let pace = match scenario.load {
+            Load::Closed { concurrency } => Pace::Closed { concurrency },
+            Load::Open { rate, arrival } => {
+                let mut schedule = Schedule::new(arrival, rate, scenario.seed);
+                let next = schedule.next().map(|at| began + at);
+                Pace::Open { schedule, next }
+            }
+        };
+        Ok(Self {
+            scenario,
+            writer: Writer::new(scenario),
+            bodyless: matches!(&scenario.ask, Ask::Raw(raw) if raw.method == "HEAD"),
+            poll,
+            alarm,
+            pace,
+            connections: Vec::new(),
+            free_slots: Vec::new(),
+            idle: Vec::new(),
+            backlog: VecDeque::new(),
+            busy: 0,
+            pause_until: began,
+            began,
+            last_end: began,
+            stats: Stats::default(),
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+        })
+    }
+
+    /// Runs to the end; says whether the watcher cut it short.
+    fn run(&mut self, watch: &mut dyn Watch) -> Result<bool, RunError> {
+        let mut ready = Events::with_capacity(EVENTS_MAX);
+        let mut tick = self.began + TICK;
+        loop {
+            let now = clock::now();
+            self.issue(now);
+            if now >= tick {
+                tick = now + TICK;
+                self.time_out(now);
+                self.issue(now);
+                if !watch.tick(&self.progress(now)) {
+                    self.stats.abandoned = (self.busy + self.backlog.len()) as u64;
+                    self.last_end = now;
+                    return Ok(true);
+                }
+            }
+            if self.busy == 0 && self.backlog.is_empty() && !self.may_issue(now) {
+                watch.tick(&self.progress(now));
+                return Ok(false);
+            }
+            let next = self.next_due().map_or(tick, |due| due.min(tick));
+            self.alarm.set(Some(next), now)?;
+            match self.poll.poll(&mut ready, None) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            }
+            for event in &ready {
+                match event.token() {
+                    ALARM => self.alarm.rang(),
+                    Token(slot) => self.stir(slot),
+                }
+                // Between two events, too: a turn with a thousand of them lasts milliseconds.
+                self.issue(clock::now());
+            }
+        }
+    }
+
+    fn progress(&self, now: Instant) -> Progress {
+        Progress {
+            elapsed: now.saturating_duration_since(self.began),
+            issued: self.stats.issued,
+            in_flight: self.busy + self.backlog.len(),
+            valid: self.stats.valid,
+            faulty: self.stats.failed() + self.stats.invalid(),
+        }
+    }
+
+    /// Whether requests are still to come.
+    fn may_issue(&self, now: Instant) -> bool {
+        let early = self.scenario.duration.is_none_or(|duration| now < self.began + duration);
+        early && self.scenario.requests.is_none_or(|requests| self.stats.issued < requests)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let Pace::Open { next, .. } = &self.pace else { return None };
+        let next = (*next)?;
+        // At its intended time, not now, must it fall into the run.
+        self.may_issue(next).then_some(next)
+    }
+
+    /// Sends everything that is due.
+    fn issue(&mut self, now: Instant) {
+        if let Pace::Closed { concurrency } = self.pace {
+            while self.busy + self.backlog.len() < concurrency
+                && self.may_issue(now)
+                && now >= self.pause_until
+            {
+                self.send_due(now);
+            }
+            return;
+        }
+        while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            if let Pace::Open { schedule, next } = &mut self.pace {
+                *next = schedule.next().map(|at| self.began + at);
+            }
+            self.stats.lateness.record(clock::now().saturating_duration_since(due));
+            self.send_due(due);
+        }
+    }
+
+    fn send_due(&mut self, at: Instant) {
+        let due = Due { number: self.stats.issued, at };
+        self.stats.issued += 1;
+        if let Some(slot) = self.idle.pop() {
+            self.begin(slot, due);
+        } else if self.open_connections() < self.scenario.connections.min(CONNECTIONS_MAX) {
+            self.dial(due);
+        } else if self.backlog.len() < BACKLOG_MAX {
+            self.backlog.push_back(due);
+        } else {
+            self.stats.fault(Fault::NotSent, due.number, "every connection is busy");
+        }
+    }
+
+    fn open_connections(&self) -> usize {
+        self.connections.len() - self.free_slots.len()
+    }
+
+    fn dial(&mut self, due: Due) {
+        match self.connect() {
+            Ok(slot) => self.begin(slot, due),
+            Err(error) => {
+                let refused = error.kind() == ErrorKind::ConnectionRefused;
+                let fault = if refused { Fault::ConnectRefused } else { Fault::ConnectFailed };
+                self.book_fault(due.number, &Violation::new(fault, error.to_string()));
+            }
+        }
+    }
+
+    fn connect(&mut self) -> io::Result<usize> {
+        let mut stream = TcpStream::connect(self.scenario.target.address)?;
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(slot), both) {
+            self.free_slots.push(slot);
+            return Err(error);
+        }
+        let _ = stream.set_nodelay(true);
+        self.stats.connects += 1;
+        self.connections[slot] = Some(Connection::new(stream));
+        Ok(slot)
+    }
+
+    fn begin(&mut self, slot: usize, due: Due) {
+        let request = self.writer.write(due.number);
+        let judge = Judge::new(&self.scenario.ask, request.seed, due.at);
+        let connection = self.connections[slot].as_mut().expect("idle or just dialled");
+        connection.begin(Exchange::new(due.number, due.at, request.bytes, self.bodyless, judge));
+        self.busy += 1;
+    }
+
+    fn stir(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        let (stirred, received) = connection.stir(&mut self.scratch, clock::now);
+        self.stats.bytes_in += received;
+        match stirred {
+            Stirred::Waiting => {}
+            Stirred::Gone => self.close_idle(slot),
+            Stirred::Unasked => {
+                let last = self.stats.issued.saturating_sub(1);
+                self.stats.fault(Fault::SurplusBytes, last, "seen on an idle connection after some answer");
+                self.close_idle(slot);
+            }
+            Stirred::Over { reusable } => self.end(slot, reusable),
+        }
+    }
+
+    /// The exchange of a connection is over: books it, and gives the connection to whoever waits.
+    fn end(&mut self, slot: usize, reusable: bool) {
+        let connection = self.connections[slot].as_mut().expect("it has just stirred");
+        let exchange = connection.exchange.take().expect("it is over");
+        self.busy -= 1;
+        self.book(exchange);
+        if !reusable {
+            self.close(slot);
+        }
+        match (self.backlog.pop_front(), reusable) {
+            (Some(due), true) => self.begin(slot, due),
+            (Some(due), false) => self.dial(due),
+            (None, true) => self.idle.push(slot),
+            (None, false) => {}
+        }
+    }
+
+    fn book(&mut self, exchange: Exchange) {
+        let now = clock::now();
+        self.last_end = now;
+        let since = |at: Instant| at.saturating_duration_since(exchange.intended);
+        match exchange.judge.finish(&mut self.stats.inter_token) {
+            Ok(Measured { first, last, prompt_tokens, output_tokens }) => {
+                let stats = &mut self.stats;
+                stats.valid += 1;
+                stats.prompt_tokens += prompt_tokens;
+                stats.output_tokens += output_tokens;
+                stats.end_to_end.record(since(now));
+                if let Some(first) = first {
+                    stats.ttft.record(since(first));
+                }
+                if let (Some(first), Some(last), 2..) = (first, last, output_tokens) {
+                    let between = u32::try_from(output_tokens - 1).unwrap_or(u32::MAX);
+                    stats.per_token.record(last.saturating_duration_since(first) / between);
+                }
+            }
+            Err(violation) => self.book_fault(exchange.number, &violation),
+        }
+    }
+
+    fn book_fault(&mut self, number: u64, Violation { fault, detail }: &Violation) {
+        self.last_end = clock::now();
+        self.stats.fault(*fault, number, detail);
+        if matches!(fault, Fault::ConnectRefused | Fault::ConnectFailed) {
+            self.pause_until = self.last_end + TICK;
+        }
+    }
+
+    fn close(&mut self, slot: usize) {
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        let _ = self.poll.registry().deregister(&mut connection.stream);
+        self.free_slots.push(slot);
+    }
+
+    fn close_idle(&mut self, slot: usize) {
+        self.idle.retain(|idle| *idle != slot);
+        self.close(slot);
+    }
+
+    /// Ends every exchange that is out of time.
+    fn time_out(&mut self, now: Instant) {
+        let timeout = self.scenario.timeout;
+        for slot in 0..self.connections.len() {
+            let connection = self.connections[slot].as_mut();
+            let Some(exchange) = connection.and_then(|connection| connection.exchange.as_mut()) else {
+                continue;
+            };
+            if now.saturating_duration_since(exchange.intended) > timeout {
+                exchange.judge.fail(Fault::TimedOut, format!("after {} s", timeout.as_secs_f64()));
+                self.end(slot, false);
+            }
+        }
+        while let Some(due) = self.backlog.front().copied() {
+            if now.saturating_duration_since(due.at) <= timeout {
+                break;
+            }
+            self.backlog.pop_front();
+            self.stats.fault(Fault::TimedOut, due.number, "no connection became free");
+        }
+    }
+}

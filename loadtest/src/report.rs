@@ -1,0 +1,239 @@
+//! What a run amounted to, for people and for machines.
+//!
+//! Owns: the summary, its JSON and its table. Must not: leave out what speaks against the run.
+//! Read next: `stats.rs`, where the numbers come from.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    bounds::LATENESS_P99_MAX,
+    oracle::Fault,
+    scenario::{Load, Scenario},
+    stats::{Latency, Stats},
+};
+
+/// The result of one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Of this format.
+    pub version: u32,
+    /// Where requests went.
+    pub target: String,
+    /// How they were paced, in words.
+    pub load: String,
+    /// Why the latencies must not be used, if they must not.
+    pub void: Option<String>,
+    /// Whether the run was cut short.
+    pub interrupted: bool,
+    /// From the start to the end of the last exchange.
+    pub elapsed_s: f64,
+    /// Requests whose time had come.
+    pub issued: u64,
+    /// Exchanges that ended well.
+    pub valid: u64,
+    /// Exchanges that got no answer, or were told no.
+    pub failed: u64,
+    /// Exchanges whose answer was wrong.
+    pub invalid: u64,
+    /// Exchanges under way when the run was cut short.
+    pub abandoned: u64,
+    /// Valid exchanges per second.
+    pub valid_per_s: f64,
+    /// Prompt tokens of valid exchanges.
+    pub prompt_tokens: u64,
+    /// Output tokens of valid exchanges.
+    pub output_tokens: u64,
+    /// Output tokens per second.
+    pub output_tokens_per_s: f64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Connections opened.
+    pub connects: u64,
+    /// Until the first token, or the head of an answer in one piece.
+    pub ttft_ms: Quantiles,
+    /// Between one token event and the next.
+    pub inter_token_ms: Quantiles,
+    /// Mean time per token after the first, per stream.
+    pub per_token_ms: Quantiles,
+    /// Until the last byte.
+    pub end_to_end_ms: Quantiles,
+    /// How late the generator itself was.
+    pub lateness_ms: Quantiles,
+    /// Everything that went wrong, by kind.
+    pub faults: Vec<FaultRow>,
+}
+
+/// One latency, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Quantiles {
+    /// How many were measured.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// Half are not above.
+    pub p50: f64,
+    /// Nine in ten are not above.
+    pub p90: f64,
+    /// 99 % are not above.
+    pub p99: f64,
+    /// 99.9 % are not above.
+    pub p99_9: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// How often one kind of fault was seen.
+#[derive(Debug, Clone, Serialize)]
+pub struct FaultRow {
+    /// Which kind.
+    pub fault: Fault,
+    /// Whether the exchange failed, as opposed to a wrong answer.
+    pub failure: bool,
+    /// How often.
+    pub count: u64,
+    /// What it looked like the first time.
+    pub example: String,
+}
+
+impl Summary {
+    pub(crate) fn new(scenario: &Scenario, stats: Stats, elapsed: Duration, interrupted: bool) -> Self {
+        let seconds = elapsed.as_secs_f64().max(1e-9);
+        Self {
+            version: 1,
+            target: scenario.target.url.clone(),
+            load: match scenario.load {
+                Load::Open { rate, arrival } => {
+                    format!("open loop, {rate} req/s, {arrival:?}").to_lowercase()
+                }
+                Load::Closed { concurrency } => format!("closed loop, {concurrency} at a time"),
+            },
+            void: void(&stats.lateness),
+            interrupted,
+            elapsed_s: elapsed.as_secs_f64(),
+            issued: stats.issued,
+            valid: stats.valid,
+            failed: stats.failed(),
+            invalid: stats.invalid(),
+            abandoned: stats.abandoned,
+            valid_per_s: stats.valid as f64 / seconds,
+            prompt_tokens: stats.prompt_tokens,
+            output_tokens: stats.output_tokens,
+            output_tokens_per_s: stats.output_tokens as f64 / seconds,
+            bytes_in: stats.bytes_in,
+            connects: stats.connects,
+            ttft_ms: Quantiles::of(&stats.ttft),
+            inter_token_ms: Quantiles::of(&stats.inter_token),
+            per_token_ms: Quantiles::of(&stats.per_token),
+            end_to_end_ms: Quantiles::of(&stats.end_to_end),
+            lateness_ms: Quantiles::of(&stats.lateness),
+            faults: rows(stats),
+        }
+    }
+
+    /// Whether every exchange that ended ended well, and at least one did.
+    pub fn is_good(&self) -> bool {
+        self.valid > 0 && self.failed == 0 && self.invalid == 0
+    }
+
+    /// The table for a terminal.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        self.write_table(&mut out).expect("writing to memory cannot fail");
+        out
+    }
+
+    fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "target      {}", self.target)?;
+        writeln!(out, "load        {}; {:.2} s", self.load, self.elapsed_s)?;
+        write!(out, "requests    {} issued, {} valid", self.issued, self.valid)?;
+        writeln!(
+            out,
+            ", {} failed, {} invalid ({:.1} valid/s)",
+            self.failed, self.invalid, self.valid_per_s
+        )?;
+        if self.output_tokens > 0 {
+            let (prompt, output) = (self.prompt_tokens, self.output_tokens);
+            writeln!(out, "tokens      {prompt} in, {output} out ({:.1}/s)", self.output_tokens_per_s)?;
+        }
+        writeln!(out, "received    {} bytes over {} connections\n", self.bytes_in, self.connects)?;
+        write!(out, "{:12}", "ms")?;
+        for heading in ["mean", "p50", "p90", "p99", "p99.9", "max", "count"] {
+            write!(out, "{heading:>11}")?;
+        }
+        writeln!(out)?;
+        for (name, quantiles) in [
+            ("first token", &self.ttft_ms),
+            ("inter-token", &self.inter_token_ms),
+            ("per token", &self.per_token_ms),
+            ("end to end", &self.end_to_end_ms),
+            ("lateness", &self.lateness_ms),
+        ] {
+            quantiles.write_row(out, name)?;
+        }
+        self.write_faults(out)
+    }
+
+    fn write_faults(&self, out: &mut String) -> std::fmt::Result {
+        for row in &self.faults {
+            let class = if row.failure { "failed" } else { "INVALID" };
+            writeln!(out, "\n{class}: {} x {}\n  e.g. {}", row.count, row.fault.name(), row.example)?;
+        }
+        if self.interrupted {
+            writeln!(out, "\nCut short; {} exchanges under way are not counted.", self.abandoned)?;
+        }
+        if let Some(why) = &self.void {
+            writeln!(out, "\nVOID: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+fn void(lateness: &Latency) -> Option<String> {
+    let late = lateness.percentile(99.0);
+    (lateness.count() > 0 && late > LATENESS_P99_MAX).then(|| {
+        format!(
+            "the generator was late by {:.2} ms at p99 (at most {:.0} ms): these latencies tell of this machine, \
+             not of the target",
+            late.as_secs_f64() * 1e3,
+            LATENESS_P99_MAX.as_secs_f64() * 1e3
+        )
+    })
+}
+
+fn rows(stats: Stats) -> Vec<FaultRow> {
+    let row = |(fault, seen): (Fault, crate::stats::Seen)| FaultRow {
+        fault,
+        failure: fault.is_failure(),
+        count: seen.count,
+        example: seen.example,
+    };
+    stats.faults.into_iter().map(row).collect()
+}
+
+impl Quantiles {
+    fn of(latency: &Latency) -> Self {
+        let ms = |latency: Duration| latency.as_secs_f64() * 1e3;
+        Self {
+            count: latency.count(),
+            mean: ms(latency.mean()),
+            p50: ms(latency.percentile(50.0)),
+            p90: ms(latency.percentile(90.0)),
+            p99: ms(latency.percentile(99.0)),
+            p99_9: ms(latency.percentile(99.9)),
+            max: ms(latency.max()),
+        }
+    }
+
+    fn write_row(&self, out: &mut String, name: &str) -> std::fmt::Result {
+        if self.count == 0 {
+            return Ok(());
+        }
+        write!(out, "{name:12}")?;
+        for value in [self.mean, self.p50, self.p90, self.p99, self.p99_9, self.max] {
+            write!(out, "{value:>11.3}")?;
+        }
+        writeln!(out, "{:>11}", self.count)
+    }
+}
