@@ -94,7 +94,9 @@ async fn kept_or_fresh(
 ) -> Result<Answer, Failed> {
     if let Some(kept) = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms()) {
         match over(x, aim, intake, kept).await {
-            Err(Failed::Attempt(error)) if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake) => {
+            Err(Failed::Attempt(error))
+                if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake) =>
+            {
                 x.worker.count_reason(Reason::UpStaleConn);
             }
             other => return other,
@@ -180,7 +182,9 @@ async fn send_held(
     match (sent, elapsed) {
         (Ok(()), _) => Ok(None),
         (Err(()), Some(Elapsed::Total)) => Err(Failed::Refused(Refusal::Deadline)),
-        (Err(()), Some(Elapsed::Wait(_))) => Err(AttemptError::new(Reason::UpSendTimeout, Retry::Never).into()),
+        (Err(()), Some(Elapsed::Wait(_))) => {
+            Err(AttemptError::new(Reason::UpSendTimeout, Retry::Never).into())
+        }
         (Err(()), None) => Ok(Some(Unsent { nothing_left: x.scratch.out.len() == whole })),
     }
 }
@@ -248,7 +252,8 @@ fn append_piece(
 fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Framing) {
     let scratch = &mut *x.scratch;
     let buf = intake.head();
-    let host = if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
+    let host =
+        if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
     let credential = aim.backend.credential.as_ref();
     let path = scratch.head.path();
     let renamed = aim.alias.and_then(|alias| Some((path_model_span(path, buf)?, alias.as_bytes())));

@@ -161,4 +161,5 @@ pub const RING_COMPLETIONS: u32 = 8_192;
 
 const _: () = assert!(HEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "a head fits one buffer: parsing never stitches");
 const _: () = assert!(READ_AHEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "what was read ahead fits one buffer");
-const _: () = assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");
+const _: () =
+    assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");

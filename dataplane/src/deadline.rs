@@ -260,7 +260,8 @@ mod tests {
         for io in [IoChoice::Auto, IoChoice::Epoll] {
             run(io, |_, _| async move {
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-                let peer = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+                let peer =
+                    std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
                 let (accepted, _) = listener.accept().expect("accepts");
                 accepted.set_nonblocking(true).expect("settable");
                 let socket = Socket::adopt(accepted.into()).expect("adopts");

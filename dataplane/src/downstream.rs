@@ -183,7 +183,9 @@ impl Downstream {
         let elapsed = self.deadline.elapsed();
         self.deadline.rest();
         match received {
-            Ok(0) if elapsed == Some(Elapsed::Wait(Wait::Head)) => Err(Next::Refused(Refusal::HeadTimeout, buffer)),
+            Ok(0) if elapsed == Some(Elapsed::Wait(Wait::Head)) => {
+                Err(Next::Refused(Refusal::HeadTimeout, buffer))
+            }
             Ok(0) => Err(Next::Gone(None)),
             Ok(_) => Ok(buffer),
             // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
@@ -198,7 +200,9 @@ impl Downstream {
         loop {
             let Some(read) = self.read.as_mut() else { return Poll::Pending };
             if !read.inbox.is_armed() {
-                if self.half_closed || read.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX) {
+                if self.half_closed
+                    || read.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX)
+                {
                     return Poll::Pending;
                 }
                 let buffer = read.ahead.take().unwrap_or_else(|| worker.buffers.small());

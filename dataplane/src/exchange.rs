@@ -112,7 +112,9 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
     let mut tried = Tried::none();
     let mut last = Refusal::NoEndpoint { retry_after_ms: SOON_MS };
     loop {
-        let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else { return Err(last) };
+        let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else {
+            return Err(last);
+        };
         tried.add(pick.endpoint);
         let aim = x.aim(route, &pick);
         let lease = Lease::take(&pick.endpoint.cell); // held to the last byte, not to the head
@@ -260,7 +262,12 @@ impl<'a> Exchange<'a> {
         self.record.backend = pick.target.backend.name.as_str();
         self.record.endpoint = pick.endpoint.name.as_str();
         self.worker.shard.count(Counter::Attempts);
-        Aim { route, backend: &pick.target.backend, endpoint: pick.endpoint, alias: pick.target.model.as_deref() }
+        Aim {
+            route,
+            backend: &pick.target.backend,
+            endpoint: pick.endpoint,
+            alias: pick.target.model.as_deref(),
+        }
     }
 
     /// True if the request may be repeated without asking its author.
@@ -278,8 +285,8 @@ impl<'a> Exchange<'a> {
             in_time: true, // the total deadline refuses by itself
         };
         let now_ms = self.worker.clock.coarse_ms();
-        let granted = may_retry(error, &standing)
-            && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
+        let granted =
+            may_retry(error, &standing) && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
         if granted {
             self.worker.shard.count(Counter::Retries);
         }

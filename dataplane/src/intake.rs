@@ -210,7 +210,10 @@ impl Intake {
         mut buffer: Buffer,
     ) -> Result<Option<Buffer>, Refusal> {
         self.spans.clear();
-        let step = self.body.advance(buffer.bytes_mut(), &mut self.spans).map_err(|fault| Refusal::of_fault(fault, self.body_max))?;
+        let step = self
+            .body
+            .advance(buffer.bytes_mut(), &mut self.spans)
+            .map_err(|fault| Refusal::of_fault(fault, self.body_max))?;
         if let Some(fault) = step.fault {
             return Err(Refusal::of_fault(fault, self.body_max)); // a request that breaks later is not begun either
         }

@@ -93,10 +93,16 @@ fn start(flags: Flags) -> Result<(), Failure> {
     } else {
         (None, flags.snapshot.clone().map_or(Start::LastGood, Start::File))
     };
-    let options = control::Options { socket: control_socket(&flags), state_dir: flags.state_dir.clone() };
-    let control = Control::new(options, Arc::new(Process(shared)), log)
-        .map_err(|error| Failure { what: error.to_string(), code: 2 })?;
-    let applied = control.boot(first).map_err(|error| Failure { what: error.to_string(), code: 2 })?;
+    let options = control::Options {
+        socket: control_socket(&flags),
+        state_dir: flags.state_dir.clone(),
+        signals: true,
+    };
+    let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)
+        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
+    let applied = control
+        .boot(first)
+        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
     if flags.demo {
         println!("{}", demo::banner());
     } else if applied.is_none() {
@@ -105,7 +111,8 @@ fn start(flags: Flags) -> Result<(), Failure> {
             &[("push_one_with", &"ringctl apply FILE")],
         );
     }
-    let housekeeping = control.serve().map_err(Failure::new)?;
+    let (housekeeping, socket_file) = control.serve().map_err(Failure::new)?;
+    shared.remove_at_end(socket_file);
     let ended = housekeeping.join();
     drop(fleet);
     ended.map_err(|_| Failure::new("the housekeeping thread panicked"))
@@ -172,9 +179,8 @@ fn parse(args: Vec<String>) -> Result<Option<Flags>, String> {
             Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
             _ => (arg, None),
         };
-        let mut value = || {
-            inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"))
-        };
+        let mut value =
+            || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
             "--snapshot" => flags.snapshot = Some(value()?.into()),
             "--state-dir" => flags.state_dir = Some(value()?.into()),
@@ -196,7 +202,9 @@ fn parse(args: Vec<String>) -> Result<Option<Flags>, String> {
         }
     }
     if flags.demo && (flags.snapshot.is_some() || flags.state_dir.is_some()) {
-        return Err("--demo has its own snapshot and keeps no state; leave --snapshot and --state-dir out".to_owned());
+        return Err(
+            "--demo has its own snapshot and keeps no state; leave --snapshot and --state-dir out".to_owned()
+        );
     }
     Ok(Some(flags))
 }

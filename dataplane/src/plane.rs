@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -20,7 +20,7 @@ use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
 use crate::cells::Cells;
-use crate::control::{ApplyError, Plane};
+use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
 use crate::observe::metrics::Words;
@@ -47,6 +47,7 @@ pub struct Shared {
     listening: Mutex<Vec<SocketAddr>>,
     connections: Arc<AtomicU64>,
     draining: AtomicBool,
+    socket_file: OnceLock<SocketFile>,
     rules: HashMap<&'static str, usize>,
 }
 
@@ -97,6 +98,7 @@ impl Shared {
             listening: Mutex::new(Vec::new()),
             connections: Arc::new(AtomicU64::new(0)),
             draining: AtomicBool::new(false),
+            socket_file: OnceLock::new(),
             rules,
         };
         Ok((Arc::new(shared), letterboxes))
@@ -148,6 +150,13 @@ impl Shared {
     /// Where a broken rule is counted.
     pub fn rule_index(&self, rule: &str) -> Option<usize> {
         if rule.is_empty() { None } else { self.rules.get(rule).copied() }
+    }
+
+    /// The control socket's file, to be removed when a drain ends the process.
+    pub fn remove_at_end(&self, file: Option<SocketFile>) {
+        if let Some(file) = file {
+            let _ = self.socket_file.set(file); // set once, at start
+        }
     }
 
     /// True once a drain began.
@@ -253,7 +262,8 @@ impl Shared {
         self.tell_all(|_| Message::Drain);
         let shared = Arc::clone(self);
         // Its own thread: control goes on answering until the end.
-        let waiter = std::thread::Builder::new().name("drain".to_owned()).spawn(move || shared.end(timeout_ms));
+        let waiter =
+            std::thread::Builder::new().name("drain".to_owned()).spawn(move || shared.end(timeout_ms));
         if let Err(error) = waiter {
             event_log::error("cannot wait for the drain; ending at once", &[("cause", &error)]);
             std::process::exit(1);
@@ -270,6 +280,9 @@ impl Shared {
             event_log::warn("drain timeout: connections are cut", &[("connections", &left)]);
         }
         self.log.close(Duration::from_secs(1));
+        if let Some(file) = self.socket_file.get() {
+            file.remove();
+        }
         event_log::info("drained", &[]);
         // monoio drops nothing at the end of a runtime, so there is nothing to wait for.
         std::process::exit(0);
@@ -387,6 +400,9 @@ impl Shared {
     fn slowest_beat(&self) -> (usize, u64) {
         let now_ms = self.started.elapsed().as_millis() as u64;
         let lateness = |worker| now_ms.saturating_sub(self.metrics.last_beat(worker));
-        (0..self.workers.len()).map(|worker| (worker, lateness(worker))).max_by_key(|it| it.1).unwrap_or((0, 0))
+        (0..self.workers.len())
+            .map(|worker| (worker, lateness(worker)))
+            .max_by_key(|it| it.1)
+            .unwrap_or((0, 0))
     }
 }

@@ -441,7 +441,9 @@ const fn words(rule: Rule) -> &'static str {
         Rule::H1Ch05 => "the trailer section of the body is malformed or too long; leave it out",
         Rule::H1Sy01 | Rule::H1Sy02 => "every line of the head must end in CR LF",
         Rule::H1Sy03 => "a field value has a control character",
-        Rule::H1Sy05 | Rule::H1Sy07 => "a line of the head begins with whitespace; write each field on one line",
+        Rule::H1Sy05 | Rule::H1Sy07 => {
+            "a line of the head begins with whitespace; write each field on one line"
+        }
         Rule::H1Sy06 => "there is whitespace between a field name and its colon",
         Rule::H1Sy08 => "a field line has no valid name and colon",
         Rule::H1Sy09 => "the request line must be method, target and version with one space between each",

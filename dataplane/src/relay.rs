@@ -11,8 +11,8 @@ use std::task::Poll;
 
 use ringway_contract::snapshot::Dialect;
 use ringway_wire::http1::{
-    Advance, Body, ContentKind, Framing, LAST_CHUNK, Method, Mode, ResponseOut, Span, Version, write_chunk_head,
-    write_response,
+    Advance, Body, ContentKind, Framing, LAST_CHUNK, Method, Mode, ResponseOut, Span, Version,
+    write_chunk_head, write_response,
 };
 use ringway_wire::sse;
 
@@ -52,7 +52,14 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome
     x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
     x.record.status = x.scratch.answer.status();
     x.scratch.observe(aim);
-    let mut relay = Relay { x, connection, pump, sent_whole, body: Body::new(shape.upstream, shape.mode, u64::MAX), shape };
+    let mut relay = Relay {
+        x,
+        connection,
+        pump,
+        sent_whole,
+        body: Body::new(shape.upstream, shape.mode, u64::MAX),
+        shape,
+    };
     relay.write_head(&buffer, aim);
     buffer.consume(relay.x.scratch.answer.len());
     let outcome = relay.run(buffer, aim).await;
@@ -308,7 +315,8 @@ impl Relay<'_, '_> {
         }
         match end {
             Ok(excess) => {
-                let clean = !excess && self.sent_whole && self.pump.is_none() && x.scratch.answer.keep_alive();
+                let clean =
+                    !excess && self.sent_whole && self.pump.is_none() && x.scratch.answer.keep_alive();
                 let framed = self.shape.upstream != Framing::UntilClose;
                 if clean && framed && !x.worker.is_draining() {
                     let now_ms = x.worker.clock.coarse_ms();
@@ -365,7 +373,11 @@ enum Kind {
 
 impl Default for Observer {
     fn default() -> Self {
-        Self { kind: Kind::Opaque, sse: sse::Observer::new(sse::Shape::Unknown), unary: sse::UnaryObserver::new() }
+        Self {
+            kind: Kind::Opaque,
+            sse: sse::Observer::new(sse::Shape::Unknown),
+            unary: sse::UnaryObserver::new(),
+        }
     }
 }
 

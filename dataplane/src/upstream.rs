@@ -65,7 +65,8 @@ impl Pools {
     /// The newest idle connection to `endpoint` on which the peer has neither sent nor closed.
     pub fn take(&self, endpoint: &Endpoint, now_ms: u64) -> Option<Connection> {
         let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.get_mut(endpoint.slot.index as usize).filter(|it| it.slot == Some(endpoint.slot))?;
+        let shelf =
+            shelves.get_mut(endpoint.slot.index as usize).filter(|it| it.slot == Some(endpoint.slot))?;
         while let Some(mut connection) = shelf.idle.pop() {
             self.idle.set(self.idle.get() - 1);
             if connection.fits(&shelf.rules, now_ms) && connection.socket.is_quiet() {

@@ -187,7 +187,10 @@ impl Worker {
 
     /// How large a request head may be.
     pub fn head_bounds(&self) -> HeadBounds {
-        HeadBounds { head_bytes: self.table.borrow().limits().request_head.get() as usize, ..HeadBounds::REQUEST }
+        HeadBounds {
+            head_bytes: self.table.borrow().limits().request_head.get() as usize,
+            ..HeadBounds::REQUEST
+        }
     }
 
     /// A scratch, new or used.
@@ -210,7 +213,8 @@ impl Worker {
 
     /// Counts an exchange, if there is room for one more.
     pub fn admit(self: &Rc<Self>) -> Option<Live> {
-        let room = self.exchanges.get() < EXCHANGES_MAX as u64 && self.buffers.lent_bytes() < BUFFER_BYTES_MAX;
+        let room =
+            self.exchanges.get() < EXCHANGES_MAX as u64 && self.buffers.lent_bytes() < BUFFER_BYTES_MAX;
         room.then(|| self.count(|worker| &worker.exchanges))
     }
 

@@ -28,6 +28,7 @@ fn request(bytes: &[u8], cut: usize) {
     let how = RequestOut {
         base_path: b"",
         host: b"upstream",
+        renamed: None,
         framing: whole.framing(),
         forwarded_for: IpAddr::V4(Ipv4Addr::LOCALHOST),
         forwarded_proto: "http",

@@ -66,7 +66,10 @@ impl Driver {
 ///
 /// # Errors
 /// `choice` is `Uring` and the system refuses it, or epoll cannot be set up either.
-pub fn run<F, T>(choice: IoChoice, main: impl FnOnce(Driver, Option<std::io::Error>) -> F) -> std::io::Result<T>
+pub fn run<F, T>(
+    choice: IoChoice,
+    main: impl FnOnce(Driver, Option<std::io::Error>) -> F,
+) -> std::io::Result<T>
 where
     F: Future<Output = T> + 'static,
     T: 'static,

@@ -35,7 +35,10 @@ pub struct Letterbox<M>(Arc<Shared<M>>);
 /// # Errors
 /// No descriptor left for the eventfd.
 pub fn mailbox<M>(messages: usize) -> io::Result<(Mailbox<M>, Letterbox<M>)> {
-    let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK)?;
+    let bell = rustix::event::eventfd(
+        0,
+        rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+    )?;
     let shared = Arc::new(Shared { queue: ArrayQueue::new(messages), bell, rung: AtomicBool::new(false) });
     Ok((Mailbox(Arc::clone(&shared)), Letterbox(shared)))
 }

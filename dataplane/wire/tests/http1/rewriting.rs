@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub const OUT: RequestOut<'static> = RequestOut {
     base_path: b"",
     host: b"upstream:8000",
+    renamed: None,
     framing: Framing::None,
     forwarded_for: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     forwarded_proto: "http",
