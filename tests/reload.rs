@@ -190,7 +190,7 @@ fn ringload(gateway: &Gateway, span: Duration) -> std::process::Child {
     let url = format!("http://{}/ask/ringload", gateway.address());
     let seconds = format!("{}s", span.as_secs());
     std::process::Command::new(ringway_tests::programs::program("ringload"))
-        .args(["run", "--url", &url, "--rate", "2000", "--duration", &seconds])
+        .args(["run", "--raw", "--no-progress", "--url", &url, "--rate", "2000", "--duration", &seconds])
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .spawn()
