@@ -182,7 +182,6 @@ impl Worker {
     }
 
     /// The table of this moment. An exchange asks once and keeps it to its end.
-    #[expect(clippy::redundant_allocation, reason = "see the field")]
     pub fn table(&self) -> Rc<Arc<Table>> {
         Rc::clone(&self.table.borrow())
     }
