@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         }
     };
     event_log::set_format(flags.log_format);
-    match start(flags) {
+    match start(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             event_log::error(&failure.what, &[]);
@@ -81,11 +81,11 @@ impl Failure {
     }
 }
 
-fn start(flags: Flags) -> Result<(), Failure> {
+fn start(flags: &Flags) -> Result<(), Failure> {
     let workers = flags.workers.unwrap_or_else(cores);
     let log = AccessLog::start(workers, flags.log_format).map_err(Failure::new)?;
     let (shared, letterboxes) = Shared::new(workers, Arc::clone(&log)).map_err(Failure::new)?;
-    start_workers(&flags, &shared, letterboxes)?;
+    start_workers(flags, &shared, letterboxes)?;
 
     let (fleet, first) = if flags.demo {
         let (fleet, snapshot) = demo::start().map_err(Failure::new)?;
@@ -93,11 +93,8 @@ fn start(flags: Flags) -> Result<(), Failure> {
     } else {
         (None, flags.snapshot.clone().map_or(Start::LastGood, Start::File))
     };
-    let options = control::Options {
-        socket: control_socket(&flags),
-        state_dir: flags.state_dir.clone(),
-        signals: true,
-    };
+    let options =
+        control::Options { socket: control_socket(flags), state_dir: flags.state_dir.clone(), signals: true };
     let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)
         .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
     let applied = control
