@@ -26,8 +26,8 @@ pub fn short(bytes: &[u8]) -> String {
     text
 }
 
-/// The same snapshot with every secret replaced by its short digest. Those that are one already stay: the data
-/// plane shows secrets in the same form.
+/// The same snapshot with every secret replaced by its short digest. Those that are one already stay: the
+/// data plane shows secrets in the same form.
 #[must_use]
 pub fn redact(mut snapshot: Snapshot) -> Snapshot {
     for credential in snapshot.backends.iter_mut().filter_map(|backend| backend.credential.as_mut()) {

@@ -2,8 +2,8 @@
 //!
 //! Owns: the config file, the daemon that turns it into snapshots and pushes them, and the command line.
 //! Must not: stand in the way of traffic. If all of this dies, the data plane goes on with its last table.
-//! Read next: [`cli`], the verbs; [`daemon`], the loop behind `ringctl serve`; [`client`], how both planes are
-//! spoken to.
+//! Read next: [`cli`], the verbs; [`daemon`], the loop behind `ringctl serve`; [`client`], how both planes
+//! are spoken to.
 #![forbid(unsafe_code)]
 
 pub mod bounds;

@@ -30,7 +30,7 @@ fn line(level: &str, event: &str, fields: &[(&str, &dyn Display)]) {
 }
 
 fn layout(level: &str, event: &str, fields: &[(&str, &dyn Display)]) -> String {
-    let mut line = format!("{} {level:<4} {event}", rfc3339(SystemTime::now()));
+    let mut line = format!("{} {level:<5} {event}", rfc3339(SystemTime::now()));
     for (name, value) in fields {
         let value = value.to_string();
         let quoted = value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == '"' || c == '=');
@@ -39,7 +39,8 @@ fn layout(level: &str, event: &str, fields: &[(&str, &dyn Display)]) -> String {
     line
 }
 
-/// One write, so that lines of several processes on one terminal do not mix. A log nobody reads is not an error.
+/// One write, so that lines of several processes on one terminal do not mix. A log nobody reads is not an
+/// error.
 fn emit(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
@@ -89,6 +90,6 @@ mod tests {
     #[test]
     fn values_with_blanks_are_quoted() {
         let line = layout("info", "pushed", &[("generation", &7), ("why", &"two words")]);
-        assert!(line.ends_with("info pushed generation=7 why=\"two words\""), "{line}");
+        assert!(line.ends_with("info  pushed generation=7 why=\"two words\""), "{line}");
     }
 }

@@ -84,8 +84,8 @@ fn is_program(path: &std::path::Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Keeps the data plane running until it ends of itself or `stops` counts up: the first stop drains, the second
-/// ends at once, the third kills.
+/// Keeps the data plane running until it ends of itself or `stops` counts up: the first stop drains, the
+/// second ends at once, the third kills.
 pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(), SuperviseError> {
     let mut backoff = Backoff::default();
     let mut lived = false;
@@ -105,7 +105,8 @@ pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(
                 log::info("the data plane was drained and has ended", &[]);
                 return Ok(());
             }
-            // One that ran before will run again once its port, say, is free; one that never did needs a person.
+            // One that ran before will run again once its port, say, is free; one that never did needs a
+            // person.
             Some(REFUSED) if !lived => {
                 return Err(SuperviseError::Refused {
                     binary: plan.binary.clone(),
@@ -130,8 +131,8 @@ pub async fn supervise(plan: &Plan, mut stops: watch::Receiver<u32>) -> Result<(
     }
 }
 
-/// A data plane that outlived an earlier `ringctl up`, or that somebody started by hand, is used as it is. False:
-/// we were stopped meanwhile.
+/// A data plane that outlived an earlier `ringctl up`, or that somebody started by hand, is used as it is.
+/// False: we were stopped meanwhile.
 async fn leave_alone(control: &std::path::Path, stops: &mut watch::Receiver<u32>) -> bool {
     let dataplane = DataPlane::at(control);
     let mut said = false;

@@ -166,6 +166,9 @@ fn a_difference_is_shown_by_place_and_listed_by_path() {
     let drawn = place.run(&["diff", "next.yaml"]).ok();
     assert!(drawn.contains("@@ limits / connections @@") && drawn.contains("+   connections: 9"), "{drawn}");
     assert!(!drawn.contains('\u{1b}'), "no colours into a pipe");
+    place.write("moved.yaml", &config(8002));
+    let drawn = place.run(&["diff", "moved.yaml"]).ok();
+    assert!(drawn.contains("  format: 1\n  listeners:\n-   - address"), "fields keep their order: {drawn}");
     assert!(place.run(&["diff", "next.yaml", "--color", "always"]).ok().contains("\u{1b}[32m"));
     let listed: serde_json::Value =
         serde_json::from_str(&place.run(&["diff", "next.yaml", "-o", "json"]).ok()).expect("JSON");
@@ -244,6 +247,13 @@ fn endpoints_and_the_whole_data_plane_are_drained() {
     let told: Vec<_> = drains.iter().map(|drain| (drain.endpoint.is_some(), drain.undo)).collect();
     assert_eq!(told, [(true, false), (true, true), (false, false)]);
     assert!(place.run(&["drain", "nobody/1:1"]).fails(1).contains("no such endpoint"));
+}
+
+#[test]
+fn a_data_plane_that_ends_at_once_was_drained() {
+    let (place, dataplane) = running();
+    dataplane.with(|held| held.nothing_to_finish = true);
+    place.run(&["drain"]).ok();
 }
 
 #[test]

@@ -178,6 +178,35 @@ fn an_apply_through_the_daemon_is_a_revision_and_comes_back_when_it_runs() {
 }
 
 #[test]
+fn of_many_applies_at_once_each_runs_or_is_told_that_a_later_one_did() {
+    let place = place(8001);
+    let dataplane = DataPlane::start(&place.control());
+    let _daemon = place.serve();
+    dataplane.until_port(8001);
+    let ports = 8_010..8_030_u16;
+    let runs: Vec<_> = std::thread::scope(|scope| {
+        let spawned: Vec<_> = ports
+            .map(|port| {
+                let place = &place;
+                scope.spawn(move || {
+                    let file = format!("{port}.yaml");
+                    place.write(&file, &config(port));
+                    (port, place.run(&["apply", &file]))
+                })
+            })
+            .collect();
+        spawned.into_iter().map(|run| run.join().expect("runs")).collect()
+    });
+    let last = dataplane.port().expect("something runs");
+    for (port, ran) in runs {
+        match ran.code {
+            Some(0) => {}
+            _ => assert!(ran.fails(1).contains("a later command") && port != last, "{port}"),
+        }
+    }
+}
+
+#[test]
 fn an_apply_without_a_data_plane_fails_and_leaves_nothing_waiting() {
     let place = place(8001);
     let dataplane = DataPlane::start(&place.control());

@@ -125,9 +125,8 @@ impl Relay<'_, '_> {
 
     async fn first(&mut self, mut buffer: Buffer) -> Step {
         self.x.scratch.spans.clear();
-        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
-            Ok(advance) => advance,
-            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
+            return Step::Broken(Reason::UpBadChunk);
         };
         self.append(&buffer.bytes()[..advance.keep], advance.done);
         let sent = self.send_out().await;
@@ -150,9 +149,8 @@ impl Relay<'_, '_> {
             Ok(_) => {}
         }
         self.x.scratch.spans.clear();
-        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
-            Ok(advance) => advance,
-            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
+            return Step::Broken(Reason::UpBadChunk);
         };
         let mark = buffer.mark();
         let sent = if self.shape.rechunk {

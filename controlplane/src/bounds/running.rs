@@ -14,7 +14,8 @@ const MIB: usize = 1_024 * KIB;
 pub const CONNECT_MS_MAX: Duration = Duration::from_secs(2);
 /// For an answer: the data plane answers a `PUT` only when its last worker runs it.
 pub const ANSWER_MS_MAX: Duration = Duration::from_secs(30);
-/// The daemon's own answer to `apply` waits for names and for the data plane, so it may take longer than both.
+/// The daemon's own answer to `apply` waits for names and for the data plane, so it may take longer than
+/// both.
 pub const DAEMON_ANSWER_MS_MAX: Duration = Duration::from_secs(45);
 /// Bytes of an answer: a snapshot of tens of thousands of endpoints.
 pub const ANSWER_BYTES_MAX: usize = 64 * MIB;

@@ -19,8 +19,8 @@ Try it:
 #[derive(Debug, Parser)]
 #[command(name = "ringctl", version, after_help = EXIT_CODES, max_term_width = 100, subcommand_required = true)]
 pub struct Cli {
-    /// The daemon's socket [default: $RUNTIME_DIRECTORY/daemon.sock, else $XDG_RUNTIME_DIR/ringway/daemon.sock,
-    /// else /run/ringway/daemon.sock]
+    /// The daemon's socket [default: $RUNTIME_DIRECTORY/daemon.sock, else
+    /// $XDG_RUNTIME_DIR/ringway/daemon.sock, else /run/ringway/daemon.sock]
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Where")]
     pub socket: Option<PathBuf>,
     /// The data plane's socket [default: dataplane.sock in the same folder]
@@ -67,8 +67,8 @@ pub struct Print {
 /// Where revisions are.
 #[derive(Clone, Debug, Args)]
 pub struct Data {
-    /// Folder of revisions [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/ringway, else ~/.local/state/ringway,
-    /// for root /var/lib/ringway]
+    /// Folder of revisions [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/ringway, else
+    /// ~/.local/state/ringway, for root /var/lib/ringway]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
 }

@@ -1,8 +1,8 @@
 //! `diff`: what a config file would change against what runs.
 //!
 //! Owns: what is compared, the list of changes, and how a difference is drawn.
-//! Must not: tell secrets (only digests are compared), or mind what no file says: addresses that names have now,
-//! drains, the generation.
+//! Must not: tell secrets (only digests are compared), or mind what no file says: addresses that names have
+//! now, drains, the generation.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -80,12 +80,11 @@ fn borrow_secrets(wanted: &mut Snapshot, running: &Snapshot) {
 fn comparable(snapshot: Snapshot) -> Value {
     let mut value = serde_json::to_value(digest::redact(snapshot)).expect("a snapshot has string keys");
     let Value::Object(fields) = &mut value else { return value };
-    fields.remove("generation");
+    fields.retain(|name, _| name != "generation");
     let backends = fields.get_mut("backends").and_then(Value::as_array_mut);
     let endpoints = backends.into_iter().flatten().filter_map(|backend| backend["endpoints"].as_array_mut());
     for endpoint in endpoints.flatten().filter_map(Value::as_object_mut) {
-        endpoint.remove("addresses");
-        endpoint.remove("drained");
+        endpoint.retain(|name, _| name != "addresses" && name != "drained");
     }
     value
 }

@@ -1,7 +1,7 @@
 //! `explain`: which way a request would go.
 //!
-//! Owns: reading the request and printing the answer. The answer is the data plane's, or with `--config` that of
-//! `offline.rs`. Must not: send the request.
+//! Owns: reading the request and printing the answer. The answer is the data plane's, or with `--config` that
+//! of `offline.rs`. Must not: send the request.
 
 use std::io::Read as _;
 use std::path::Path;

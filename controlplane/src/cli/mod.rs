@@ -115,8 +115,8 @@ impl Context {
         DataPlane::at(self.control())
     }
 
-    /// Asks the daemon. None: there is no daemon and nobody insisted on one with `--socket`, or somebody insisted
-    /// on the data plane with `--control`.
+    /// Asks the daemon. None: there is no daemon and nobody insisted on one with `--socket`, or somebody
+    /// insisted on the data plane with `--control`.
     async fn if_daemon<T>(
         &self,
         ask: impl AsyncFnOnce(Daemon) -> Result<T, ClientError>,
@@ -199,7 +199,10 @@ async fn drain(context: &Context, endpoint: Option<String>, undo: bool) -> Resul
             format!("`{endpoint}` is no endpoint; name it BACKEND/HOST:PORT, see `ringctl backends list`");
         return Err(Failure::Usage(what));
     }
-    context.dataplane().drain(&Drain { endpoint: endpoint.clone(), undo }).await?;
+    match context.dataplane().drain(&Drain { endpoint: endpoint.clone(), undo }).await {
+        Err(ClientError::Broken { .. }) if endpoint.is_none() => {} // it had nothing to finish and has ended
+        outcome => outcome?,
+    }
     output::print(&match (endpoint, undo) {
         (Some(endpoint), false) => {
             format!("{endpoint} takes no new requests; `ringctl undrain {endpoint}` puts it back\n")

@@ -139,7 +139,8 @@ fn host_fits(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// `*` is any run of bytes, `?` is one byte. Goes back to the last star only, so it is quick whatever the pattern.
+/// `*` is any run of bytes, `?` is one byte. Goes back to the last star only, so it is quick whatever the
+/// pattern.
 fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0, 0);

@@ -4,10 +4,13 @@
 //! GET  /v1/status          Status
 //! GET  /v1/revisions       [RevisionMeta], newest first
 //! GET  /v1/revisions/N     Revision; N may be `latest`
-//! POST /v1/apply           Apply → Done; 422 Problems; 409 a later one took its place; 502 the data plane did not
-//!                          take it; 503 the data plane cannot be reached
-//! POST /v1/rollback        Rollback → Done; the same refusals
+//! POST /v1/apply           Apply → Done
+//! POST /v1/rollback        Rollback → Done
 //! ```
+//!
+//! The last two are refused with 422 and every problem of the config, 404 where there is no such revision, 409
+//! where a later command took their place, 502 where the data plane did not take it, 503 where it cannot be
+//! reached.
 //!
 //! Owns: the serde types of both sides. Must not: carry a resolved secret; a config's text names them only.
 

@@ -1,7 +1,7 @@
 //! A config and the names' addresses, put together into one snapshot.
 //!
-//! Owns: when two snapshots are the same. What operators drain is no part of one: the data plane keeps it across
-//! snapshots.
+//! Owns: when two snapshots are the same. What operators drain is no part of one: the data plane keeps it
+//! across snapshots.
 //! Must not: do I/O.
 //! Read next: `publish.rs`, which pushes the result.
 
@@ -17,8 +17,8 @@ pub fn assemble(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr
     config::snapshot(config, addresses)
 }
 
-/// Whether the data plane would do the same under both. It shows what it runs with fingerprints for secrets, so
-/// secrets are compared by those.
+/// Whether the data plane would do the same under both. It shows what it runs with fingerprints for secrets,
+/// so secrets are compared by those.
 pub fn same(a: &Snapshot, b: &Snapshot) -> bool {
     let comparable =
         |snapshot: &Snapshot| digest::redact(Snapshot { generation: Generation::NONE, ..snapshot.clone() });

@@ -184,7 +184,8 @@ impl System {
     }
 
     async fn ask(&self, host: &str) -> Result<Answer, String> {
-        // The hosts file is read first and alone decides, so that its names work where no name server answers.
+        // The hosts file is read first and alone decides, so that its names work where no name server
+        // answers.
         let listed = self.listed(host)?;
         if !listed.is_empty() {
             return Ok(Answer { addresses: listed, ttl: bounds::TTL_MS_MAX });

@@ -1,9 +1,10 @@
 //! `ringctl serve`: watches the config file, resolves its names, and keeps the data plane on the result.
 //!
 //! Owns: what should run, what waits to run, and the one loop in which both change.
-//! Must not: hold up traffic. Whatever goes wrong here, the data plane keeps its last table (spec CP-01, CP-03).
-//! Read next: `watch.rs`, `discovery.rs`, `assemble.rs`, `publish.rs`: the way of a change; `store.rs`, where it
-//! is kept; `socket.rs`, how it is asked for.
+//! Must not: hold up traffic. Whatever goes wrong here, the data plane keeps its last table (spec CP-01,
+//! CP-03).
+//! Read next: `watch.rs`, `discovery.rs`, `assemble.rs`, `publish.rs`: the way of a change; `store.rs`, where
+//! it is kept; `socket.rs`, how it is asked for.
 
 pub mod api;
 pub mod assemble;
@@ -95,7 +96,8 @@ struct Daemon {
     names: Names,
     publisher: Publisher,
     desired: Option<Desired>,
-    /// From the file, while the data plane cannot be asked to run it. The latest takes the place of any before.
+    /// From the file, while the data plane cannot be asked to run it. The latest takes the place of any
+    /// before.
     candidate: Option<Candidate>,
     /// `desired` may not be what the data plane runs.
     dirty: bool,

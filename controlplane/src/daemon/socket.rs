@@ -229,6 +229,9 @@ fn revision(which: &str, store: &Store) -> Response<Full<Bytes>> {
     };
     match found {
         Some(revision) => json(StatusCode::OK, &revision),
+        None if which == "latest" => {
+            error(StatusCode::NOT_FOUND, "there is no revision yet; see `ringctl show -o table`")
+        }
         None => error(StatusCode::NOT_FOUND, &format!("there is no revision {which}; see `ringctl history`")),
     }
 }

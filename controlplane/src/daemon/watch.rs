@@ -1,7 +1,7 @@
 //! Tells when the config file may have changed: by the system's word, and by looking every few seconds.
 //!
-//! Owns: the watch on the file's folder (editors and orchestrators replace files, so the file itself is no good
-//! to watch), the debounce, and the fallback. Must not: read the file; a sign is not a change.
+//! Owns: the watch on the file's folder (editors and orchestrators replace files, so the file itself is no
+//! good to watch), the debounce, and the fallback. Must not: read the file; a sign is not a change.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -51,6 +51,8 @@ pub struct Held {
     pub questions: Vec<Question>,
     /// Refuses the next pushes with 422 while a listener has this port.
     pub refuse_port: Option<u16>,
+    /// Told to drain, it has ended before it has answered.
+    pub nothing_to_finish: bool,
     /// Before the next push, somebody else pushes.
     pub race: bool,
     pub listeners: Vec<mpsc::UnboundedSender<Bytes>>,
@@ -147,7 +149,7 @@ async fn accept(listener: UnixListener, held: Arc<Mutex<Held>>) {
         let (stream, _) = listener.accept().await.expect("accepts");
         let held = Arc::clone(&held);
         tokio::spawn(async move {
-            let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request, &held).await) });
+            let service = service_fn(|request| async { answer(request, &held).await.ok_or(Gone) });
             let http = hyper::server::conn::http1::Builder::new();
             let _ = http.serve_connection(TokioIo::new(stream), service).await;
         });
@@ -156,12 +158,25 @@ async fn accept(listener: UnixListener, held: Arc<Mutex<Held>>) {
 
 type Answer = Response<Either<Full<Bytes>, EventBody>>;
 
-async fn answer(request: Request<Incoming>, held: &Mutex<Held>) -> Answer {
+/// Ends a connection without an answer.
+#[derive(Debug)]
+struct Gone;
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("gone")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// None: it ends before it has answered.
+async fn answer(request: Request<Incoming>, held: &Mutex<Held>) -> Option<Answer> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
     let mut held = held.lock().expect("no test panicked holding it");
     let expected = head.headers.get("if-match").map(|tag| tag.to_str().expect("ASCII").to_owned());
-    match (&head.method, head.uri.path()) {
+    Some(match (&head.method, head.uri.path()) {
         (&Method::GET, "/v1/snapshot") => match &held.snapshot {
             Some(snapshot) => {
                 let mut answer = json(200, &ringway_controlplane::digest::redact(snapshot.clone()));
@@ -185,14 +200,18 @@ async fn answer(request: Request<Incoming>, held: &Mutex<Held>) -> Answer {
         (&Method::POST, "/v1/drain") => {
             let drain: Drain = serde_json::from_slice(&body).expect("a drain");
             let unknown = drain.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("nobody/"));
-            held.drains.push(drain);
-            if unknown {
-                return json(404, &ControlError { error: "there is no such endpoint".to_owned() });
+            if drain.endpoint.is_none() && held.nothing_to_finish {
+                return None;
             }
-            Response::builder().status(204).body(Either::Left(Full::default())).expect("an answer")
+            held.drains.push(drain.clone());
+            if unknown {
+                json(404, &ControlError { error: "there is no such endpoint".to_owned() })
+            } else {
+                json(200, &drain)
+            }
         }
         _ => json(404, &ControlError { error: "no such path".to_owned() }),
-    }
+    })
 }
 
 fn put(held: &mut Held, expected: Option<String>, body: &[u8]) -> Answer {

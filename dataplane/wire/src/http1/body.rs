@@ -45,6 +45,7 @@ pub struct Body {
     data_bytes: u64,
     extension_bytes: usize,
     overhead: Overhead,
+    trailers: Trailers,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ enum State {
     Data(u64),
     /// At the CRLF behind a chunk's data.
     DataEnd,
-    Trailers(Trailers),
+    Trailers,
     Done,
     Broken(Fault),
 }
@@ -73,7 +74,15 @@ impl Body {
             Framing::Chunked => State::Size,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, mode, data_max, data_bytes: 0, extension_bytes: 0, overhead: Overhead::default() }
+        Self {
+            state,
+            mode,
+            data_max,
+            data_bytes: 0,
+            extension_bytes: 0,
+            overhead: Overhead::default(),
+            trailers: Trailers::default(),
+        }
     }
 
     /// Looks at `buf`, which starts where the last call stopped consuming. Compacts in place: afterwards
@@ -136,7 +145,7 @@ impl Body {
                 Ok(left == 0)
             }
             State::DataEnd => self.data_end(cut),
-            State::Trailers(trailers) => self.trailers(cut, trailers),
+            State::Trailers => self.trailers(cut),
             State::Done => Ok(false),
             State::Broken(fault) => Err(fault),
         }
@@ -173,8 +182,7 @@ impl Body {
             }
             Mode::Decode => cut.drop(line.len()),
         }
-        self.state =
-            if line.size == 0 { State::Trailers(Trailers::default()) } else { State::Data(line.size) };
+        self.state = if line.size == 0 { State::Trailers } else { State::Data(line.size) };
         self.overhead.count(line.len() as u64 + 2, line.size)?;
         Ok(true)
     }
@@ -190,23 +198,18 @@ impl Body {
     }
 
     /// Checked, and dropped but for the empty line that ends them.
-    fn trailers(&mut self, cut: &mut Cut<'_>, mut trailers: Trailers) -> Result<bool, Fault> {
-        match trailers.next(cut.rest())? {
-            Line::Field { .. } => {
-                cut.drop(trailers.line_bytes);
-                trailers.line_bytes = 0;
-                self.state = State::Trailers(trailers);
+    fn trailers(&mut self, cut: &mut Cut<'_>) -> Result<bool, Fault> {
+        match self.trailers.next(cut.rest())? {
+            Trailer::Line(bytes) => {
+                cut.drop(bytes);
                 Ok(true)
             }
-            Line::End(_) => {
+            Trailer::End => {
                 self.framing(cut, 2);
                 self.state = State::Done;
                 Ok(false)
             }
-            Line::More => {
-                self.state = State::Trailers(trailers);
-                Ok(false)
-            }
+            Trailer::More => Ok(false),
         }
     }
 
@@ -337,33 +340,38 @@ struct Trailers {
     lines: Lines,
     fields: usize,
     bytes: usize,
-    /// Of the line just read.
-    line_bytes: usize,
+}
+
+enum Trailer {
+    /// A sound field line of that many bytes.
+    Line(usize),
+    End,
+    More,
 }
 
 impl Default for Trailers {
     fn default() -> Self {
-        Self { lines: Lines::starting(0), fields: 0, bytes: 0, line_bytes: 0 }
+        Self { lines: Lines::starting(0), fields: 0, bytes: 0 }
     }
 }
 
 impl Trailers {
-    fn next(&mut self, bytes: &[u8]) -> Result<Line, Fault> {
+    fn next(&mut self, bytes: &[u8]) -> Result<Trailer, Fault> {
         let left = TRAILER_BYTES_MAX - self.bytes;
         let seen = &bytes[..bytes.len().min(left)];
-        let line = self.lines.next(seen, TRAILER_BYTES_MAX).map_err(fault_of_trailer)?;
-        match line {
-            Line::Field { .. } if self.fields == TRAILER_FIELDS_MAX => return Err(Rule::H1Ch05.with(431)),
+        match self.lines.next(seen, TRAILER_BYTES_MAX).map_err(fault_of_trailer)? {
+            Line::Field { .. } if self.fields == TRAILER_FIELDS_MAX => Err(Rule::H1Ch05.with(431)),
             Line::Field { .. } => {
+                let line = self.lines.line_start();
                 self.fields += 1;
-                self.line_bytes = self.lines.line_start();
-                self.bytes += self.line_bytes;
+                self.bytes += line;
                 self.lines = Lines::following();
+                Ok(Trailer::Line(line))
             }
-            Line::More if seen.len() == left => return Err(Rule::H1Ch05.with(431)),
-            Line::More | Line::End(_) => {}
+            Line::End(_) => Ok(Trailer::End),
+            Line::More if seen.len() == left => Err(Rule::H1Ch05.with(431)),
+            Line::More => Ok(Trailer::More),
         }
-        Ok(line)
     }
 }
 

@@ -106,87 +106,87 @@ impl Known {
     /// What `name` is. Only the whole name counts, in any case.
     #[inline]
     pub(super) fn of(name: &[u8]) -> Known {
-        for &(special, known) in special_names(name.len()) {
-            match compare(name, special) {
-                Some(Spelling::Exact) => return known,
-                Some(Spelling::Underscored) => return Known::Lookalike,
-                None => {}
+        match special(name) {
+            Known::Other
+                if name.len() > 10 && name[0] | 0x20 == b'x' && matches!(name[2] | 0x20, b'r' | b'f') =>
+            {
+                family(name)
             }
+            known => known,
         }
-        if name.first().is_some_and(|first| first | 0x20 == b'x') { family(name) } else { Known::Other }
     }
 }
 
-/// The special names of that length; a name is compared with three of them at most.
-const fn special_names(len: usize) -> &'static [(&'static [u8], Known)] {
-    match len {
-        2 => &[(b"te", Known::Te)],
-        4 => &[(b"host", Known::Host), (b"date", Known::Date)],
-        5 => &[(b"proxy", Known::Proxy)],
-        6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect)],
-        7 => &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer), (b"api-key", Known::ApiKey)],
-        9 => &[
-            (b"x-api-key", Known::XApiKey),
-            (b"x-real-ip", Known::XRealIp),
-            (b"forwarded", Known::Forwarded),
-        ],
-        10 => &[
-            (b"connection", Known::Connection),
-            (b"keep-alive", Known::KeepAlive),
-            (b"tracestate", Known::Tracestate),
-        ],
-        11 => &[(b"traceparent", Known::Traceparent), (b"retry-after", Known::RetryAfter)],
-        12 => &[(b"content-type", Known::ContentType), (b"x-request-id", Known::XRequestId)],
-        13 => &[(b"authorization", Known::Authorization)],
-        14 => &[
-            (b"content-length", Known::ContentLength),
-            (b"http2-settings", Known::Http2Settings),
-            (b"x-goog-api-key", Known::XGoogApiKey),
-        ],
-        15 => &[(b"accept-encoding", Known::AcceptEncoding), (b"x-forwarded-for", Known::XForwardedFor)],
-        16 => &[(b"content-encoding", Known::ContentEncoding), (b"proxy-connection", Known::ProxyConnection)],
-        17 => {
-            &[(b"transfer-encoding", Known::TransferEncoding), (b"x-forwarded-proto", Known::XForwardedProto)]
+macro_rules! special_names {
+    ($($len:literal: $($special:literal $known:ident),*;)*) => {
+        /// The one of the special names of that length that `name` is.
+        #[inline]
+        fn special(name: &[u8]) -> Known {
+            match name.len() {
+                $($len => one_of(name, [$(($special, Known::$known)),*]),)*
+                _ => Known::Other,
+            }
         }
-        18 => &[(b"proxy-authenticate", Known::ProxyAuthenticate)],
-        19 => &[(b"proxy-authorization", Known::ProxyAuthorization)],
-        _ => &[],
-    }
+
+        #[cfg(test)]
+        const SPECIAL: &[(&[u8], Known)] = &[$($(($special, Known::$known),)*)*];
+    };
 }
+
+special_names! {
+    2: b"te" Te;
+    4: b"host" Host, b"date" Date;
+    5: b"proxy" Proxy;
+    6: b"cookie" Cookie, b"expect" Expect;
+    7: b"upgrade" Upgrade, b"trailer" Trailer, b"api-key" ApiKey;
+    9: b"x-api-key" XApiKey, b"x-real-ip" XRealIp, b"forwarded" Forwarded;
+    10: b"connection" Connection, b"keep-alive" KeepAlive, b"tracestate" Tracestate;
+    11: b"traceparent" Traceparent, b"retry-after" RetryAfter;
+    12: b"content-type" ContentType, b"x-request-id" XRequestId;
+    13: b"authorization" Authorization;
+    14: b"content-length" ContentLength, b"http2-settings" Http2Settings, b"x-goog-api-key" XGoogApiKey;
+    15: b"accept-encoding" AcceptEncoding, b"x-forwarded-for" XForwardedFor;
+    16: b"content-encoding" ContentEncoding, b"proxy-connection" ProxyConnection;
+    17: b"transfer-encoding" TransferEncoding, b"x-forwarded-proto" XForwardedProto;
+    18: b"proxy-authenticate" ProxyAuthenticate;
+    19: b"proxy-authorization" ProxyAuthorization;
+}
+
+/// The lengths are constants here, so each comparison is a few instructions without a loop.
+#[inline]
+fn one_of<const LEN: usize, const COUNT: usize>(
+    name: &[u8],
+    specials: [(&[u8; LEN], Known); COUNT],
+) -> Known {
+    let Ok(name) = <&[u8; LEN]>::try_from(name) else { return Known::Other };
+    for (special, known) in specials {
+        // Names are tokens, so `| 0x20` makes a lower-case letter, digit or hyphen of nothing but its like.
+        let differs = (0..LEN).fold(0, |differs, at| differs | (name[at] | 0x20) ^ special[at]);
+        if differs == 0 {
+            return known;
+        }
+        if differs == UNDERSCORED && is_underscored(name, special) {
+            return Known::Lookalike;
+        }
+    }
+    Known::Other
+}
+
+/// What `_` for `-`, and some other pairs, differ by.
+const UNDERSCORED: u8 = (b'_' | 0x20) ^ b'-';
 
 /// The names known by how they begin.
 fn family(name: &[u8]) -> Known {
-    let starts = |prefix: &[u8]| name.get(..prefix.len()).and_then(|start| compare(start, prefix));
-    if starts(b"x-ringway-").is_some() {
-        return Known::Ringway;
-    }
-    match starts(b"x-forwarded-") {
-        Some(Spelling::Exact) => Known::XForwardedOther,
-        Some(Spelling::Underscored) => Known::Lookalike,
-        None => Known::Other,
+    let begin = |bytes| name.get(..bytes).unwrap_or_default();
+    match one_of(begin(10), [(b"x-ringway-", Known::Ringway)]) {
+        Known::Other => one_of(begin(12), [(b"x-forwarded-", Known::XForwardedOther)]),
+        _ => Known::Ringway, // in either spelling
     }
 }
 
-#[derive(Clone, Copy)]
-enum Spelling {
-    Exact,
-    Underscored,
-}
-
-/// How `name` spells `special`, which is in lower case and as long.
-#[inline]
-fn compare(name: &[u8], special: &[u8]) -> Option<Spelling> {
-    let mut spelling = Spelling::Exact;
-    for (&byte, &wanted) in name.iter().zip(special) {
-        if byte.to_ascii_lowercase() == wanted {
-            continue;
-        }
-        if byte != b'_' || wanted != b'-' {
-            return None;
-        }
-        spelling = Spelling::Underscored;
-    }
-    Some(spelling)
+/// Whether `name` is `special` with `_` for some of its `-`.
+fn is_underscored(name: &[u8], special: &[u8]) -> bool {
+    name.iter().zip(special).all(|(&byte, &wanted)| byte | 0x20 == wanted || (byte == b'_' && wanted == b'-'))
 }
 
 /// The value of the first field of that name, any case.
@@ -197,21 +197,34 @@ pub(super) fn find<'b>(fields: &[Field], buf: &'b [u8], name: &str) -> Option<&'
 
 #[cfg(test)]
 mod tests {
+    use super::super::token_is_valid;
     use super::*;
 
     #[test]
-    fn every_special_name_is_found_under_its_own_length_in_any_case() {
-        for len in 0..32 {
-            for &(special, known) in special_names(len) {
-                assert_eq!(special.len(), len);
-                assert_eq!(Known::of(special), known);
-                assert_eq!(Known::of(&special.to_ascii_uppercase()), known);
-                let underscored: Vec<u8> =
-                    special.iter().map(|&b| if b == b'-' { b'_' } else { b }).collect();
-                let expected = if underscored == special { known } else { Known::Lookalike };
-                assert_eq!(Known::of(&underscored), expected);
-                assert_ne!(Known::of(&special[..len - 1]), known);
-                assert_ne!(Known::of(&[special, b"x"].concat()), known);
+    fn every_special_name_is_found_in_any_case_and_only_whole() {
+        for &(special, known) in SPECIAL {
+            assert_eq!(Known::of(special), known);
+            assert_eq!(Known::of(&special.to_ascii_uppercase()), known);
+            let underscored: Vec<u8> = special.iter().map(|&b| if b == b'-' { b'_' } else { b }).collect();
+            let expected = if underscored == special { known } else { Known::Lookalike };
+            assert_eq!(Known::of(&underscored), expected);
+            assert_ne!(Known::of(&special[1..]), known);
+            assert_ne!(Known::of(&[special, b"x"].concat()), known);
+        }
+    }
+
+    #[test]
+    fn a_name_with_one_byte_changed_is_another_name() {
+        for &(special, known) in SPECIAL {
+            for at in 0..special.len() {
+                for byte in (b'!'..=b'~').filter(|&b| token_is_valid(&[b])) {
+                    let mut name = special.to_vec();
+                    name[at] = byte;
+                    let same = byte.eq_ignore_ascii_case(&special[at]);
+                    let lookalike = byte == b'_' && special[at] == b'-';
+                    assert_eq!(Known::of(&name) == known, same, "{}", name.escape_ascii());
+                    assert_eq!(Known::of(&name) == Known::Lookalike, lookalike, "{}", name.escape_ascii());
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Read next: `claims.rs`, which weighs the fields that matter for framing.
 
 use super::Span;
-use super::grammar::{TCHAR, is_blank, skip, trim, value_end};
+use super::grammar::{is_blank, token_end, trim, value_end};
 
 /// What one look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Lines {
     /// Reads the name; true once its colon was found.
     #[inline]
     fn name(&mut self, seen: &[u8]) -> Result<bool, Breach> {
-        self.at = skip(seen, self.at, TCHAR);
+        self.at = token_end(seen, self.at);
         match seen.get(self.at) {
             Some(b':') if self.at > self.line => {
                 self.colon = self.at;

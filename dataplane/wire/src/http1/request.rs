@@ -488,3 +488,35 @@ const fn fault_of_framing(unclear: Unclear) -> Fault {
         Unclear::BadCoding => Rule::H1Fr05.fault(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warm_head_is_parsed_without_growing_its_field_list() {
+        let many = ["GET / HTTP/1.1\r\nHost: a\r\n", &"X: y\r\n".repeat(100), "\r\n"].concat();
+        let mut head = RequestHead::new();
+        head.parse(many.as_bytes(), &HeadBounds::REQUEST).unwrap();
+        let warm = (head.fields.capacity(), head.fields.as_ptr());
+        for _ in 0..3 {
+            head.parse(b"GET / HTTP/1.1\r\n", &HeadBounds::REQUEST).unwrap();
+            head.reset();
+            head.parse(many.as_bytes(), &HeadBounds::REQUEST).unwrap();
+            assert_eq!((head.fields.capacity(), head.fields.as_ptr()), warm);
+        }
+    }
+
+    #[test]
+    fn a_head_begun_is_forgotten_by_reset() {
+        let mut head = RequestHead::new();
+        assert_eq!(
+            head.parse(b"POST /long/path HTTP/1.1\r\nHost: a\r\n", &HeadBounds::REQUEST),
+            Ok(Parse::Partial)
+        );
+        head.reset();
+        let other = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+        assert_eq!(head.parse(other, &HeadBounds::REQUEST), Ok(Parse::Complete));
+        assert_eq!((head.host().of(other), head.fields().len()), (&b"b"[..], 1));
+    }
+}

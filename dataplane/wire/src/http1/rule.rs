@@ -227,3 +227,11 @@ impl Fault {
         Fault { rule: self.rule, status: 502 }
     }
 }
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.rule.id(), self.status)
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -5,7 +5,10 @@
 //! Read next: `field.rs` for the special names, `query.rs` for credentials in the target.
 
 use super::grammar::{field_value_is_safe, token_is_valid};
-use super::{Field, Framing, Known, Method, RequestHead, ResponseHead, Span, Version, query};
+use super::{
+    Field, Framing, HeadBounds, Known, Method, Parse, RequestHead, ResponseHead, Span, Version, query,
+};
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::net::IpAddr;
 
@@ -63,6 +66,7 @@ pub struct ResponseOut<'a> {
 
 /// Appends the request head for the upstream.
 pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &RequestOut<'_>) {
+    let start = out.len();
     out.reserve(head.len() + how.base_path.len() + ADDED_BYTES);
     write_request_line(out, head, buf, how);
     write_checked(out, b"host", how.host);
@@ -90,6 +94,25 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &Re
         out.extend_from_slice(b"connection: close\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    debug_assert!(reads_back(&out[start..], head, buf), "{}", out[start..].escape_ascii());
+}
+
+/// Whether the strict parser takes what was written, whole, for a request with the same method. Debug builds only; one
+/// head per thread, so that tests which count allocations can still do so.
+fn reads_back(written: &[u8], head: &RequestHead, buf: &[u8]) -> bool {
+    const ROOMY: HeadBounds = HeadBounds {
+        head_bytes: u32::MAX as usize,
+        request_line_bytes: u32::MAX as usize,
+        field_line_bytes: u32::MAX as usize,
+        fields: usize::MAX,
+    };
+    thread_local!(static AGAIN: RefCell<RequestHead> = RefCell::default());
+    AGAIN.with_borrow_mut(|again| {
+        again.reset();
+        again.parse(written, &ROOMY) == Ok(Parse::Complete)
+            && again.len() == written.len()
+            && again.method_bytes(written) == head.method_bytes(buf)
+    })
 }
 
 /// Appends the response head for the client. A body follows only where the status and the request allow one: the
@@ -211,7 +234,7 @@ const fn request_field_goes_on(known: Known, how: &RequestOut<'_>, strip: bool) 
 fn write_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &RequestOut<'_>) {
     out.extend_from_slice(b"x-forwarded-for: ");
     if how.trust_forwarded {
-        for field in head.fields().iter().filter(|field| field.known == Known::XForwardedFor) {
+        for field in head.fields().iter().filter(|f| f.known == Known::XForwardedFor && !f.value.is_empty()) {
             out.extend_from_slice(field.value.of(buf));
             out.extend_from_slice(b", ");
         }

@@ -103,7 +103,7 @@ fn strangers_do_not_say_where_a_request_came_from() {
 #[test]
 fn a_trusted_peer_keeps_its_word_and_is_appended() {
     let trusting = RequestOut { trust_forwarded: true, ..OUT };
-    let lines = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\ntraceparent: t\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\n";
+    let lines = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\ntraceparent: t\r\nX-Forwarded-For:\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\n";
     let expected = "GET /p HTTP/1.1\r\nhost: upstream:8000\r\nX-Forwarded-Proto: https\r\ntraceparent: t\r\n\
                     x-forwarded-for: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\nx-request-id: id-1\r\n\r\n";
     assert_eq!(upstream(lines, &trusting), expected);

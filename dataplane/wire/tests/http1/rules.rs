@@ -390,7 +390,7 @@ fn sized(bytes: usize) -> String {
     while head.len() + 2 < bytes {
         let line = (bytes - head.len() - 2).min(16_000);
         let line = if bytes - head.len() - 2 - line < 8 { bytes - head.len() - 2 } else { line };
-        head.push_str(&format!("X: {}\r\n", "a".repeat(line - 5)));
+        head.extend(["X: ", &"a".repeat(line - 5), "\r\n"]);
     }
     head.push_str("\r\n");
     assert_eq!(head.len(), bytes);
