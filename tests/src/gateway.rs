@@ -93,7 +93,19 @@ impl Gateway {
             assert!(Instant::now() < deadline, "ringway is not ready in time:\n{}", self.log_text());
             std::thread::sleep(POLL_EVERY);
         }
-        self.start = self.gauges();
+        self.start = self.at_rest(deadline);
+    }
+
+    /// The gauges once the connection that found it ready is gone again.
+    fn at_rest(&self, deadline: Instant) -> Gauges {
+        loop {
+            let now = self.gauges();
+            if now.connections == 0 {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "ringway does not come to rest: {now:?}");
+            std::thread::sleep(POLL_EVERY);
+        }
     }
 
     fn is_ready(&self) -> bool {
