@@ -227,8 +227,11 @@ impl ReadSide {
         self.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX)
     }
 
-    /// Receives behind `tail`, through the watch of the last exchange if that is still waiting.
+    /// Receives behind `tail`: what the watch took ahead, else through the watch if it is still waiting.
     pub async fn receive(&mut self, worker: &Worker, tail: Option<Buffer>) -> Received {
+        if let Some(ahead) = self.ahead.take() {
+            return (Ok(ahead.len()), joined(worker, tail, ahead));
+        }
         if self.inbox.is_armed() {
             let (received, more) = self.inbox.wait().await;
             return (received, joined(worker, tail, more));

@@ -58,7 +58,7 @@ impl Intake {
         if let Framing::Length(length) = framing
             && length > body_max
         {
-            return Err(Refusal::BodyTooLarge { limit_bytes: body_max });
+            return Err(Refusal::BodyTooLarge { limit_bytes: body_max, announced: true });
         }
         let mut body = Body::new(framing, Mode::Decode, body_max);
         let mut spans = Vec::new();

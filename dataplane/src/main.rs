@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ringway_contract::Problem;
 use ringway_contract::snapshot::LogFormat;
 use ringway_dataplane::control::{self, Control, Start};
 use ringway_dataplane::observe::{AccessLog, event_log};
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             event_log::error(&failure.what, &[]);
+            for problem in &failure.problems {
+                eprintln!("  {problem}");
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -72,12 +76,19 @@ fn main() -> ExitCode {
 
 struct Failure {
     what: String,
+    problems: Vec<Problem>,
     code: u8,
 }
 
 impl Failure {
     fn new(what: impl std::fmt::Display) -> Self {
-        Self { what: what.to_string(), code: 1 }
+        Self { what: what.to_string(), problems: Vec::new(), code: 1 }
+    }
+}
+
+impl From<control::StartError> for Failure {
+    fn from(error: control::StartError) -> Self {
+        Self { what: error.to_string(), problems: error.problems().to_vec(), code: error.exit_code() as u8 }
     }
 }
 
@@ -95,11 +106,8 @@ fn start(flags: &Flags) -> Result<(), Failure> {
     };
     let options =
         control::Options { socket: control_socket(flags), state_dir: flags.state_dir.clone(), signals: true };
-    let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)
-        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
-    let applied = control
-        .boot(first)
-        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
+    let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)?;
+    let applied = control.boot(first)?;
     if flags.demo {
         println!("{}", demo::banner());
     } else if applied.is_none() {

@@ -32,6 +32,8 @@ pub enum Refusal {
     BodyTooLarge {
         /// What is allowed.
         limit_bytes: u64,
+        /// It said so in its head; else it turned out as it came.
+        announced: bool,
     },
     /// The head did not come whole in time.
     HeadTimeout,
@@ -191,7 +193,9 @@ impl Refusal {
         match fault.rule {
             Rule::S8RequestLine => Self::TargetTooLong,
             Rule::S8FieldLine | Rule::S8Head => Self::HeadTooLarge,
-            Rule::H1Fr04 | Rule::H1Ch06 => Self::BodyTooLarge { limit_bytes: body_max },
+            Rule::H1Fr04 | Rule::H1Ch06 => {
+                Self::BodyTooLarge { limit_bytes: body_max, announced: fault.rule == Rule::H1Fr04 }
+            }
             Rule::H1Co07 => Self::ExpectationFailed,
             _ => Self::Malformed { rule, status, what: words(fault.rule) },
         }
@@ -201,7 +205,7 @@ impl Refusal {
     pub fn message(&self) -> Cow<'static, str> {
         let fixed: &'static str = match self {
             Self::Malformed { rule, what, .. } => return format!("{what} ({rule})").into(),
-            Self::BodyTooLarge { limit_bytes } => {
+            Self::BodyTooLarge { limit_bytes, .. } => {
                 return format!("the request body is larger than the {limit_bytes} bytes allowed here")
                     .into();
             }
@@ -304,7 +308,8 @@ impl Refusal {
             Self::Malformed { rule, .. } => Some(rule),
             Self::TargetTooLong => Some("S8-REQUEST-LINE"),
             Self::HeadTooLarge => Some("S8-HEAD"),
-            Self::BodyTooLarge { .. } => Some("H1-FR-04"),
+            Self::BodyTooLarge { announced: true, .. } => Some("H1-FR-04"),
+            Self::BodyTooLarge { announced: false, .. } => Some("H1-CH-06"),
             Self::ExpectationFailed => Some("H1-CO-07"),
             Self::CrookedPath => Some("H1-SY-13"),
             Self::MethodNotAllowed { .. } => Some("H1-SY-14"),
@@ -486,7 +491,7 @@ pub(crate) mod tests {
             Refusal::Malformed { rule: "H1-SY-11", status: 505, what },
             Refusal::TargetTooLong,
             Refusal::HeadTooLarge,
-            Refusal::BodyTooLarge { limit_bytes: 1 << 25 },
+            Refusal::BodyTooLarge { limit_bytes: 1 << 25, announced: true },
             Refusal::HeadTimeout,
             Refusal::BodyTimeout,
             Refusal::ExpectationFailed,
