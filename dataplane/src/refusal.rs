@@ -83,7 +83,10 @@ pub enum Refusal {
         retry_after_ms: u64,
     },
     /// The endpoint closed before it answered.
-    ClosedEarly,
+    ClosedEarly {
+        /// Whether the connection was fresh, or kept and given up meanwhile.
+        reason: Reason,
+    },
     /// The endpoint closed inside its head.
     HeadCut,
     /// The endpoint's answer is not HTTP, or breaks its rules.
@@ -166,7 +169,7 @@ impl Refusal {
             Self::PoolFull { retry_after_ms } => {
                 refuse(503, Kind::Overloaded, Reason::PoolFull).after(*retry_after_ms)
             }
-            Self::ClosedEarly => refuse(502, Kind::BadGateway, Reason::UpClosedEarly),
+            Self::ClosedEarly { reason } => refuse(502, Kind::BadGateway, *reason),
             Self::HeadCut => refuse(502, Kind::BadGateway, Reason::UpHeadCut),
             Self::BadHead => refuse(502, Kind::BadGateway, Reason::UpBadHead),
             Self::UpstreamHeadTooLarge => refuse(502, Kind::BadGateway, Reason::UpHeadTooBig),
@@ -240,7 +243,9 @@ impl Refusal {
             Self::PoolFull { .. } => {
                 "all connections to the servers behind this route are busy; try again later"
             }
-            Self::ClosedEarly => "the server behind this route closed the connection without an answer",
+            Self::ClosedEarly { .. } => {
+                "the server behind this route closed the connection without an answer"
+            }
             Self::HeadCut => "the server behind this route broke off in the head of its answer",
             Self::BadHead => "the server behind this route gave an answer that is not valid HTTP",
             Self::UpstreamHeadTooLarge => "the server behind this route gave an answer with too large a head",
@@ -284,7 +289,7 @@ impl Refusal {
             Self::NameUnresolved => "name_unresolved",
             Self::TlsFailed => "tls_failed",
             Self::PoolFull { .. } => "pool_full",
-            Self::ClosedEarly => "closed_early",
+            Self::ClosedEarly { .. } => "closed_early",
             Self::HeadCut => "head_cut",
             Self::BadHead => "bad_head",
             Self::UpstreamHeadTooLarge => "upstream_head_too_large",
@@ -326,7 +331,7 @@ impl Refusal {
             | Self::NameUnresolved
             | Self::TlsFailed
             | Self::PoolFull { .. }
-            | Self::ClosedEarly
+            | Self::ClosedEarly { .. }
             | Self::HeadCut
             | Self::BadHead
             | Self::UpstreamHeadTooLarge
@@ -365,7 +370,7 @@ impl From<AttemptError> for Refusal {
             Reason::UpDns => Self::NameUnresolved,
             Reason::UpTls => Self::TlsFailed,
             Reason::UpClosedEarly | Reason::UpStaleConn | Reason::PoolStale | Reason::UpEarlyFinal => {
-                Self::ClosedEarly
+                Self::ClosedEarly { reason: error.reason }
             }
             Reason::UpHeadCut => Self::HeadCut,
             Reason::UpBadHead => Self::BadHead,
@@ -508,7 +513,7 @@ pub(crate) mod tests {
             Refusal::NameUnresolved,
             Refusal::TlsFailed,
             Refusal::PoolFull { retry_after_ms: 1_000 },
-            Refusal::ClosedEarly,
+            Refusal::ClosedEarly { reason: Reason::UpClosedEarly },
             Refusal::HeadCut,
             Refusal::BadHead,
             Refusal::UpstreamHeadTooLarge,
