@@ -79,7 +79,11 @@ impl Rig {
     pub fn assert_nothing_kept(&self) {
         let deadline = Instant::now() + ringway_tests::bounds::IDLE_MAX;
         while self.gateway.gauges().upstream_idle > 0 {
-            assert!(Instant::now() < deadline, "a closed connection is still kept: {:?}", self.gateway.gauges());
+            assert!(
+                Instant::now() < deadline,
+                "a closed connection is still kept: {:?}",
+                self.gateway.gauges()
+            );
             std::thread::sleep(ringway_tests::bounds::POLL_EVERY);
         }
     }
