@@ -111,7 +111,7 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
         return Ok(gone);
     }
     let mut tried = Tried::none();
-    let mut last = Refusal::NoEndpoint { retry_after_ms: SOON_MS };
+    let mut last = nowhere(route);
     loop {
         let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else {
             return Err(last);
@@ -493,6 +493,15 @@ impl<'a> Exchange<'a> {
             }
         }
     }
+}
+
+/// Why no endpoint of the route may be chosen, before any was tried.
+fn nowhere(route: &Route) -> Refusal {
+    let mut endpoints = route.targets.list.iter().flat_map(|target| &target.backend.endpoints);
+    if endpoints.any(|endpoint| endpoint.addresses.is_empty() && !endpoint.is_drained()) {
+        return Refusal::NameUnresolved;
+    }
+    Refusal::NoEndpoint { retry_after_ms: SOON_MS }
 }
 
 fn is_trusted(down: &Downstream, peer: IpAddr) -> bool {
