@@ -113,9 +113,7 @@ impl Setup {
     /// The same with an admin listener; its address is in the snapshot.
     #[must_use]
     pub fn with_admin(mut self) -> Self {
-        let port = Port::take();
-        self.snapshot.admin = Some(port.address());
-        self.ports.push(port);
+        self.snapshot.admin = Some(Port::take().address()); // given back: the admin listener wants it alone
         self
     }
 }
