@@ -169,7 +169,6 @@ impl Refusal {
             Self::PoolFull { retry_after_ms } => {
                 refuse(503, Kind::Overloaded, Reason::PoolFull).after(*retry_after_ms)
             }
-            Self::ClosedEarly { reason } => refuse(502, Kind::BadGateway, *reason),
             Self::HeadCut => refuse(502, Kind::BadGateway, Reason::UpHeadCut),
             Self::BadHead => refuse(502, Kind::BadGateway, Reason::UpBadHead),
             Self::UpstreamHeadTooLarge => refuse(502, Kind::BadGateway, Reason::UpHeadTooBig),
@@ -178,7 +177,7 @@ impl Refusal {
             Self::SendTimeout => refuse(504, Kind::GatewayTimeout, Reason::UpSendTimeout),
             // Never the endpoint's 401 or 403: the caller's key is fine.
             Self::UpstreamAuth => refuse(502, Kind::BadGateway, Reason::UpAuth),
-            Self::BadAnswer { reason } => refuse(502, Kind::BadGateway, *reason),
+            Self::ClosedEarly { reason } | Self::BadAnswer { reason } => refuse(502, Kind::BadGateway, *reason),
             Self::AnswerCut { reason } => refuse(502, Kind::UpstreamTruncated, *reason),
             Self::Deadline => refuse(504, Kind::GatewayTimeout, Reason::Deadline),
             Self::Draining => refuse(503, Kind::NoUpstream, Reason::Draining).after(SOON_MS).close(),
