@@ -36,6 +36,7 @@ fn uf_23_silence_between_events_aborts_at_the_stream_idle_limit() {
             peer.until_end(Duration::from_secs(10));
         });
         let (answer, took) = timed(&gateway, post(CHAT, ASK));
+        assert!(answer.text().starts_with(&delta("hi")), "{:?}", answer.text());
         assert!(!answer.whole());
         assert_at(LIMIT, took);
         assert_eq!(gateway.access().reason_for(CHAT), "up_idle_timeout");

@@ -25,7 +25,7 @@ pub struct Setup {
     pub state: bool,
     /// Further arguments.
     pub args: Vec<String>,
-    pub(crate) ports: Vec<Port>,
+    _port: Port,
 }
 
 impl Setup {
@@ -43,7 +43,7 @@ impl Setup {
             logging: Logging { access: AccessLog::Off, format: Some(LogFormat::Json) },
             drain_timeout_ms: Millis::from_secs(10),
         };
-        Self { snapshot, workers: 1, state: false, args: Vec::new(), ports: vec![port] }
+        Self { snapshot, workers: 1, state: false, args: Vec::new(), _port: port }
     }
 
     /// A plain reverse proxy: everything to one HTTP backend named `origin`.
