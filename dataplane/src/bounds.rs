@@ -76,6 +76,12 @@ pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
 
 /// Attempts of one exchange.
 pub const ATTEMPTS_MAX: usize = 3;
+/// Connects that fail in a row before an endpoint is left alone.
+pub const SHUN_AFTER: u32 = 3;
+/// How long at first; twice as long each further time.
+pub const SHUN_MS_MIN: u64 = 1_000;
+/// How long at most.
+pub const SHUN_MS_MAX: u64 = 30_000;
 /// Span over which the retry budget counts requests.
 pub const RETRY_WINDOW_MS: u64 = 10_000;
 /// Retries a second that the budget allows whatever the traffic.

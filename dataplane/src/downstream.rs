@@ -34,6 +34,8 @@ pub struct Downstream {
     pub listener: Rc<Listener>,
     /// Its place in the wheel.
     pub deadline: Deadline,
+    /// When the first byte of the current head was seen, in microseconds of the worker's clock.
+    pub head_began_us: u64,
     /// The caller shut its sending side and may (`half_close: allow`) still read.
     pub half_closed: bool,
 }
@@ -77,7 +79,8 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         deadline: deadline.clone(),
         listener: Rc::clone(&listener),
     });
-    let mut down = Downstream { socket, read, peer, listener, deadline, half_closed: false };
+    let mut down =
+        Downstream { socket, read, peer, listener, deadline, head_began_us: 0, half_closed: false };
     loop {
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
@@ -138,17 +141,21 @@ impl Downstream {
     async fn next_head(&mut self, worker: &Worker, head: &mut RequestHead) -> Next {
         let bounds = worker.head_bounds();
         let mut begun_ms = None;
+        let mut begun = false;
         head.reset();
         let mut buffer = self.read_side().ahead.take();
         loop {
             if let Some(have) = buffer.take_if(|have| !have.is_empty()) {
+                if !begun {
+                    begun = true;
+                    self.head_began_us = worker.clock.now_us();
+                }
                 match head.parse(have.bytes(), &bounds) {
                     Ok(Parse::Complete) => return Next::Head(have),
                     Ok(Parse::Partial) => buffer = Some(have),
                     Err(fault) => return Next::Refused(Refusal::of_fault(fault, 0), have),
                 }
             }
-            let begun = buffer.is_some();
             match self.more_head(worker, buffer.take(), &bounds, &mut begun_ms).await {
                 Ok(more) => buffer = Some(more),
                 Err(Next::Gone(None)) if begun => return Next::Gone(Some(Reason::ClientGoneHead)),
@@ -302,10 +309,12 @@ async fn linger(worker: &Worker, down: &mut Downstream) {
 pub async fn turn_away(worker: &Worker, socket: &Socket) {
     let mut date = Vec::new();
     worker.clock.date_into(&mut date);
+    let id = exchange::new_id(&mut worker.rng.borrow_mut());
+    let id = std::str::from_utf8(&id).unwrap_or_default();
     let to = reply::To {
         grammar: Grammar::Plain,
-        request_id: "",
-        ringway_id: "",
+        request_id: id,
+        ringway_id: id,
         date: std::str::from_utf8(&date).unwrap_or_default(),
         head: false,
         http10: false,

@@ -19,6 +19,7 @@ use crate::bounds::{BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_K
 use crate::cells::Slot;
 use crate::clock::Clock;
 use crate::deadline::Wheel;
+use crate::intake::Scanners;
 use crate::listen;
 use crate::observe::metrics::RouteId;
 use crate::observe::{AccessLog, Gauge, Shard};
@@ -74,6 +75,8 @@ pub struct Worker {
     pub shard: Shard,
     /// Where its exchanges are logged.
     pub log: Arc<AccessLog>,
+    /// Its JSON scanners.
+    pub scanners: Scanners,
     /// Its chance.
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
@@ -93,6 +96,7 @@ pub struct Worker {
         reason = "sessions hold the box: a scratch is some hundred bytes and stays put"
     )]
     scratches: RefCell<Vec<Box<Scratch>>>,
+    spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
@@ -166,6 +170,7 @@ impl Worker {
             pools: Pools::default(),
             shard,
             log: Arc::clone(&seed.shared.log),
+            scanners: Scanners::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
@@ -174,6 +179,7 @@ impl Worker {
             route_ids: RefCell::new(Vec::new()),
             slots: RefCell::new(HashSet::new()),
             scratches: RefCell::new(Vec::new()),
+            spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
@@ -212,6 +218,13 @@ impl Worker {
         if kept.len() < SCRATCHES_KEPT_MAX {
             kept.push(scratch);
         }
+    }
+
+    /// Runs `use_spans` with an empty list that keeps its memory.
+    pub fn with_spans<T>(&self, use_spans: impl FnOnce(&mut Vec<Span>) -> T) -> T {
+        let mut spans = self.spans.borrow_mut();
+        spans.clear();
+        use_spans(&mut spans)
     }
 
     /// Counts a connection.
@@ -260,6 +273,9 @@ impl Worker {
             self.swept_ms.set(now_ms);
             let held = self.slots.borrow();
             self.pools.sweep(now_ms, |slot| held.contains(&slot));
+            for (_, endpoint) in self.table.borrow().endpoints() {
+                endpoint.cell.readmit(now_ms);
+            }
         }
         if self.closes_idle() {
             self.wheel.end_idle();
@@ -273,6 +289,8 @@ impl Worker {
         self.shard.set(Gauge::UpstreamIdle, self.pools.idle());
         self.shard.set(Gauge::UpstreamActive, self.pools.active());
         self.shard.set(Gauge::BufferBytes, self.buffers.lent_bytes() as u64);
+        self.shard.set(Gauge::PooledBytes, self.buffers.kept_bytes() as u64);
+        self.shard.set(Gauge::StaleConnections, self.pools.stale());
         self.shard.beat(self.clock.coarse_ms());
         self.shared.show_connections(self.id, self.connections.get());
     }
