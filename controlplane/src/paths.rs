@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn state_of_a_user_is_at_home_and_state_of_root_is_the_systems() {
-        let home = [("HOME", "/home/x")];
-        assert_eq!(state_folder(&with(&home), false), PathBuf::from("/home/x/.local/state/ringway"));
+        let home = [("HOME", "/h/x")];
+        assert_eq!(state_folder(&with(&home), false), PathBuf::from("/h/x/.local/state/ringway"));
         assert_eq!(state_folder(&with(&home), true), PathBuf::from("/var/lib/ringway"));
         let service = [("STATE_DIRECTORY", "/var/lib/x"), ("HOME", "/root")];
         assert_eq!(state_folder(&with(&service), true), PathBuf::from("/var/lib/x"));

@@ -95,7 +95,7 @@ async fn kept_or_fresh(
     if let Some(kept) = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms()) {
         match over(x, aim, intake, kept).await {
             Err(Failed::Attempt(error))
-                if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake) =>
+                if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake.as_ref()) =>
             {
                 x.worker.count_reason(Reason::UpStaleConn);
             }
@@ -106,7 +106,7 @@ async fn kept_or_fresh(
     over(x, aim, intake, fresh).await
 }
 
-fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: &Option<Intake>) -> bool {
+fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: Option<&Intake>) -> bool {
     intake.is_some() && (error.retry == Retry::Safe || x.is_idempotent(aim.route))
 }
 

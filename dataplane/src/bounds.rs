@@ -120,6 +120,10 @@ pub const WARM_MS: u64 = 1_000;
 pub const LINGER_MS_MAX: u64 = 1_000;
 /// How much of what it still sends we take meanwhile.
 pub const LINGER_BYTES_MAX: usize = 256 * KIB;
+/// A request body must come at this rate, averaged over the window (CF-08).
+pub const BODY_PACE_BYTES_PER_S_MIN: u64 = KIB as u64;
+/// See [`BODY_PACE_BYTES_PER_S_MIN`]; only time spent waiting for the caller counts.
+pub const BODY_PACE_WINDOW_MS: u64 = 10_000;
 /// Idle connections are left alone for so long when a drain begins: a request may be under way on each.
 pub const DRAIN_GRACE_MS: u64 = 2_000;
 /// Length of the accept queue asked for; the kernel caps it at net.core.somaxconn.
@@ -160,6 +164,9 @@ pub const RING_ENTRIES: u32 = 1_024;
 pub const RING_COMPLETIONS: u32 = 8_192;
 
 const _: () = assert!(HEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "a head fits one buffer: parsing never stitches");
-const _: () = assert!(READ_AHEAD_BYTES_MAX <= BUFFER_LARGE_BYTES, "what was read ahead fits one buffer");
+const _: () = assert!(
+    READ_AHEAD_BYTES_MAX + 2 * BUFFER_SMALL_BYTES <= BUFFER_LARGE_BYTES,
+    "what was read ahead, and one read more, fits one buffer"
+);
 const _: () =
     assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");

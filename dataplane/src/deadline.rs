@@ -363,7 +363,7 @@ mod tests {
             let stalled = async {
                 loop {
                     let mut buffer = Buffers::new().large();
-                    buffer.append(&[b'x'; 65_536]);
+                    buffer.append(&vec![b'x'; 65_536]);
                     if socket.send(buffer).await.0.is_err() {
                         return; // the peer reads nothing, so only the deadline ends this
                     }

@@ -19,7 +19,7 @@ use crate::exchange::{self, After};
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::ring::{Buffer, Inbox, Out, Socket};
+use crate::ring::{Buffer, Inbox, Out, Received, Socket};
 use crate::worker::{Scratch, Worker};
 
 /// One connection from a caller.
@@ -117,7 +117,7 @@ async fn requests(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scra
             }
         };
         match after {
-            After::KeepAlive if !down.half_closed => {}
+            After::KeepAlive if !down.half_closed || down.read_side().ahead.is_some() => {}
             After::KeepAlive | After::Linger => return Session::Linger,
             After::Close => return Session::Close,
             After::Reset => {
@@ -175,11 +175,15 @@ impl Downstream {
             self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
         }
         let read = self.read.as_mut().expect("no pump runs between requests");
-        if !read.inbox.is_armed() {
+        let (received, buffer) = if read.inbox.is_armed() {
+            // The watch of the last exchange is still waiting: it becomes this read.
+            let (received, more) = read.inbox.wait().await;
+            (received, joined(worker, have, more))
+        } else {
             let buffer = with_room(worker, have, bounds)?;
             self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
-        } // else the watch of the last exchange is still waiting: it becomes this read
-        let (received, buffer) = read.inbox.wait().await;
+            read.inbox.wait().await
+        };
         let elapsed = self.deadline.elapsed();
         self.deadline.rest();
         match received {
@@ -200,30 +204,61 @@ impl Downstream {
         loop {
             let Some(read) = self.read.as_mut() else { return Poll::Pending };
             if !read.inbox.is_armed() {
-                if self.half_closed
-                    || read.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX)
-                {
+                if self.half_closed || read.is_far_ahead() {
                     return Poll::Pending;
                 }
-                let buffer = read.ahead.take().unwrap_or_else(|| worker.buffers.small());
-                if buffer.room() == 0 {
-                    read.ahead = Some(buffer);
-                    return Poll::Pending;
-                }
-                self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
+                // A buffer of its own: bytes ahead may be a whole request, which must not wait for this read.
+                self.deadline.with_idle_read(|stop| read.inbox.arm(worker.buffers.small(), Some(stop)));
             }
             let (received, buffer) = std::task::ready!(read.inbox.poll(cx));
-            let empty = buffer.is_empty();
-            read.ahead = Some(buffer).filter(|_| !empty);
             match received {
                 Ok(0) if self.listener.half_close == HalfClose::Allow => self.half_closed = true,
                 Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
+                Ok(_) => read.ahead = Some(joined(worker, read.ahead.take(), buffer)),
                 Err(error) if is_cancelled(&error) => {}
                 Err(_) => return Poll::Ready(()),
             }
         }
     }
+}
+
+impl ReadSide {
+    fn is_far_ahead(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.len() >= READ_AHEAD_BYTES_MAX)
+    }
+
+    /// Receives behind `tail`: what the watch took ahead, else through the watch if it is still waiting.
+    pub async fn receive(&mut self, worker: &Worker, tail: Option<Buffer>) -> Received {
+        if let Some(ahead) = self.ahead.take() {
+            return (Ok(ahead.len()), joined(worker, tail, ahead));
+        }
+        if self.inbox.is_armed() {
+            let (received, more) = self.inbox.wait().await;
+            return (received, joined(worker, tail, more));
+        }
+        let mut buffer = worker.buffers.large();
+        if let Some(tail) = tail {
+            buffer.append(tail.bytes());
+        }
+        self.inbox.receive(buffer).await
+    }
+}
+
+/// What came first and what came then, in one buffer.
+fn joined(worker: &Worker, first: Option<Buffer>, then: Buffer) -> Buffer {
+    let Some(mut first) = first else { return then };
+    if first.room() < then.len() {
+        let mut large = worker.buffers.large();
+        large.append(first.bytes());
+        first = large;
+    }
+    let taken = first.append(then.bytes());
+    assert_eq!(
+        taken,
+        then.len(),
+        "what is ahead and one small buffer fit a large one: see READ_AHEAD_BYTES_MAX"
+    );
+    first
 }
 
 fn is_cancelled(error: &std::io::Error) -> bool {

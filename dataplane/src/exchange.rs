@@ -42,6 +42,7 @@ pub enum After {
 }
 
 /// One exchange while it runs.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one exchange, not a state")]
 pub struct Exchange<'a> {
     /// Who serves it.
     pub worker: &'a Rc<Worker>,
@@ -106,11 +107,11 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
     let Some(_permit) = x.worker.admit() else { return Err(Refusal::TooManyConnections) };
     x.worker.retries.borrow_mut().count_request(x.worker.clock.coarse_ms());
     x.down.deadline.begin_total(x.worker.clock.coarse_ms(), route.timeouts.total_ms);
-    if let Some(gone) = x.invite_body(&intake).await {
+    if let Some(gone) = x.invite_body(intake.as_ref()).await {
         return Ok(gone);
     }
     let mut tried = Tried::none();
-    let mut last = Refusal::NoEndpoint { retry_after_ms: SOON_MS };
+    let mut last = nowhere(route);
     loop {
         let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else {
             return Err(last);
@@ -125,9 +126,9 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
             }
             Ok(answer) => return Ok(relay::live(x, aim, answer).await),
             Err(Failed::Attempt(error)) => {
-                x.count_failure(&error, &lease);
+                x.count_failure(error, &lease);
                 last = error.into();
-                if !x.grant_retry(&error, route, intake.is_some()) {
+                if !x.grant_retry(error, route, intake.is_some()) {
                     return Err(last);
                 }
             }
@@ -275,7 +276,7 @@ impl<'a> Exchange<'a> {
         route.idempotent || is_idempotent(self.record.method.as_bytes())
     }
 
-    fn grant_retry(&mut self, error: &AttemptError, route: &Route, replayable: bool) -> bool {
+    fn grant_retry(&mut self, error: AttemptError, route: &Route, replayable: bool) -> bool {
         let standing = Standing {
             idempotent: self.is_idempotent(route),
             uncommitted: true,
@@ -285,15 +286,15 @@ impl<'a> Exchange<'a> {
             in_time: true, // the total deadline refuses by itself
         };
         let now_ms = self.worker.clock.coarse_ms();
-        let granted =
-            may_retry(error, &standing) && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
+        let granted = may_retry(&error, &standing)
+            && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
         if granted {
             self.worker.shard.count(Counter::Retries);
         }
         granted
     }
 
-    fn count_failure(&self, error: &AttemptError, lease: &Lease) {
+    fn count_failure(&self, error: AttemptError, lease: &Lease) {
         self.worker.count_reason(error.reason);
         if error.blame == Blame::Upstream {
             lease.cell().count_failure();
@@ -327,7 +328,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Says 100 Continue if the caller waits for it before it sends its body (H1-CO-07).
-    async fn invite_body(&mut self, intake: &Option<Intake>) -> Option<Outcome> {
+    async fn invite_body(&mut self, intake: Option<&Intake>) -> Option<Outcome> {
         match intake {
             Some(intake) => self.invite_held(intake).await,
             None => None,
@@ -492,6 +493,15 @@ impl<'a> Exchange<'a> {
             }
         }
     }
+}
+
+/// Why no endpoint of the route may be chosen, before any was tried.
+fn nowhere(route: &Route) -> Refusal {
+    let mut endpoints = route.targets.list.iter().flat_map(|target| &target.backend.endpoints);
+    if endpoints.any(|endpoint| endpoint.addresses.is_empty() && !endpoint.is_drained()) {
+        return Refusal::NameUnresolved;
+    }
+    Refusal::NoEndpoint { retry_after_ms: SOON_MS }
 }
 
 fn is_trusted(down: &Downstream, peer: IpAddr) -> bool {

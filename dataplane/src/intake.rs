@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, Span, write_chunk_head};
 use ringway_wire::json;
 
-use crate::bounds::{BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES};
+use crate::bounds::{BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES};
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::{Downstream, ReadSide};
 use crate::refusal::Refusal;
@@ -29,6 +29,7 @@ pub struct Intake {
     framing: Framing,
     body_max: u64,
     tail: Option<Buffer>,
+    pace: Pace,
     scanner: Option<json::Scanner>,
     spans: Vec<Span>,
 }
@@ -57,7 +58,7 @@ impl Intake {
         if let Framing::Length(length) = framing
             && length > body_max
         {
-            return Err(Refusal::BodyTooLarge { limit_bytes: body_max });
+            return Err(Refusal::BodyTooLarge { limit_bytes: body_max, announced: true });
         }
         let mut body = Body::new(framing, Mode::Decode, body_max);
         let mut spans = Vec::new();
@@ -86,6 +87,7 @@ impl Intake {
             framing,
             body_max,
             tail,
+            pace: Pace::default(),
             scanner: None,
             spans,
         })
@@ -186,15 +188,17 @@ impl Intake {
 
     /// Receives and decodes one piece of payload; none if only framing came.
     async fn read_piece(&mut self, worker: &Worker, read: &mut ReadSide) -> Result<Option<Buffer>, Cut> {
-        let mut buffer = worker.buffers.large();
-        if let Some(tail) = self.tail.take() {
-            buffer.append(tail.bytes());
-        }
         let idle_ms = read.listener.timeouts.body_idle_ms.get();
-        read.deadline.wait(Wait::Body, worker.clock.coarse_ms(), idle_ms);
-        let (received, buffer) = read.inbox.receive(buffer).await;
+        let began_ms = worker.clock.coarse_ms();
+        read.deadline.wait(Wait::Body, began_ms, idle_ms);
+        let tail = self.tail.take();
+        let before = tail.as_ref().map_or(0, Buffer::len);
+        let (received, buffer) = read.receive(worker, tail).await;
         let elapsed = read.deadline.elapsed();
         read.deadline.rest();
+        if !self.pace.holds(worker.clock.coarse_ms() - began_ms, buffer.len() - before) {
+            return Err(Cut::Refused(Refusal::BodyTimeout));
+        }
         match (received, elapsed) {
             (Ok(0) | Err(_), Some(Elapsed::Total)) => Err(Cut::Refused(Refusal::Deadline)),
             (Ok(0) | Err(_), Some(Elapsed::Wait(_))) => Err(Cut::Refused(Refusal::BodyTimeout)),
@@ -246,9 +250,10 @@ impl Intake {
     pub fn give_ahead(&self, worker: &Worker, down: &mut Downstream) {
         let rest = &self.buffer.bytes()[self.rest_at..];
         let read = down.read_side();
-        if rest.is_empty() || !self.is_complete() || read.ahead.is_some() || read.inbox.is_armed() {
+        if rest.is_empty() {
             return;
         }
+        assert!(self.is_complete() && read.ahead.is_none(), "only what is behind a whole request is ahead");
         let mut ahead =
             if rest.len() < BUFFER_SMALL_BYTES { worker.buffers.small() } else { worker.buffers.large() };
         ahead.append(rest);
@@ -258,6 +263,27 @@ impl Intake {
 
 fn bad_json(error: json::JsonError) -> Refusal {
     Refusal::BadJson { what: error.to_string().into() }
+}
+
+/// How fast a body comes, counting only the time that we waited for it: a slow upstream is not the caller's fault.
+#[derive(Default)]
+struct Pace {
+    waited_ms: u64,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Counts a wait and what it brought; false if a whole window brought too little (CF-08).
+    fn holds(&mut self, waited_ms: u64, bytes: usize) -> bool {
+        self.waited_ms += waited_ms;
+        self.bytes += bytes as u64;
+        if self.waited_ms < BODY_PACE_WINDOW_MS {
+            return true;
+        }
+        let enough = self.bytes * 1_000 >= BODY_PACE_BYTES_PER_S_MIN * self.waited_ms;
+        *self = Self::default();
+        enough
+    }
 }
 
 /// How pumping ended, with the caller's receiving side given back.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ringway_contract::Problem;
 use ringway_contract::snapshot::LogFormat;
 use ringway_dataplane::control::{self, Control, Start};
 use ringway_dataplane::observe::{AccessLog, event_log};
@@ -61,10 +62,13 @@ fn main() -> ExitCode {
         }
     };
     event_log::set_format(flags.log_format);
-    match start(flags) {
+    match start(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             event_log::error(&failure.what, &[]);
+            for problem in &failure.problems {
+                eprintln!("  {problem}");
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -72,20 +76,27 @@ fn main() -> ExitCode {
 
 struct Failure {
     what: String,
+    problems: Vec<Problem>,
     code: u8,
 }
 
 impl Failure {
     fn new(what: impl std::fmt::Display) -> Self {
-        Self { what: what.to_string(), code: 1 }
+        Self { what: what.to_string(), problems: Vec::new(), code: 1 }
     }
 }
 
-fn start(flags: Flags) -> Result<(), Failure> {
+impl From<control::StartError> for Failure {
+    fn from(error: control::StartError) -> Self {
+        Self { what: error.to_string(), problems: error.problems().to_vec(), code: error.exit_code() as u8 }
+    }
+}
+
+fn start(flags: &Flags) -> Result<(), Failure> {
     let workers = flags.workers.unwrap_or_else(cores);
     let log = AccessLog::start(workers, flags.log_format).map_err(Failure::new)?;
     let (shared, letterboxes) = Shared::new(workers, Arc::clone(&log)).map_err(Failure::new)?;
-    start_workers(&flags, &shared, letterboxes)?;
+    start_workers(flags, &shared, letterboxes)?;
 
     let (fleet, first) = if flags.demo {
         let (fleet, snapshot) = demo::start().map_err(Failure::new)?;
@@ -93,16 +104,10 @@ fn start(flags: Flags) -> Result<(), Failure> {
     } else {
         (None, flags.snapshot.clone().map_or(Start::LastGood, Start::File))
     };
-    let options = control::Options {
-        socket: control_socket(&flags),
-        state_dir: flags.state_dir.clone(),
-        signals: true,
-    };
-    let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)
-        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
-    let applied = control
-        .boot(first)
-        .map_err(|error| Failure { what: error.to_string(), code: error.exit_code() as u8 })?;
+    let options =
+        control::Options { socket: control_socket(flags), state_dir: flags.state_dir.clone(), signals: true };
+    let control = Control::new(&options, Arc::new(Process(Arc::clone(&shared))), log)?;
+    let applied = control.boot(first)?;
     if flags.demo {
         println!("{}", demo::banner());
     } else if applied.is_none() {

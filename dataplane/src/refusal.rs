@@ -32,6 +32,8 @@ pub enum Refusal {
     BodyTooLarge {
         /// What is allowed.
         limit_bytes: u64,
+        /// It said so in its head; else it turned out as it came.
+        announced: bool,
     },
     /// The head did not come whole in time.
     HeadTimeout,
@@ -81,7 +83,10 @@ pub enum Refusal {
         retry_after_ms: u64,
     },
     /// The endpoint closed before it answered.
-    ClosedEarly,
+    ClosedEarly {
+        /// Whether the connection was fresh, or kept and given up meanwhile.
+        reason: Reason,
+    },
     /// The endpoint closed inside its head.
     HeadCut,
     /// The endpoint's answer is not HTTP, or breaks its rules.
@@ -164,7 +169,6 @@ impl Refusal {
             Self::PoolFull { retry_after_ms } => {
                 refuse(503, Kind::Overloaded, Reason::PoolFull).after(*retry_after_ms)
             }
-            Self::ClosedEarly => refuse(502, Kind::BadGateway, Reason::UpClosedEarly),
             Self::HeadCut => refuse(502, Kind::BadGateway, Reason::UpHeadCut),
             Self::BadHead => refuse(502, Kind::BadGateway, Reason::UpBadHead),
             Self::UpstreamHeadTooLarge => refuse(502, Kind::BadGateway, Reason::UpHeadTooBig),
@@ -173,7 +177,7 @@ impl Refusal {
             Self::SendTimeout => refuse(504, Kind::GatewayTimeout, Reason::UpSendTimeout),
             // Never the endpoint's 401 or 403: the caller's key is fine.
             Self::UpstreamAuth => refuse(502, Kind::BadGateway, Reason::UpAuth),
-            Self::BadAnswer { reason } => refuse(502, Kind::BadGateway, *reason),
+            Self::ClosedEarly { reason } | Self::BadAnswer { reason } => refuse(502, Kind::BadGateway, *reason),
             Self::AnswerCut { reason } => refuse(502, Kind::UpstreamTruncated, *reason),
             Self::Deadline => refuse(504, Kind::GatewayTimeout, Reason::Deadline),
             Self::Draining => refuse(503, Kind::NoUpstream, Reason::Draining).after(SOON_MS).close(),
@@ -191,7 +195,9 @@ impl Refusal {
         match fault.rule {
             Rule::S8RequestLine => Self::TargetTooLong,
             Rule::S8FieldLine | Rule::S8Head => Self::HeadTooLarge,
-            Rule::H1Fr04 | Rule::H1Ch06 => Self::BodyTooLarge { limit_bytes: body_max },
+            Rule::H1Fr04 | Rule::H1Ch06 => {
+                Self::BodyTooLarge { limit_bytes: body_max, announced: fault.rule == Rule::H1Fr04 }
+            }
             Rule::H1Co07 => Self::ExpectationFailed,
             _ => Self::Malformed { rule, status, what: words(fault.rule) },
         }
@@ -201,7 +207,7 @@ impl Refusal {
     pub fn message(&self) -> Cow<'static, str> {
         let fixed: &'static str = match self {
             Self::Malformed { rule, what, .. } => return format!("{what} ({rule})").into(),
-            Self::BodyTooLarge { limit_bytes } => {
+            Self::BodyTooLarge { limit_bytes, .. } => {
                 return format!("the request body is larger than the {limit_bytes} bytes allowed here")
                     .into();
             }
@@ -236,7 +242,9 @@ impl Refusal {
             Self::PoolFull { .. } => {
                 "all connections to the servers behind this route are busy; try again later"
             }
-            Self::ClosedEarly => "the server behind this route closed the connection without an answer",
+            Self::ClosedEarly { .. } => {
+                "the server behind this route closed the connection without an answer"
+            }
             Self::HeadCut => "the server behind this route broke off in the head of its answer",
             Self::BadHead => "the server behind this route gave an answer that is not valid HTTP",
             Self::UpstreamHeadTooLarge => "the server behind this route gave an answer with too large a head",
@@ -280,7 +288,7 @@ impl Refusal {
             Self::NameUnresolved => "name_unresolved",
             Self::TlsFailed => "tls_failed",
             Self::PoolFull { .. } => "pool_full",
-            Self::ClosedEarly => "closed_early",
+            Self::ClosedEarly { .. } => "closed_early",
             Self::HeadCut => "head_cut",
             Self::BadHead => "bad_head",
             Self::UpstreamHeadTooLarge => "upstream_head_too_large",
@@ -304,7 +312,8 @@ impl Refusal {
             Self::Malformed { rule, .. } => Some(rule),
             Self::TargetTooLong => Some("S8-REQUEST-LINE"),
             Self::HeadTooLarge => Some("S8-HEAD"),
-            Self::BodyTooLarge { .. } => Some("H1-FR-04"),
+            Self::BodyTooLarge { announced: true, .. } => Some("H1-FR-04"),
+            Self::BodyTooLarge { announced: false, .. } => Some("H1-CH-06"),
             Self::ExpectationFailed => Some("H1-CO-07"),
             Self::CrookedPath => Some("H1-SY-13"),
             Self::MethodNotAllowed { .. } => Some("H1-SY-14"),
@@ -321,7 +330,7 @@ impl Refusal {
             | Self::NameUnresolved
             | Self::TlsFailed
             | Self::PoolFull { .. }
-            | Self::ClosedEarly
+            | Self::ClosedEarly { .. }
             | Self::HeadCut
             | Self::BadHead
             | Self::UpstreamHeadTooLarge
@@ -360,7 +369,7 @@ impl From<AttemptError> for Refusal {
             Reason::UpDns => Self::NameUnresolved,
             Reason::UpTls => Self::TlsFailed,
             Reason::UpClosedEarly | Reason::UpStaleConn | Reason::PoolStale | Reason::UpEarlyFinal => {
-                Self::ClosedEarly
+                Self::ClosedEarly { reason: error.reason }
             }
             Reason::UpHeadCut => Self::HeadCut,
             Reason::UpBadHead => Self::BadHead,
@@ -486,7 +495,7 @@ pub(crate) mod tests {
             Refusal::Malformed { rule: "H1-SY-11", status: 505, what },
             Refusal::TargetTooLong,
             Refusal::HeadTooLarge,
-            Refusal::BodyTooLarge { limit_bytes: 1 << 25 },
+            Refusal::BodyTooLarge { limit_bytes: 1 << 25, announced: true },
             Refusal::HeadTimeout,
             Refusal::BodyTimeout,
             Refusal::ExpectationFailed,
@@ -503,7 +512,7 @@ pub(crate) mod tests {
             Refusal::NameUnresolved,
             Refusal::TlsFailed,
             Refusal::PoolFull { retry_after_ms: 1_000 },
-            Refusal::ClosedEarly,
+            Refusal::ClosedEarly { reason: Reason::UpClosedEarly },
             Refusal::HeadCut,
             Refusal::BadHead,
             Refusal::UpstreamHeadTooLarge,

@@ -43,12 +43,20 @@ impl Shape {
         };
         Self { upstream, downstream, mode, rechunk }
     }
+
+    /// A 205 has no body, whatever the upstream sends with it (H1-RS-01).
+    const fn reset_content() -> Self {
+        Self { upstream: Framing::None, downstream: Framing::Length(0), mode: Mode::Verbatim, rechunk: false }
+    }
 }
 
 /// Passes the answer on to its end. The connection goes back to its pool if both sides left it clean.
 pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome {
     let Answer { connection, mut buffer, pump, sent_whole } = answer;
-    let shape = Shape::of(x.scratch.answer.framing(), x.scratch.head.version());
+    let shape = match x.scratch.answer.status() {
+        205 => Shape::reset_content(),
+        _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version()),
+    };
     x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
     x.record.status = x.scratch.answer.status();
     x.scratch.observe(aim);
@@ -125,9 +133,8 @@ impl Relay<'_, '_> {
 
     async fn first(&mut self, mut buffer: Buffer) -> Step {
         self.x.scratch.spans.clear();
-        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
-            Ok(advance) => advance,
-            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
+            return Step::Broken(Reason::UpBadChunk);
         };
         self.append(&buffer.bytes()[..advance.keep], advance.done);
         let sent = self.send_out().await;
@@ -150,9 +157,8 @@ impl Relay<'_, '_> {
             Ok(_) => {}
         }
         self.x.scratch.spans.clear();
-        let advance = match self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) {
-            Ok(advance) => advance,
-            Err(_) => return Step::Broken(Reason::UpBadChunk),
+        let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
+            return Step::Broken(Reason::UpBadChunk);
         };
         let mark = buffer.mark();
         let sent = if self.shape.rechunk {

@@ -81,9 +81,17 @@ pub struct Worker {
     /// What it shares with the process.
     pub shared: Arc<Shared>,
     listeners: RefCell<Vec<listen::Accepting>>,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "exchanges clone the `Rc`: the `Arc`'s count is every worker's"
+    )]
     table: RefCell<Rc<Arc<Table>>>,
     route_ids: RefCell<Vec<RouteId>>,
     slots: RefCell<HashSet<Slot>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "sessions hold the box: a scratch is some hundred bytes and stays put"
+    )]
     scratches: RefCell<Vec<Box<Scratch>>>,
     connections: Cell<u64>,
     exchanges: Cell<u64>,

@@ -75,6 +75,19 @@ impl Rig {
         }
     }
 
+    /// Waits until no idle connection is kept: the other side closed them all, and that must be seen.
+    pub fn assert_nothing_kept(&self) {
+        let deadline = Instant::now() + ringway_tests::bounds::IDLE_MAX;
+        while self.gateway.gauges().upstream_idle > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "a closed connection is still kept: {:?}",
+                self.gateway.gauges()
+            );
+            std::thread::sleep(ringway_tests::bounds::POLL_EVERY);
+        }
+    }
+
     /// Ends a row: all at rest, nothing malformed upstream.
     pub fn finish(self) {
         self.origins.iter().for_each(Origin::assert_strict);

@@ -93,7 +93,19 @@ impl Gateway {
             assert!(Instant::now() < deadline, "ringway is not ready in time:\n{}", self.log_text());
             std::thread::sleep(POLL_EVERY);
         }
-        self.start = self.gauges();
+        self.start = self.at_rest(deadline);
+    }
+
+    /// The gauges once the connection that found it ready is gone again.
+    fn at_rest(&self, deadline: Instant) -> Gauges {
+        loop {
+            std::thread::sleep(POLL_EVERY); // the connections that asked whether it is ready end meanwhile
+            let now = self.gauges();
+            if now.connections == 0 {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "ringway does not come to rest: {now:?}");
+        }
     }
 
     fn is_ready(&self) -> bool {
@@ -173,6 +185,7 @@ impl Gateway {
 
     /// Its gauges now.
     pub fn gauges(&self) -> Gauges {
+        let files = self.open_files(); // before the question, whose own connection would count
         let stats = self.stats();
         let sum = |of: fn(&ringway_contract::stats::WorkerStats) -> u64| stats.workers.iter().map(of).sum();
         Gauges {
@@ -181,12 +194,19 @@ impl Gateway {
             upstream_active: sum(|w| w.upstream_active),
             upstream_idle: sum(|w| w.upstream_idle),
             in_flight: stats.endpoints.iter().map(|e| e.in_flight).sum(),
-            files: self.open_files(),
+            files,
         }
     }
 
     fn open_files(&self) -> u64 {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, |entries| entries.count() as u64)
+    }
+
+    /// What its open files are, for failure messages.
+    fn files(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.pid())) else { return Vec::new() };
+        let name = |entry: fs::DirEntry| fs::read_link(entry.path()).map(|to| to.display().to_string());
+        entries.flatten().filter_map(|entry| name(entry).ok()).collect()
     }
 
     /// Resident memory in bytes.
@@ -230,7 +250,7 @@ impl Gateway {
     /// The same with another span.
     pub fn assert_idle_within(&self, span: Duration) {
         if let Err(now) = self.try_idle(span) {
-            panic!("not idle after {span:?}: {now:?}; at start: {:?}", self.start);
+            panic!("not idle after {span:?}: {now:?}; at start: {:?}; open: {:?}", self.start, self.files());
         }
     }
 

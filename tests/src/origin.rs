@@ -297,7 +297,12 @@ impl Peer {
 
     /// Sends bytes; false when the other side is gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.as_mut().is_some_and(|stream| stream.write_all(bytes.as_ref()).is_ok())
+        let Some(stream) = &mut self.stream else { return false };
+        let sent = stream.write_all(bytes.as_ref()).is_ok();
+        if !sent {
+            self.note(|record| record.ended = record.ended.or(Some((Instant::now(), End::Rst))));
+        }
+        sent
     }
 
     /// Sends bytes in pieces of these sizes (the last one repeats), with a pause between.

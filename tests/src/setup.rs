@@ -25,7 +25,7 @@ pub struct Setup {
     pub state: bool,
     /// Further arguments.
     pub args: Vec<String>,
-    pub(crate) ports: Vec<Port>,
+    _port: Port,
 }
 
 impl Setup {
@@ -43,7 +43,7 @@ impl Setup {
             logging: Logging { access: AccessLog::Off, format: Some(LogFormat::Json) },
             drain_timeout_ms: Millis::from_secs(10),
         };
-        Self { snapshot, workers: 1, state: false, args: Vec::new(), ports: vec![port] }
+        Self { snapshot, workers: 1, state: false, args: Vec::new(), _port: port }
     }
 
     /// A plain reverse proxy: everything to one HTTP backend named `origin`.
@@ -113,9 +113,7 @@ impl Setup {
     /// The same with an admin listener; its address is in the snapshot.
     #[must_use]
     pub fn with_admin(mut self) -> Self {
-        let port = Port::take();
-        self.snapshot.admin = Some(port.address());
-        self.ports.push(port);
+        self.snapshot.admin = Some(Port::take().address()); // given back: the admin listener wants it alone
         self
     }
 }

@@ -96,6 +96,7 @@ enum State {
 /// How far into a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
+    Start,
     Minus,
     Zero,
     Integer,
@@ -212,20 +213,25 @@ impl Grammar {
         self.depth > 0 && self.objects >> (self.depth - 1) & 1 == 1
     }
 
-    /// Between tokens: white space, punctuation, and the first byte of a token.
+    /// Between tokens: white space, punctuation, and the first byte of a token. A string or a number is entered from
+    /// here without another turn of the loop: choosing a state costs more than most tokens do.
     fn structure(&mut self, bytes: &[u8], i: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         let Some(skip) = bytes[i..].iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')) else {
             return Ok(bytes.len());
         };
         let i = i + skip;
-        let byte = bytes[i];
-        match (self.state, byte) {
-            (State::After, b',') => self.state = if self.in_object() { State::Key } else { State::Value },
+        match (self.state, bytes[i]) {
+            (State::After, b',') if self.in_object() => {
+                self.state = State::Key;
+                if bytes.get(i + 1) == Some(&b'"') {
+                    return self.string(true, bytes, i + 1, sink);
+                }
+            }
             (State::After | State::FirstKey, b'}') if self.in_object() => self.close(i, sink),
             (State::After | State::FirstValue, b']') if !self.in_object() => self.close(i, sink),
-            (State::Colon, b':') => self.state = State::Value,
-            (State::Key | State::FirstKey, b'"') => self.begin_string(true, i, sink),
-            (State::Value | State::FirstValue, _) => self.begin_value(byte, i, sink)?,
+            (State::After, b',') | (State::Colon, b':') => self.state = State::Value,
+            (State::Key | State::FirstKey, b'"') => return self.string(true, bytes, i, sink),
+            (State::Value | State::FirstValue, byte) => return self.value(byte, bytes, i, sink),
             (State::Done, _) => return Err(self.fault(FaultKind::Trailing, i)),
             (State::After | State::Colon | State::Key | State::FirstKey, _) => {
                 return Err(self.fault(FaultKind::Syntax, i));
@@ -244,28 +250,30 @@ impl Grammar {
         Ok(i + 1)
     }
 
-    fn begin_value(&mut self, byte: u8, i: usize, sink: &mut impl Sink) -> Result<(), Fault> {
+    /// A value that begins with `byte`, which is `bytes[i]`.
+    fn value(&mut self, byte: u8, bytes: &[u8], i: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         let literal = |word| State::Literal { word, seen: 1 };
         match byte {
-            b'"' => self.begin_string(false, i, sink),
+            b'"' => return self.string(false, bytes, i, sink),
+            b'-' | b'0'..=b'9' => {
+                sink.begin_number(self.depth, self.at(i));
+                return self.number(Number::Start, bytes, i, sink);
+            }
             b'{' | b'[' => self.open(byte == b'{', i, sink)?,
             b't' => self.state = literal(Word::True),
             b'f' => self.state = literal(Word::False),
             b'n' => self.state = literal(Word::Null),
-            _ => {
-                let number = Number::begin(byte).ok_or(self.fault(FaultKind::Syntax, i))?;
-                sink.begin_number(self.depth, self.at(i));
-                sink.digits(&[byte]);
-                self.state = State::Number(number);
-            }
+            _ => return Err(self.fault(FaultKind::Syntax, i)),
         }
-        Ok(())
+        Ok(i + 1)
     }
 
-    fn begin_string(&mut self, key: bool, i: usize, sink: &mut impl Sink) {
+    /// A string whose quote is `bytes[i]`.
+    fn string(&mut self, key: bool, bytes: &[u8], i: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         sink.begin_string(key, self.depth, self.at(i));
         self.in_key = key;
         self.state = State::Text;
+        self.text(bytes, i + 1, sink)
     }
 
     fn open(&mut self, object: bool, i: usize, sink: &mut impl Sink) -> Result<(), Fault> {
@@ -301,10 +309,7 @@ impl Grammar {
             end += run;
             match rest.get(run) {
                 None => return Ok(end),
-                Some(b'"') => {
-                    self.end_string(end, sink);
-                    return Ok(end + 1);
-                }
+                Some(b'"') => return Ok(self.end_string(bytes, end, sink)),
                 Some(b'\\') => {
                     // Source code has one such escape in ten bytes: they do not leave the loop.
                     let Some(character) = rest.get(run + 1).copied().and_then(simple_escape) else {
@@ -319,13 +324,18 @@ impl Grammar {
         }
     }
 
-    fn end_string(&mut self, i: usize, sink: &mut impl Sink) {
+    /// The open string ends with the quote `bytes[i]`; returns what to look at next.
+    fn end_string(&mut self, bytes: &[u8], i: usize, sink: &mut impl Sink) -> usize {
         sink.end_string(self.in_key, self.depth, self.at(i + 1));
-        if self.in_key {
-            self.state = State::Colon;
-        } else {
+        if !self.in_key {
             self.value_ended();
+        } else if bytes.get(i + 1) == Some(&b':') {
+            self.state = State::Value;
+            return i + 2;
+        } else {
+            self.state = State::Colon;
         }
+        i + 1
     }
 
     fn escape(&mut self, bytes: &[u8], i: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
@@ -447,20 +457,12 @@ impl Grammar {
 }
 
 impl Number {
-    const fn begin(byte: u8) -> Option<Self> {
-        match byte {
-            b'-' => Some(Self::Minus),
-            b'0' => Some(Self::Zero),
-            b'1'..=b'9' => Some(Self::Integer),
-            _ => None,
-        }
-    }
-
     /// The state after `byte`, or `None` if the number ends before it.
     const fn step(self, byte: u8) -> Option<Self> {
         match (self, byte) {
-            (Self::Minus, b'0') => Some(Self::Zero),
-            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Some(Self::Integer),
+            (Self::Start, b'-') => Some(Self::Minus),
+            (Self::Start | Self::Minus, b'0') => Some(Self::Zero),
+            (Self::Start | Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => Some(Self::Integer),
             (Self::Zero | Self::Integer, b'.') => Some(Self::Point),
             (Self::Point | Self::Fraction, b'0'..=b'9') => Some(Self::Fraction),
             (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Some(Self::Exponent),

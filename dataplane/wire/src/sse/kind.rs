@@ -64,11 +64,6 @@ impl Kind {
         }
     }
 
-    /// The kind by the event's field, else by the data.
-    pub(super) fn or(self, data: Self) -> Self {
-        if self == Self::Unnamed { data } else { self }
-    }
-
     /// The dialect that uses this name.
     pub(super) const fn shape(self) -> Option<Shape> {
         match self {

@@ -274,6 +274,11 @@ impl Account {
         self.done |= self.stopped || finished;
     }
 
+    /// Is `type` the name of an event? Where it is not, it is not always read, so it must never count.
+    fn names_events(&self) -> bool {
+        matches!(self.shape, Shape::Anthropic | Shape::Responses | Shape::Unknown)
+    }
+
     /// Too many events have passed without one of a dialect we know.
     fn lost(&self) -> bool {
         self.shape == Shape::Unknown && self.events >= u64::from(SSE_DETECT_EVENTS_MAX)
@@ -289,9 +294,11 @@ impl Account {
             Lead::Heartbeat => {}
             Lead::Done => self.done_marker(),
             Lead::Text => {
-                let kind = self.event.kind();
+                let field = self.event.kind();
+                let kind =
+                    if field == Kind::Unnamed && self.names_events() { Kind::of_data(data) } else { field };
                 if self.is_plain(kind, data) {
-                    self.settle(kind, Kind::of_data(data), None);
+                    self.settle(kind, None);
                 } else {
                     self.begin_text();
                     self.read(data);
@@ -342,7 +349,12 @@ impl Account {
     fn end_text(&mut self) {
         let said = *self.meaning.said();
         let json = self.event.data == Data::Reading && self.grammar.finish(&mut self.meaning);
-        self.settle(self.event.kind(), said.kind, json.then_some(&said));
+        let field = self.event.kind();
+        if json && !self.lost() {
+            self.detect(&said);
+        }
+        let kind = if field == Kind::Unnamed && self.names_events() { said.kind } else { field };
+        self.settle(kind, json.then_some(&said));
     }
 
     /// A piece of the data of an event that does not lie whole in the slice.
@@ -386,25 +398,18 @@ impl Account {
         match self.shape {
             Shape::OpenAi => !MARKS.openai(data),
             Shape::Gemini => !MARKS.gemini(data),
-            Shape::Anthropic => kind.or(Kind::of_data(data)) == Kind::BlockDelta,
-            Shape::Responses => !ends_response(kind.or(Kind::of_data(data))),
+            Shape::Anthropic => kind == Kind::BlockDelta,
+            Shape::Responses => !ends_response(kind),
             Shape::Unknown => false,
         }
     }
 
-    /// Books an event: by its field, by the `type` of its data, and by what it said if it was read and is JSON.
-    fn settle(&mut self, field: Kind, data: Kind, said: Option<&Said>) {
+    /// Books an event: by its kind, and by what it said if it was read and is JSON.
+    fn settle(&mut self, kind: Kind, said: Option<&Said>) {
         if self.lost() {
             self.count(1, 0);
             return;
         }
-        if let Some(said) = said {
-            self.detect(said);
-        }
-        let kind = match self.shape {
-            Shape::OpenAi | Shape::Gemini => field, // `type` is no name there, and is not always read
-            Shape::Anthropic | Shape::Responses | Shape::Unknown => field.or(data),
-        };
         let known = said.filter(|said| self.understood(kind, said));
         let content = if self.first_token_seen() {
             self.carries(kind, known)
@@ -525,10 +530,15 @@ impl Marks {
 /// Is there a key like this with a value other than null? A text that quotes the key has a backslash before each
 /// quote, so it is not found; whatever else is found by mistake is read exactly afterwards.
 fn has(key: &Finder<'static>, data: &[u8]) -> bool {
-    key.find_iter(data).any(|at| {
-        let after = data[at + key.needle().len()..].trim_ascii_start();
-        after.strip_prefix(b":").is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
-    })
+    let mut rest = data;
+    while let Some(at) = key.find(rest) {
+        rest = &rest[at + key.needle().len()..];
+        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        if value.is_some_and(|value| !value.starts_with(b"null")) {
+            return true;
+        }
+    }
+    false
 }
 
 /// One feed: the sink of the line scanner.
