@@ -1,0 +1,272 @@
+//! The proxies, each configured as its makers would for this work, and started on the same core.
+//!
+//! Owns: their configuration, and their processes from start to end.
+//! Must not: favour ours. Logs are off everywhere; peers add no headers, keep connections to the origin open without
+//! end, and neither hold back nor buffer what a stream brings.
+//! Read next: `rounds.rs`, which runs them in turn.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::bounds::{PROXY_CORE, START_MAX};
+use crate::workload::{Pace, Workload};
+
+/// What is measured: a proxy, and for ours, which kind of route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Ours, as a plain reverse proxy.
+    Ringway,
+    /// Ours, on a route that reads and matches the model and looks at the answer.
+    RingwayModel,
+    /// HAProxy.
+    Haproxy,
+    /// nginx.
+    Nginx,
+    /// Bytes from socket to socket.
+    RawRelay,
+}
+
+impl Subject {
+    /// In the order of the table.
+    pub const ALL: [Self; 5] =
+        [Self::Ringway, Self::RingwayModel, Self::Haproxy, Self::Nginx, Self::RawRelay];
+
+    /// Its name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ringway => "ringway",
+            Self::RingwayModel => "ringway-model",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::RawRelay => "raw-relay",
+        }
+    }
+
+    /// Its name in the table.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Ringway => "ringway",
+            Self::RingwayModel => "ringway, AI route",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::RawRelay => "raw epoll relay",
+        }
+    }
+
+    /// Whether it is what we are compared with.
+    pub const fn is_peer(self) -> bool {
+        matches!(self, Self::Haproxy | Self::Nginx)
+    }
+
+    /// The path asked for.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::RingwayModel => "/v1/chat/completions",
+            _ => "/raw/chat/completions",
+        }
+    }
+
+    /// The program.
+    pub fn program(self, built: &Path) -> PathBuf {
+        match self {
+            Self::Ringway | Self::RingwayModel => built.join("ringway"),
+            Self::RawRelay => built.join("raw-relay"),
+            Self::Haproxy => find("haproxy"),
+            Self::Nginx => find("nginx"),
+        }
+    }
+
+    /// What to do where it is missing.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Ringway | Self::RingwayModel => "cargo build --release -p ringway",
+            Self::RawRelay => "cargo build --release -p ringway-benches --bins",
+            Self::Haproxy => "apt-get install --no-install-recommends haproxy",
+            Self::Nginx => "apt-get install --no-install-recommends nginx",
+        }
+    }
+
+    /// First line of what it says about its version.
+    pub fn version(self, built: &Path) -> Option<String> {
+        let flag = match self {
+            Self::Ringway | Self::RingwayModel => "--version",
+            Self::RawRelay => return Some("part of this comparison".to_owned()),
+            Self::Haproxy | Self::Nginx => "-v",
+        };
+        let output = Command::new(self.program(built)).arg(flag).output().ok()?;
+        let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+        String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
+    }
+}
+
+/// Where a program of the system is; server programs are often outside the path of a plain user.
+fn find(program: &str) -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').map(PathBuf::from).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let mut places = folders.map(|folder| folder.join(program));
+    places.find(|place| place.is_file()).unwrap_or_else(|| PathBuf::from(program))
+}
+
+/// Whether it can be run at all.
+pub fn is_there(program: &Path) -> bool {
+    program.is_file()
+}
+
+/// A running proxy; ends with the value.
+pub struct Proxy {
+    child: Child,
+    /// Where it accepts.
+    pub address: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts it in front of this origin, with its files in this folder.
+    pub fn start(
+        subject: Subject,
+        built: &Path,
+        folder: &Path,
+        origin: SocketAddr,
+        workload: &Workload,
+    ) -> io::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(PROXY_CORE.to_string()).arg(subject.program(built));
+        let log = fs::File::create(folder.join(format!("{}.log", subject.name())))?;
+        arguments(subject, &mut command, folder, address, origin, workload)?;
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder).spawn()?;
+        let mut proxy = Self { child, address };
+        proxy.wait_until_it_accepts(subject, folder)?;
+        Ok(proxy)
+    }
+
+    /// Its process: `taskset` became the proxy.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_until_it_accepts(&mut self, subject: Subject, folder: &Path) -> io::Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(folder.join(format!("{}.log", subject.name())));
+                let log = log.unwrap_or_default();
+                return Err(io::Error::other(format!("{} does not start: {}", subject.name(), log.trim())));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // What it does at its start is not what is measured.
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn arguments(
+    subject: Subject,
+    command: &mut Command,
+    folder: &Path,
+    address: SocketAddr,
+    origin: SocketAddr,
+    workload: &Workload,
+) -> io::Result<()> {
+    match subject {
+        Subject::Ringway | Subject::RingwayModel => {
+            let snapshot = folder.join("snapshot.json");
+            fs::write(&snapshot, ringway(address, origin).to_string())?;
+            command.args(["--workers", "1", "--io", "auto", "--no-pin", "--snapshot"]).arg(snapshot);
+            command.arg("--control").arg(folder.join("control.sock"));
+        }
+        Subject::Haproxy => {
+            let file = folder.join("haproxy.cfg");
+            fs::write(&file, haproxy(address, origin))?;
+            command.arg("-db").arg("-f").arg(file);
+        }
+        Subject::Nginx => {
+            let file = folder.join("nginx.conf");
+            fs::write(&file, nginx(folder, address, origin, workload))?;
+            command.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr"]);
+        }
+        Subject::RawRelay => {
+            command.arg(address.to_string()).arg(origin.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Two routes: `/raw` to a plain HTTP server, and chat by model.
+fn ringway(address: SocketAddr, origin: SocketAddr) -> serde_json::Value {
+    let backend = |name: &str, engine: &str, dialect: &str| {
+        json!({
+            "name": name, "engine": engine, "dialect": dialect,
+            "endpoints": [{"authority": origin.to_string(), "addresses": [origin]}],
+        })
+    };
+    json!({
+        "format": 1,
+        "generation": 1,
+        "listeners": [{"address": address}],
+        "backends": [backend("plain", "http", "http"), backend("model", "vllm", "openai-chat")],
+        "routes": [
+            {"name": "raw", "match": {"path_prefix": "/raw"}, "targets": [{"backend": "plain"}]},
+            {
+                "name": "chat",
+                "match": {"path": "/v1/chat/completions", "models": ["llama-*"]},
+                "targets": [{"backend": "model"}],
+            },
+        ],
+        "logging": {"access": "off"},
+    })
+}
+
+fn haproxy(address: SocketAddr, origin: SocketAddr) -> String {
+    format!(
+        "global\n  nbthread 1\n  maxconn 6000\n  zero-warning\n\
+         defaults\n  mode http\n  option http-no-delay\n  option http-keep-alive\n  http-reuse always\n\
+         \x20 timeout connect 5s\n  timeout client 300s\n  timeout server 300s\n  timeout http-keep-alive 300s\n\
+         frontend f\n  bind {address} backlog 4096\n  default_backend b\n\
+         backend b\n  server s {origin} pool-purge-delay 300s\n"
+    )
+}
+
+fn nginx(folder: &Path, address: SocketAddr, origin: SocketAddr, workload: &Workload) -> String {
+    // Where answers have an end, nginx is cheapest with its buffers; a stream must not wait in them.
+    let buffering = match workload.pace {
+        Pace::Streams { .. } => "proxy_buffering off;",
+        Pace::Closed | Pace::Open { .. } => {
+            "proxy_buffers 16 32k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k;"
+        }
+    };
+    let folder = folder.display();
+    format!(
+        "daemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections 12000; }}\n\
+         http {{\n  access_log off;\n  tcp_nodelay on;\n  server_tokens off;\n\
+         \x20 client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n\
+         \x20 fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n\
+         \x20 keepalive_timeout 300s;\n  keepalive_requests 1000000000;\n  client_max_body_size 0;\n\
+         \x20 client_body_buffer_size 64k;\n\
+         \x20 upstream o {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }}\n\
+         \x20 server {{\n    listen {address} backlog=4096;\n    location / {{\n      proxy_pass http://o;\n\
+         \x20     proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n\
+         \x20     proxy_request_buffering off;\n      {buffering}\n    }}\n  }}\n}}\n"
+    )
+}
