@@ -158,7 +158,8 @@ impl Observer {
 
     fn decide(&mut self, bytes: &[u8]) {
         let array = matches!(self.account.shape, Shape::Gemini | Shape::Unknown);
-        match bytes.trim_ascii_start().first() {
+        // White space as JSON has it: the array's reader takes no other, and a cut behind it may hide it from that one.
+        match bytes.iter().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {
             None => {}
             Some(b'[') if array => self.form = Form::Array,
             Some(_) => self.form = Form::Events,
