@@ -264,6 +264,35 @@ fn white_space_that_json_does_not_know_begins_no_array() {
 }
 
 #[test]
+fn what_counts_is_found_wherever_it_stands_in_an_event() {
+    let openai = "{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}";
+    let gemini = "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}";
+    let marks = [
+        (Shape::OpenAi, openai, "\"usage\"", "{\"prompt_tokens\":3}"),
+        (Shape::OpenAi, openai, "\"error\"", "{}"),
+        (Shape::OpenAi, openai, "\"error\"", "\"no\""),
+        (Shape::OpenAi, openai, "\"choices\":[{\"finish_reason\"", "\"stop\"}]"),
+        (Shape::Gemini, gemini, "\"usageMetadata\"", "{\"promptTokenCount\":3}"),
+        (Shape::Gemini, gemini, "\"error\"", "{}"),
+        (Shape::Gemini, gemini, "\"candidates\":[{\"finishReason\"", "\"STOP\"}]"),
+        (Shape::Gemini, gemini, "\"promptFeedback\"", "{\"blockReason\":\"SAFETY\"}"),
+    ];
+    for (shape, first, key, value) in marks {
+        for colon in [":", ": ", " :", " : ", ":\t"] {
+            for (before, after) in (0..50).flat_map(|n| [(n, 0), (n, 40), (0, n)]) {
+                let (before, after) = ("x".repeat(before), "n".repeat(after));
+                let event = format!("{{\"{before}\":1,{key}{colon}{value},\"{after}\":null}}");
+                let stream = format!("data: {first}\n\ndata: {event}\n\n");
+                let whole = observe(shape, [stream.as_bytes()]);
+                let (left, right) = stream.as_bytes().split_at(stream.len() - 3);
+                assert_eq!(whole, observe(shape, [left, right]), "{event}");
+                assert!(whole.usage != Usage::default() || whole.error || whole.terminal, "{event}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_first_token_is_announced_in_the_feed_that_ends_its_event() {
     let mut observer = Observer::new(Shape::OpenAi);
     let role = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
