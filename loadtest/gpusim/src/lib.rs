@@ -17,14 +17,22 @@
 
 mod api;
 pub mod bounds;
+mod cache;
 pub mod clock;
 mod connection;
 pub mod engine;
+pub mod fault;
+pub mod histogram;
 mod http;
+pub mod lora;
 mod metrics;
+pub mod plan;
+pub mod prefix;
+pub mod random;
 mod server;
 pub mod step;
 pub mod text;
 
-pub use server::{Fleet, FleetSpec};
+pub use plan::{FleetSpec, Plan, Unit};
+pub use server::Fleet;
 pub use step::Preset;
