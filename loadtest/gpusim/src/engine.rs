@@ -283,8 +283,11 @@ impl Engine {
     }
 
     /// Loses everything, as the process of a real engine would: requests, cache, adapters and counters.
-    pub fn crash(&mut self) {
-        *self = Self::new(self.spec.clone());
+    /// Returns whose requests are lost, those that ran first.
+    pub fn crash(&mut self) -> Vec<Key> {
+        let lost = std::mem::replace(self, Self::new(self.spec.clone()));
+        let unfinished = lost.running.iter().chain(&lost.waiting).filter(|sequence| !sequence.cancelled);
+        unfinished.map(|sequence| sequence.key).collect()
     }
 
     /// When the step under way ends; `None` while the engine sleeps.

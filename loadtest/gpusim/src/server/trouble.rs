@@ -158,7 +158,7 @@ impl Server {
             // A reset, as for a process that dies with unread bytes: no client takes it for an end.
             let _ = socket2::SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
         }
-        self.replicas[replica].engine.crash();
+        let _ = self.replicas[replica].engine.crash(); // their connections are gone already
     }
 
     /// A new process on the old port.
