@@ -2,12 +2,12 @@
 //!
 //! Owns: flags to scenarios, results to exit codes. 0 all valid, 1 something was not, 2 bad usage.
 //! Must not: ignore what it does not support; it refuses it by name.
-//! Read next: `scenario.rs`.
+//! Read next: `cli/sim.rs`, `scenario.rs`.
+
+mod sim;
 
 use std::{
-    io::{Read as _, Write as _},
-    net::SocketAddr,
-    os::unix::net::UnixStream,
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -15,7 +15,6 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringway_gpusim::{Fleet, FleetSpec, Preset};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
@@ -43,12 +42,6 @@ Examples:
 An open loop (--rate) sends by an absolute schedule; latencies count from the intended time. Without a path, the
 URL means /v1/chat/completions. A run whose p99 lateness is above 1 ms is reported as void.";
 
-const SIM_EXAMPLES: &str = "\
-Example:
-  ringload sim --listen 127.0.0.1:9000 --gpu h100 --model llama-3-8b --replicas 8 --time-scale 4
-
-Replica k listens on port + k; with port 0 each takes a free one. Ends on SIGINT or SIGTERM.";
-
 /// Load generator, judge and simulated GPU backends.
 #[derive(Debug, Parser)]
 #[command(name = "ringload", version, after_help = EXAMPLES)]
@@ -63,8 +56,8 @@ enum Verb {
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
     /// Serve simulated GPU backends
-    #[command(after_help = SIM_EXAMPLES)]
-    Sim(Box<SimArgs>),
+    #[command(after_help = sim::EXAMPLES)]
+    Sim(Box<sim::SimArgs>),
     /// Replay a trace (not supported yet)
     #[command(after_help = "Example:\n  ringload replay TRACE --url http://127.0.0.1:8080 --scale 2")]
     Replay(Later),
@@ -177,59 +170,6 @@ enum ExpectArg {
     Any,
 }
 
-#[derive(Debug, Args)]
-struct SimArgs {
-    /// Where replica 0 listens
-    #[arg(long, default_value = "127.0.0.1:9000")]
-    listen: SocketAddr,
-    /// Hardware preset: a100, h100 or qwen32
-    #[arg(long, default_value = "h100")]
-    gpu: Preset,
-    /// The model they serve
-    #[arg(long, default_value = "demo")]
-    model: String,
-    /// How many
-    #[arg(long, default_value_t = 1)]
-    replicas: usize,
-    /// Divide all times by this
-    #[arg(long, default_value_t = 1.0)]
-    time_scale: f64,
-    /// Decides the ids of answers
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    #[command(flatten)]
-    later: SimLater,
-}
-
-/// Switches of the full simulator: known by name, refused for now.
-#[derive(Debug, Args)]
-struct SimLater {
-    #[arg(long, hide = true, num_args = 0.., allow_hyphen_values = true)]
-    fault: Option<Vec<String>>,
-    #[arg(long, hide = true)]
-    noise: Option<String>,
-    #[arg(long, hide = true)]
-    queue_limit: Option<String>,
-    #[arg(long, hide = true)]
-    head: Option<String>,
-    #[arg(long, hide = true)]
-    lora_slots: Option<String>,
-    #[arg(long, hide = true)]
-    lora_load_ms: Option<String>,
-    #[arg(long, hide = true)]
-    metrics: Option<String>,
-    #[arg(long, hide = true)]
-    metrics_traps: bool,
-    #[arg(long, hide = true)]
-    dialect: Option<String>,
-    #[arg(long, hide = true)]
-    stuck_after: Option<String>,
-    #[arg(long, hide = true)]
-    crash_after: Option<String>,
-    #[arg(long, hide = true)]
-    slow: Option<String>,
-}
-
 /// Why a command ends without a result.
 #[derive(Debug)]
 enum Stop {
@@ -260,7 +200,7 @@ fn perform(verb: Verb) -> Result<bool, Stop> {
     let later = |verb: &str| Err(Stop::Usage(format!("`{verb}` is not supported yet")));
     match verb {
         Verb::Run(args) => run(*args),
-        Verb::Sim(args) => sim(*args),
+        Verb::Sim(args) => sim::sim(*args),
         Verb::Replay(_) => later("replay"),
         Verb::Compare(_) => later("compare"),
         Verb::BenchProxy(_) => later("bench-proxy"),
@@ -414,59 +354,6 @@ fn allow_many_sockets() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn sim(args: SimArgs) -> Result<bool, Stop> {
-    refuse_later(&args.later)?;
-    allow_many_sockets();
-    let spec = FleetSpec {
-        preset: args.gpu,
-        model: args.model,
-        replicas: args.replicas,
-        listen: args.listen,
-        time_scale: args.time_scale,
-        seed: args.seed,
-    };
-    let (model, preset) = (spec.model.clone(), spec.preset);
-    let (mut wait, signalled) = UnixStream::pair().map_err(failed)?;
-    for signal in [SIGINT, SIGTERM] {
-        let end = signalled.try_clone().map_err(failed)?;
-        signal_hook::low_level::pipe::register(signal, end).map_err(failed)?;
-    }
-    let fleet = Fleet::start(spec).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => Stop::Usage(error.to_string()),
-        _ => failed(error),
-    })?;
-    let mut out = std::io::stdout().lock();
-    for (index, address) in fleet.addresses().iter().enumerate() {
-        let _ = writeln!(out, "replica {index}: {preset} serves {model} at http://{address}");
-    }
-    drop(out);
-    // Blocks until a signal handler writes: no CPU while idle.
-    let _ = wait.read(&mut [0; 1]);
-    fleet.stop();
-    Ok(true)
-}
-
-fn refuse_later(later: &SimLater) -> Result<(), Stop> {
-    let named = [
-        ("--fault", later.fault.is_some()),
-        ("--noise", later.noise.is_some()),
-        ("--queue-limit", later.queue_limit.is_some()),
-        ("--head", later.head.is_some()),
-        ("--lora-slots", later.lora_slots.is_some()),
-        ("--lora-load-ms", later.lora_load_ms.is_some()),
-        ("--metrics", later.metrics.is_some()),
-        ("--metrics-traps", later.metrics_traps),
-        ("--dialect", later.dialect.is_some()),
-        ("--stuck-after", later.stuck_after.is_some()),
-        ("--crash-after", later.crash_after.is_some()),
-        ("--slow", later.slow.is_some()),
-    ];
-    match named.iter().find(|(_, given)| *given) {
-        Some((name, _)) => usage(format!("`{name}` is not supported yet")),
-        None => Ok(()),
-    }
-}
-
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration like 250ms, 30s or 2m");
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
@@ -553,8 +440,6 @@ mod tests {
             ("ringload replay trace --url x", "replay"),
             ("ringload compare a b", "compare"),
             ("ringload bench-proxy --rounds 3", "bench-proxy"),
-            ("ringload sim --fault stall", "--fault"),
-            ("ringload sim --metrics nan", "--metrics"),
         ] {
             let Err(Stop::Usage(why)) = scenario_of(line) else { panic!("{line} was accepted") };
             assert!(why.contains(name) && why.contains("not supported yet"), "{why}");
@@ -572,6 +457,14 @@ mod tests {
             "ringload run --url http://127.0.0.1:1 --duration 5",
             "ringload run --url http://127.0.0.1:1 --max-tokens 0",
             "ringload sim --gpu tpu",
+            "ringload sim --gpu h100:0",
+            "ringload sim --gpu h100:2 --replicas 3",
+            "ringload sim --fault nonsense",
+            "ringload sim --metrics lies",
+            "ringload sim --dialect cobol",
+            "ringload sim --head late",
+            "ringload sim --slow 0",
+            "ringload sim --fault stall,replica=1",
         ] {
             assert!(matches!(scenario_of(line), Err(Stop::Usage(_))), "{line}");
         }

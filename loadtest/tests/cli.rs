@@ -110,7 +110,7 @@ fn exit_codes_tell_wrong_answers_from_wrong_usage() {
         (&["run", "--url", "https://127.0.0.1"], 2, "https is not supported yet"),
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
         (&["replay", "trace", "--url", "x"], 2, "not supported yet"),
-        (&["sim", "--fault", "stall"], 2, "`--fault` is not supported yet"),
+        (&["sim", "--fault", "stal"], 2, "there are stall, crash"),
         (&["sim", "--replicas", "0"], 2, "replicas"),
     ];
     for (args, code, says) in cases {
