@@ -120,7 +120,10 @@ pub fn begin(
     };
     let rules = Rules::new(listener);
     let stop = Canceller::new();
-    monoio::spawn(accept(Rc::clone(worker), socket, rules.clone(), stop.handle()));
+    let socket = Rc::new(socket);
+    for _ in 0..worker.accepts_in_flight() {
+        monoio::spawn(accept(Rc::clone(worker), Rc::clone(&socket), rules.clone(), stop.handle()));
+    }
     listeners.push(Accepting { rules, stop });
 }
 
@@ -137,7 +140,7 @@ pub fn end(listeners: &RefCell<Vec<Accepting>>, address: Option<SocketAddr>) {
     *listeners.borrow_mut() = kept;
 }
 
-async fn accept(worker: Rc<Worker>, socket: TcpListener, rules: Rules, stop: monoio::io::CancelHandle) {
+async fn accept(worker: Rc<Worker>, socket: Rc<TcpListener>, rules: Rules, stop: monoio::io::CancelHandle) {
     loop {
         match socket.cancelable_accept(stop.clone()).await {
             Ok((stream, peer)) => place(&worker, stream, peer, &rules),
