@@ -11,9 +11,11 @@ use ringway_gpusim::{Fleet, FleetSpec, text::Seed};
 use ringway_loadtest::{
     Progress, Scenario, Summary, Watch,
     arrival::Arrival,
+    lengths::Lengths,
     oracle::Fault,
+    prompts::Prompts,
     run,
-    scenario::{Ask, Expect, Form, Generation, Load, Raw, Target},
+    scenario::{Ask, Expect, Form, Generation, Load, Raw, Slo, Target},
 };
 
 fn generation(form: Form, stream: bool) -> Ask {
@@ -21,8 +23,8 @@ fn generation(form: Form, stream: bool) -> Ask {
         form,
         model: "demo".to_owned(),
         stream,
-        prompt_tokens: 20,
-        max_tokens: 8,
+        prompts: Prompts::Unique { tokens: Lengths::Exactly(20) },
+        output: Lengths::Exactly(8),
         ignore_eos: true,
         expect: Expect::Auto,
     })
@@ -44,6 +46,7 @@ fn scenario(address: SocketAddr, ask: Ask) -> Scenario {
         timeout: Duration::from_secs(20),
         connections: 64,
         seed: 3,
+        slo: Slo::default(),
     }
 }
 
