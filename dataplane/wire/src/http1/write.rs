@@ -5,7 +5,9 @@
 //! Read next: `field.rs` for the special names, `query.rs` for credentials in the target.
 
 use super::grammar::{field_value_is_safe, token_is_valid};
-use super::{Field, Framing, HeadBounds, Known, Method, Parse, RequestHead, ResponseHead, Span, Version, query};
+use super::{
+    Field, Framing, HeadBounds, Known, Method, Parse, RequestHead, ResponseHead, Span, Version, query,
+};
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::net::IpAddr;
