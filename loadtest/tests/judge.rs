@@ -228,6 +228,25 @@ fn cut_after(answer: &str, what: &str) -> String {
 }
 
 #[test]
+fn answers_that_say_who_gave_them_are_counted_by_endpoint() {
+    let named: Tamper = |answer| {
+        let which = if answer.contains(r#""finish_reason":null"#) { "10.0.0.1:8000" } else { "<b>" };
+        answer.replacen("connection: close", &format!("connection: close\r\nx-ringway-backend: {which}"), 1)
+    };
+    for (stream, name) in [(true, "10.0.0.1:8000"), (false, "<b>")] {
+        let mut scenario = scenario(tampering(named), generation(Form::Chat, stream));
+        scenario.load = Load::Closed { concurrency: 1 };
+        scenario.requests = Some(3);
+        let summary = run(&scenario, &mut ()).expect("a run");
+        let rows: Vec<_> = summary.endpoints.iter().map(|row| (row.name.as_str(), row.valid)).collect();
+        assert_eq!(rows, [(name, 3)]);
+        assert!(summary.table().contains(name));
+        let html = summary.html();
+        assert!(html.contains("Answers by endpoint") && !html.contains("<b>"));
+    }
+}
+
+#[test]
 fn every_kind_of_tampering_with_a_stream_is_caught_by_name() {
     let cases: [(Tamper, Option<Fault>); 19] = [
         (|answer| answer, None),

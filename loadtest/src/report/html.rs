@@ -11,7 +11,7 @@ use super::{
 };
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:800px;margin:2em auto;padding:0 1em;color:#222}\
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:940px;margin:2em auto;padding:0 1em;color:#222}\
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
 td:first-child,th:first-child{text-align:left}svg{width:100%;margin:1em 0;font:12px system-ui,sans-serif}\
 .bad{color:#a00;font-weight:bold}";

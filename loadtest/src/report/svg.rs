@@ -5,13 +5,16 @@
 use std::fmt::Write as _;
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 300.0;
 /// Room for the labels of the axes.
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 44.0;
 const TOP: f64 = 34.0;
-const RIGHT: f64 = 16.0;
+/// Room for the names of the lines.
+const RIGHT: f64 = 170.0;
+/// Longer names end in an ellipsis.
+const NAME_CHARS: usize = 22;
 /// Told apart by most people who do not see all colours (Okabe and Ito).
 const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00", "#000000"];
@@ -58,9 +61,9 @@ impl Axis {
                 within.iter().copied().filter(|tick| (tick.log10().fract()).abs() < 1e-9).collect();
             return if within.len() > 9 && decades.len() > 2 { decades } else { within };
         }
-        let rough = (self.max - self.min) / 5.0;
+        let rough = (self.max - self.min) / 6.0;
         let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|it| it * power).into_iter().find(|it| *it >= rough);
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|it| it * power).into_iter().find(|it| *it >= rough);
         let step = step.unwrap_or(power);
         let first = (self.min / step).ceil() as i64;
         (0..12)
@@ -134,7 +137,7 @@ pub(super) fn bars(title: &str, rows: &[(String, f64)]) -> String {
     label(&mut out, (8.0, 20.0), "start", title);
     for (at, (name, value)) in rows.iter().enumerate() {
         let y = TOP + ROW * at as f64;
-        let length = 420.0 * value / most;
+        let length = 560.0 * value / most;
         let colour = COLOURS[at % COLOURS.len()];
         write!(
             out,
@@ -179,10 +182,14 @@ fn label(out: &mut String, at: (f64, f64), anchor: &str, text: &str) {
 }
 
 fn legend(out: &mut String, at: usize, colour: &str, name: &str) {
-    let (x, y) = (WIDTH - RIGHT - 170.0, TOP + 14.0 + 16.0 * at as f64);
+    let (x, y) = (WIDTH - RIGHT + 12.0, TOP + 14.0 + 16.0 * at as f64);
     write!(out, r#"<rect x="{x}" y="{:.1}" width="12" height="4" fill="{colour}"/>"#, y - 6.0)
         .expect(INFALLIBLE);
-    label(out, (x + 18.0, y), "start", name);
+    let short = match name.char_indices().nth(NAME_CHARS) {
+        Some((end, _)) => format!("{}\u{2026}", &name[..end]),
+        None => name.to_owned(),
+    };
+    label(out, (x + 18.0, y), "start", &short);
 }
 
 /// A number as short as its size allows.
