@@ -43,7 +43,7 @@ pub const BACKLOG: i32 = 4_096;
 /// Bytes a stream may be behind at its origin; one more, and the proxy does not keep up.
 pub const BEHIND_BYTES_MAX: usize = 256 * KIB;
 /// The longest time a histogram holds.
-pub const LATENCY_MAX: Duration = Duration::from_secs(60);
+pub const LATENCY_MAX: Duration = Duration::from_mins(1);
 
 /// Bytes of one SSE event.
 pub const EVENT_BYTES: usize = 160;

@@ -111,8 +111,7 @@ impl Reader {
         self.state = match (byte, over) {
             (b'\n', _) if size == 0 => State::Trailer(0),
             (b'\n', _) => State::Data(size),
-            (_, true) => State::Size(size, true),
-            (b'\r' | b';' | b' ', false) => State::Size(size, true),
+            (_, true) | (b'\r' | b';' | b' ', false) => State::Size(size, true),
             (digit, false) => {
                 let digit = (digit as char).to_digit(16).ok_or(Fault::Chunk)?;
                 let size = size.checked_mul(16).ok_or(Fault::Chunk)?;

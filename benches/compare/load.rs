@@ -552,15 +552,15 @@ impl Turn<'_> {
     fn next(&mut self, place: usize) -> Result<(), Fault> {
         match self.workload.pace {
             Pace::Closed => self.ask(place, self.now_ns()),
-            Pace::Open { .. } => match self.backlog.pop_front() {
-                Some(due) => self.ask(place, due),
-                None => {
-                    if !self.idle.contains(&place) {
-                        self.idle.push_back(place);
-                    }
-                    Ok(())
+            Pace::Open { .. } => {
+                if let Some(due) = self.backlog.pop_front() {
+                    return self.ask(place, due);
                 }
-            },
+                if !self.idle.contains(&place) {
+                    self.idle.push_back(place);
+                }
+                Ok(())
+            }
             Pace::Streams { .. } => Ok(()),
         }
     }

@@ -30,12 +30,13 @@ use crate::bounds::LOAD_CORE;
 use crate::load::Times;
 use crate::proxies::Subject;
 use crate::report::{Comparison, Machine};
-use crate::rounds::{Plan, Sample};
+use crate::rounds::{Failure, Plan, Sample};
 use crate::workload::Workload;
 
 /// Compares ringway with haproxy, nginx and a raw relay: CPU per unit, delay, latency, memory.
 #[derive(Parser, Debug)]
 #[command(name = "benches/compare/run", max_term_width = 100)]
+#[expect(clippy::struct_excessive_bools, reason = "a command line has switches")]
 struct Flags {
     /// Rounds; in each, everyone is measured twice, in the order A B B A
     #[arg(long, default_value_t = 5)]
@@ -115,7 +116,8 @@ fn compare(flags: &Flags) -> Result<ExitCode, Box<dyn Error>> {
     for title in &beyond {
         eprintln!("far beyond its bar: {title}");
     }
-    Ok(if beyond.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = beyond.is_empty() && comparison.failures.is_empty();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn plan(flags: &Flags, built: PathBuf, folder: &Path) -> Plan {
@@ -170,16 +172,18 @@ fn measure_all(
     workloads: Vec<Workload>,
     subjects: Vec<Subject>,
 ) -> Result<Comparison, Box<dyn Error>> {
-    let (mut samples, mut syscalls) = (Vec::new(), Vec::new());
+    let (mut samples, mut syscalls, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for workload in &workloads {
         eprintln!("{}: {}", workload.name, workload.title);
         let own = rounds::subjects_of(workload, &subjects);
-        samples.extend(rounds::run(plan, workload, &own, tell)?);
-        if !flags.no_syscalls && !workload.memory_only {
+        let (measured, failed) = rounds::run(plan, workload, &own, tell);
+        if !flags.no_syscalls && !workload.memory_only && failed.is_empty() {
             for &subject in &own {
                 syscalls.extend(rounds::syscalls(plan, workload, subject)?);
             }
         }
+        samples.extend(measured);
+        failures.extend(failed.into_iter().map(|it| it.to_string()));
     }
     if !flags.no_syscalls && syscalls.is_empty() {
         eprintln!("system calls were not counted: `perf stat -e raw_syscalls:sys_enter` does not work here");
@@ -197,6 +201,7 @@ fn measure_all(
         bars: Vec::new(),
         samples,
         syscalls,
+        failures,
         workloads,
         chosen: subjects,
     };
@@ -210,7 +215,11 @@ fn command() -> String {
 }
 
 /// One line per measurement, so that a long run can be watched.
-fn tell(sample: &Sample) {
+fn tell(result: &Result<Sample, Failure>) {
+    let sample = match result {
+        Ok(sample) => sample,
+        Err(failure) => return eprintln!("  FAILED: {failure}"),
+    };
     let times = sample.delay_us.or(sample.latency_us);
     let late = sample.late_us.map(|it| format!(", late p99 {:.0} us", it.p99)).unwrap_or_default();
     eprintln!(

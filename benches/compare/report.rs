@@ -41,6 +41,8 @@ pub struct Comparison {
     pub samples: Vec<Sample>,
     /// System calls per unit.
     pub syscalls: Vec<Syscalls>,
+    /// Who failed at what: nothing of that is measured.
+    pub failures: Vec<String>,
     #[serde(skip)]
     /// What was asked.
     pub workloads: Vec<Workload>,
@@ -67,7 +69,7 @@ impl Held {
         match (self.measured, self.bar.stretch) {
             (None, _) => "not measured",
             (Some(it), Some(stretch)) if it.median <= stretch => "stretch met",
-            (Some(it), _) if it.median <= self.bar.bar => "met",
+            (Some(it), _) if it.median <= self.bar.most => "met",
             (Some(_), _) => "missed",
         }
     }
@@ -124,7 +126,7 @@ impl Comparison {
 
     /// The bars that are missed by more than this factor.
     pub fn beyond(&self, factor: f64) -> Vec<&'static str> {
-        let beyond = |it: &&Held| it.measured.is_some_and(|ratio| ratio.median > it.bar.bar * factor);
+        let beyond = |it: &&Held| it.measured.is_some_and(|ratio| ratio.median > it.bar.most * factor);
         self.bars.iter().filter(beyond).map(|it| it.bar.title).collect()
     }
 
@@ -145,8 +147,8 @@ impl Comparison {
         );
         let _ = writeln!(
             out,
-            "  {:<52} {:>20} {:>6} {:>8} {:>12}  {}",
-            "", "measured", "bar", "stretch", "raw relay", "verdict"
+            "  {:<52} {:>20} {:>6} {:>8} {:>12}  verdict",
+            "", "measured", "bar", "stretch", "raw relay"
         );
         for held in &self.bars {
             let _ = writeln!(
@@ -154,11 +156,14 @@ impl Comparison {
                 "  {:<52} {:>20} {:>6.2} {:>8} {:>12}  {}",
                 held.bar.title,
                 held.measured.map_or("-".to_owned(), |it| with_range(&it, 2)),
-                held.bar.bar,
+                held.bar.most,
                 held.bar.stretch.map_or("-".to_owned(), |it| format!("{it:.2}")),
                 held.floor.map_or("-".to_owned(), |it| format!("{:.2}", it.median)),
                 held.verdict(),
             );
+        }
+        for failure in &self.failures {
+            let _ = writeln!(out, "\nFAILED: {failure}");
         }
         if self.accept_void {
             out.push_str("\nVoid measurements were counted: this shows that it runs, not how fast.\n");
@@ -243,11 +248,14 @@ impl Comparison {
                 "| {} | {} | ≤ {:.2} | {} | {} | {} |",
                 held.bar.title,
                 held.measured.map_or("–".to_owned(), |it| with_range(&it, 2)),
-                held.bar.bar,
+                held.bar.most,
                 held.bar.stretch.map_or(String::new(), |it| format!("{it:.2}")),
                 held.floor.map_or(String::new(), |it| format!("{:.2}", it.median)),
                 held.verdict(),
             );
+        }
+        for failure in &self.failures {
+            let _ = writeln!(out, "\n**Failed: {failure}.**");
         }
         if let Some(folder) = pictures {
             let _ = writeln!(

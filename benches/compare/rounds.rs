@@ -115,30 +115,42 @@ pub fn subjects_of(workload: &Workload, chosen: &[Subject]) -> Vec<Subject> {
     chosen.iter().filter(fits).copied().collect()
 }
 
-/// Runs one workload with all subjects, and tells `each` of every measurement.
+/// Runs one workload with all subjects, and tells `each` of every measurement. Who fails is told of as well, and is
+/// left out from there on; the others go on.
 pub fn run(
     plan: &Plan,
     workload: &Workload,
     subjects: &[Subject],
-    mut each: impl FnMut(&Sample),
-) -> Result<Vec<Sample>, Failure> {
-    let mut samples = Vec::new();
+    mut each: impl FnMut(&Result<Sample, Failure>),
+) -> (Vec<Sample>, Vec<Failure>) {
+    let (mut samples, mut failures, mut left) = (Vec::new(), Vec::new(), subjects.to_vec());
     for round in 0..plan.rounds {
         let there = subjects.iter();
         let back = subjects.iter().rev().filter(|_| plan.both_ways);
         for &subject in there.chain(back) {
             for _ in 0..=REPEATS_MAX {
-                let sample = measure(plan, workload, subject, round)?;
-                each(&sample);
-                let counts = sample.void.is_none() || plan.accept_void;
-                samples.push(sample);
-                if counts {
+                if !left.contains(&subject) {
                     break;
+                }
+                let result = measure(plan, workload, subject, round);
+                each(&result);
+                match result {
+                    Ok(sample) => {
+                        let counts = sample.void.is_none() || plan.accept_void;
+                        samples.push(sample);
+                        if counts {
+                            break;
+                        }
+                    }
+                    Err(failure) => {
+                        left.retain(|it| *it != subject);
+                        failures.push(failure);
+                    }
                 }
             }
         }
     }
-    Ok(samples)
+    (samples, failures)
 }
 
 fn measure(plan: &Plan, workload: &Workload, subject: Subject, round: usize) -> Result<Sample, Failure> {

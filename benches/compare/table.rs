@@ -72,7 +72,7 @@ pub struct Bar {
     /// What it says.
     pub title: &'static str,
     /// Not above this: a ratio to the better of haproxy and nginx, or for memory, KiB.
-    pub bar: f64,
+    pub most: f64,
     /// Better still.
     pub stretch: Option<f64>,
 }
@@ -92,7 +92,7 @@ pub const BARS: [Bar; 11] = [
         subject: Subject::Ringway,
         figure: Figure::Delay,
         title: "delay per event, p50, even",
-        bar: 1.00,
+        most: 1.00,
         stretch: None,
     },
     Bar {
@@ -100,7 +100,7 @@ pub const BARS: [Bar; 11] = [
         subject: Subject::Ringway,
         figure: Figure::Latency,
         title: "latency of one connection, p50",
-        bar: 1.00,
+        most: 1.00,
         stretch: None,
     },
     Bar {
@@ -108,7 +108,7 @@ pub const BARS: [Bar; 11] = [
         subject: Subject::Ringway,
         figure: Figure::Memory,
         title: "memory per live stream at 5,000 streams, KiB",
-        bar: 8.0,
+        most: 8.0,
         stretch: Some(4.0),
     },
 ];
@@ -117,10 +117,10 @@ const fn cpu(
     workload: &'static str,
     subject: Subject,
     title: &'static str,
-    bar: f64,
+    most: f64,
     stretch: Option<f64>,
 ) -> Bar {
-    Bar { workload, subject, figure: Figure::Cpu, title, bar, stretch }
+    Bar { workload, subject, figure: Figure::Cpu, title, most, stretch }
 }
 
 /// The measurements of one workload, of which only some count.

@@ -36,6 +36,8 @@ pub struct Downstream {
     pub deadline: Deadline,
     /// When the first byte of the current head was seen, in microseconds of the worker's clock.
     pub head_began_us: u64,
+    /// When it last had nothing to do, in milliseconds of the worker's clock.
+    pub idle_since_ms: u64,
     /// The caller shut its sending side and may (`half_close: allow`) still read.
     pub half_closed: bool,
 }
@@ -79,14 +81,22 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         deadline: deadline.clone(),
         listener: Rc::clone(&listener),
     });
-    let mut down =
-        Downstream { socket, read, peer, listener, deadline, head_began_us: 0, half_closed: false };
+    let mut down = Downstream {
+        socket,
+        read,
+        peer,
+        listener,
+        deadline,
+        head_began_us: 0,
+        idle_since_ms: 0,
+        half_closed: false,
+    };
     loop {
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
             Session::Idle => {
-                let keep_alive = down.listener.timeouts.keep_alive_ms.get();
-                down.deadline.wait(Wait::NextRequest, worker.clock.coarse_ms(), keep_alive);
+                let keep_alive_ms = down.listener.timeouts.keep_alive_ms.get();
+                down.deadline.wait(Wait::NextRequest, down.idle_since_ms, keep_alive_ms);
                 if down.socket.readable().await.is_err() || down.deadline.elapsed().is_some() {
                     return;
                 }
@@ -179,6 +189,7 @@ impl Downstream {
             let since = *begun_ms.get_or_insert(now);
             self.deadline.wait(Wait::Head, since, timeouts.head_ms.get());
         } else {
+            self.idle_since_ms = now;
             self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
         }
         let read = self.read.as_mut().expect("no pump runs between requests");
@@ -201,9 +212,15 @@ impl Downstream {
             Ok(_) => Ok(buffer),
             // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
             Err(error) if is_cancelled(&error) && !buffer.is_empty() => Ok(buffer),
-            Err(error) if is_cancelled(&error) && !worker.closes_idle() => Err(Next::Idle),
+            Err(error) if is_cancelled(&error) && self.may_idle(worker) => Err(Next::Idle),
             Err(_) => Err(Next::Gone(None)),
         }
+    }
+
+    /// Whether it may wait on for a next request.
+    fn may_idle(&self, worker: &Worker) -> bool {
+        let idle_ms = worker.clock.coarse_ms() - self.idle_since_ms;
+        idle_ms < self.listener.timeouts.keep_alive_ms.get() && !worker.closes_idle()
     }
 
     /// Watches the caller while it has nothing to say: ready when it is gone. What it sends ahead is kept.

@@ -57,6 +57,8 @@ pub struct Exchange<'a> {
     pub request_id: Short<REQUEST_ID_BYTES_MAX>,
     /// The caller's connection may serve again.
     pub keep_alive: bool,
+    /// The caller said that this is its last request.
+    pub caller_closes: bool,
     /// The caller is a proxy whose word on forwarding is believed.
     pub trusted: bool,
     /// Bytes of the body are still to come: they must never be taken for a request (H1-FR-09).
@@ -206,6 +208,7 @@ impl<'a> Exchange<'a> {
         let has = |name: &str| head.find(buf, name).is_some();
         x.grammar = Grammar::of(head.target().of(buf), has);
         x.keep_alive = head.keep_alive();
+        x.caller_closes = !x.keep_alive;
         x.record.method = Short::new(head.method_bytes(buf));
         x.record.host = Short::new(head.host().of(buf));
         x.record.path = Short::path(head.target().of(buf));
@@ -239,6 +242,7 @@ impl<'a> Exchange<'a> {
             record,
             request_id: Short::new(&own_id),
             keep_alive: false,
+            caller_closes: false,
             trusted,
             unread: false,
             reset: false,
@@ -505,7 +509,12 @@ impl<'a> Exchange<'a> {
             Outcome::Aborted(_) | Outcome::Gone(_) => After::Close,
             Outcome::Complete | Outcome::Remarked(_) | Outcome::Refused(_) => {
                 let whole = !self.unread && self.down.read.is_some();
-                if self.keep_alive && whole { After::KeepAlive } else { After::Linger }
+                match (whole, self.keep_alive, self.caller_closes) {
+                    (true, true, _) => After::KeepAlive,
+                    // It asked us to close and sent nothing behind: a plain close cannot reset what it has not read.
+                    (true, false, true) if self.down.read_side().ahead.is_none() => After::Close,
+                    _ => After::Linger,
+                }
             }
         }
     }

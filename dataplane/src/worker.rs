@@ -15,7 +15,9 @@ use std::sync::Arc;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
-use crate::bounds::{BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS};
+use crate::bounds::{
+    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS,
+};
 use crate::cells::Slot;
 use crate::clock::Clock;
 use crate::deadline::Wheel;
@@ -83,6 +85,7 @@ pub struct Worker {
     pub retries: RefCell<RetryBudget>,
     /// What it shares with the process.
     pub shared: Arc<Shared>,
+    driver: Driver,
     listeners: RefCell<Vec<listen::Accepting>>,
     #[expect(
         clippy::redundant_allocation,
@@ -174,6 +177,7 @@ impl Worker {
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
+            driver,
             listeners: RefCell::new(Vec::new()),
             table: RefCell::new(Rc::new(seed.shared.table())),
             route_ids: RefCell::new(Vec::new()),
@@ -225,6 +229,12 @@ impl Worker {
         let mut spans = self.spans.borrow_mut();
         spans.clear();
         use_spans(&mut spans)
+    }
+
+    /// How many accepts wait on each listener. On a ring several, so that one turn takes several connections; the
+    /// kernel wakes one per connection. On epoll one: monoio's driver remembers one waiting task per socket there.
+    pub fn accepts_in_flight(&self) -> usize {
+        if self.driver == Driver::Epoll { 1 } else { ACCEPTS_IN_FLIGHT }
     }
 
     /// Counts a connection.

@@ -246,7 +246,8 @@ impl Engine {
         if asked > capacity {
             return Err(Refused::TooLong { capacity, asked });
         }
-        if self.waiting.len() >= self.spec.queue_limit.min(WAITING_MAX) {
+        // An idle engine lets nobody wait.
+        if self.step_end.is_some() && self.waiting.len() >= self.spec.queue_limit.min(WAITING_MAX) {
             return Err(Refused::QueueFull);
         }
         self.waiting.push_back(Sequence {

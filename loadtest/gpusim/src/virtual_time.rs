@@ -4,6 +4,32 @@
 //! at the same one: steps end, by replica; then faults, timers and arrivals.
 //! Must not: decide where a request goes; that is the [`Front`]'s, which may be a test or a gateway's own code.
 //! Read next: `engine.rs`, which is driven by sockets in `server.rs` and by a queue of moments here.
+//!
+//! ```
+//! use ringway_gpusim::{FleetSpec, engine::{Event, Key, Work}, fault::Window};
+//! use ringway_gpusim::virtual_time::{self, Front, VirtualFleet};
+//! use std::time::Duration;
+//!
+//! /// Sends everything to server 0 and counts tokens.
+//! struct Simple(u32);
+//!
+//! impl Front for Simple {
+//!     type Request = (u64, Work);
+//!     fn arrival(&mut self, fleet: &mut VirtualFleet, (number, work): (u64, Work)) {
+//!         fleet.submit(0, Key(number), work).expect("it fits");
+//!     }
+//!     fn event(&mut self, _: &mut VirtualFleet, _: usize, event: Event) {
+//!         self.0 += u32::from(matches!(event, Event::Token { .. }));
+//!     }
+//! }
+//!
+//! let mut fleet = VirtualFleet::new(&FleetSpec::default().into())?;
+//! let mut front = Simple(0);
+//! let work = Work { prompt: 100, limit: 30, out: 30, ..Work::default() };
+//! virtual_time::run(&mut fleet, &mut front, [(Duration::from_secs(1), (7, work))], Window::FOREVER);
+//! assert_eq!(front.0, 30);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     cmp::Reverse,

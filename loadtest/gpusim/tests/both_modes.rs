@@ -25,6 +25,7 @@ use ringway_gpusim::{
 const MODEL: &str = "demo";
 const REPLICAS: usize = 2;
 const TIME_SCALE: f64 = 2.0;
+const TRIES: usize = 3;
 
 #[derive(Debug, Clone)]
 struct Ask {
@@ -136,23 +137,34 @@ fn over_sockets(asks: &[Ask]) -> Vec<(Times, u32)> {
     })
 }
 
-#[test]
-fn sockets_and_virtual_time_give_the_same_tokens_at_the_same_times() {
-    let asks = asks();
-    let want = in_virtual_time(&asks);
-    let got = over_sockets(&asks);
+/// How far apart both modes are, and in how many requests the cache found the same.
+fn compare(asks: &[Ask], want: &Recorder) -> (Vec<Duration>, usize) {
     let (mut off, mut same) = (Vec::new(), 0);
-    for (number, (times, cached)) in got.iter().enumerate() {
+    for (number, (times, cached)) in over_sockets(asks).iter().enumerate() {
         let want_times = want.times[&(number as u64)];
         same += usize::from(*cached == want.cached[&(number as u64)]);
         assert!(times.0 > asks[number].at, "nothing is earlier than it can be");
         off.push(times.0.abs_diff(want_times.0));
         off.push(times.1.abs_diff(want_times.1));
     }
-    // Two arrivals a millisecond apart may change places on a busy machine, and with them who finds what.
-    assert!(same * 10 >= asks.len() * 9, "{same} of {} found as much in the cache", asks.len());
     off.sort_unstable();
-    let (median, most) = (off[off.len() / 2], off[off.len() * 9 / 10]);
-    println!("off by {median:?} at the median, {most:?} for nine in ten, {:?} at most", off[off.len() - 1]);
-    assert!(median < Duration::from_millis(4) && most < Duration::from_millis(40), "{median:?} {most:?}");
+    (off, same)
+}
+
+#[test]
+fn sockets_and_virtual_time_give_the_same_tokens_at_the_same_times() {
+    let asks = asks();
+    let want = in_virtual_time(&asks);
+    // A machine that was busy with something else gets another try; a model that differs gets none right.
+    for attempt in 1..=TRIES {
+        let (off, same) = compare(&asks, &want);
+        let (median, most) = (off[off.len() / 2], off[off.len() * 9 / 10]);
+        println!("off by {median:?} at the median, {most:?} for nine in ten; {same} found as much cached");
+        // Two arrivals a millisecond apart may change places, and with them who finds what.
+        let agree = same * 10 >= asks.len() * 9;
+        if agree && median < Duration::from_millis(4) && most < Duration::from_millis(40) {
+            return;
+        }
+        assert!(attempt < TRIES, "{median:?} {most:?} {same}");
+    }
 }
