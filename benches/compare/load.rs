@@ -79,6 +79,8 @@ pub struct Counted {
     pub wall: Duration,
     /// How long the load's thread had its core.
     pub load_cpu: Duration,
+    /// How long it had nothing to do: without any, it set the pace and not the proxy.
+    pub idle: Duration,
     /// Requests answered, or events received.
     pub units: u64,
     /// From the intended time of sending to the last byte of the answer.
@@ -97,6 +99,7 @@ impl Counted {
         Self {
             wall: Duration::ZERO,
             load_cpu: Duration::ZERO,
+            idle: Duration::ZERO,
             units: 0,
             latency: histogram(),
             delay: histogram(),
@@ -360,8 +363,13 @@ impl Turn<'_> {
         let end_ns = self.now_ns() + time.as_nanos() as u64;
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let (mut seen, mut seen_ns) = (self.progress, self.now_ns());
+        let (mut turned_ns, mut idled) = (seen_ns, false);
         loop {
             let now = self.now_ns();
+            if idled {
+                self.counted.idle += Duration::from_nanos(now - turned_ns);
+            }
+            turned_ns = now;
             if now >= end_ns {
                 return Ok(());
             }
@@ -370,8 +378,9 @@ impl Turn<'_> {
             } else if now - seen_ns > STALL_MAX.as_nanos() as u64 {
                 return Err(Fault::Stall);
             }
+            let due = schedule.next_ns;
             self.send_due(schedule, now)?;
-            self.look(&mut events)?;
+            idled = self.look(&mut events)? == 0 && schedule.next_ns == due;
         }
     }
 
@@ -433,13 +442,14 @@ impl Turn<'_> {
         if origin.behind.len() > BEHIND_BYTES_MAX { Err(Fault::Behind) } else { Ok(()) }
     }
 
-    /// Looks at the sockets once, without waiting.
-    fn look(&mut self, events: &mut Vec<Event>) -> Result<(), Fault> {
+    /// Looks at the sockets once, without waiting; says how many had something.
+    fn look(&mut self, events: &mut Vec<Event>) -> Result<usize, Fault> {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         match epoll::wait(&self.load.epoll, spare_capacity(events), Some(&NOW)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Fault::Io("waiting", error.into())),
         }
+        let count = events.len();
         for event in events.drain(..) {
             let (token, flags) = (event.data.u64(), event.flags);
             if token == LISTENER {
@@ -448,7 +458,7 @@ impl Turn<'_> {
                 self.serve(token as usize, flags)?;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     fn accept(&mut self) -> Result<(), Fault> {
@@ -793,4 +803,54 @@ fn send(socket: &mut TcpStream, sending: &mut Sending) -> Result<(), Fault> {
     }
     sending.bytes = None;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload;
+
+    const SHORT: Times = Times { warm: Duration::from_millis(20), measured: Duration::from_millis(120) };
+
+    /// Callers and origin face to face: no proxy, no excuse.
+    fn alone(workload: &Workload) -> Counted {
+        let load = Load::new().expect("a free port");
+        let origin = load.origin().expect("it is bound");
+        load.run(workload, origin, "/raw/x", SHORT, |_| {}).expect("sound")
+    }
+
+    #[test]
+    fn callers_and_origin_agree_about_every_workload() {
+        for mut workload in workload::all() {
+            workload.connections = workload.connections.min(50); // within the open files of any machine
+            let counted = alone(&workload);
+            assert!(counted.units > 0, "{}", workload.name);
+            assert!(counted.delay.len() + counted.latency.len() > 0, "{}", workload.name);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_a_fault_that_names_it() {
+        let mut at = 3;
+        check(b"de", b"abcdefg", &mut at, "answer").expect("the same");
+        assert_eq!(at, 5);
+        assert!(matches!(check(b"fX", b"abcdefg", &mut at, "answer"), Err(Fault::Body { at: 6, .. })));
+        assert!(check(b"fgh", b"abcdefg", &mut at, "answer").is_err(), "one byte too many");
+    }
+
+    #[test]
+    fn a_missing_event_is_a_fault() {
+        let mut events =
+            Events { partial: [0; EVENT_BYTES], filled: 0, stream: None, next: 0, standing: false };
+        let mut event = [0; EVENT_BYTES];
+        let mut take = |number| {
+            write_event(&mut event, Stamp { at_ns: 1, stream: 7, number });
+            let (left, right) = event.split_at(50);
+            events.take(left, |_| {})?;
+            events.take(right, |_| {})
+        };
+        take(0).expect("the first");
+        take(1).expect("the second");
+        assert!(matches!(take(3), Err(Fault::Event(_))));
+    }
 }

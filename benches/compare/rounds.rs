@@ -53,6 +53,8 @@ pub struct Sample {
     pub waited: f64,
     /// What the load's thread had of its core.
     pub load: f64,
+    /// How much of its time the load had something to do. At 1 it set the pace, and not the proxy.
+    pub load_busy: f64,
     /// Why it does not count; none: it does.
     pub void: Option<Void>,
 }
@@ -212,6 +214,7 @@ fn sample(
         others: used.others,
         waited: used.waited,
         load,
+        load_busy: 1.0 - counted.idle.as_secs_f64() / wall,
         void,
     }
 }
