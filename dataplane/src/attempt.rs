@@ -427,10 +427,11 @@ pub async fn turn(
         if let Some(pumped) = poll_pump(pump, cx) {
             return Poll::Ready(Turn::Pumped(pumped));
         }
-        if down.poll_gone(worker, cx).is_ready() {
-            return Poll::Ready(Turn::Gone);
+        // What arrived goes on before a leaving is looked for: most turns bring an event, and few callers leave.
+        if let Poll::Ready(received) = inbox.poll(cx) {
+            return Poll::Ready(Turn::Upstream(received));
         }
-        inbox.poll(cx).map(Turn::Upstream)
+        down.poll_gone(worker, cx).map(|()| Turn::Gone)
     })
     .await
 }
