@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use ringway_tests::client::get;
+use ringway_tests::programs::optimised;
 use ringway_tests::{Client, Gateway, Io, Origin, Setup, each_driver};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -64,7 +65,7 @@ fn measure(io: Io, count: u64) {
     std::thread::sleep(WATCHED);
     let used = gateway.cpu().saturating_sub(began);
     println!("{io}: {count} idle connections, {each} bytes each, {used:?} of processor time in {WATCHED:?}");
-    let bound = if cfg!(debug_assertions) { DEBUG_BYTES_MAX } else { RELEASE_BYTES_MAX };
+    let bound = if optimised() { RELEASE_BYTES_MAX } else { DEBUG_BYTES_MAX };
     assert!(each < bound, "{each} bytes a connection");
     assert!(used < WATCHED / 20, "idle connections used {used:?} in {WATCHED:?}");
     assert_eq!(held[0].ask(get("/still")).text(), "ok");

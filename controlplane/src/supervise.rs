@@ -66,8 +66,17 @@ pub struct Plan {
     pub state: PathBuf,
     /// Its control socket.
     pub control: PathBuf,
+    /// How much of the machine it takes.
+    pub size: Size,
+}
+
+/// How much of the machine the data plane takes.
+#[derive(Clone, Debug, Default)]
+pub struct Size {
     /// How many workers, in its own words.
     pub workers: Option<String>,
+    /// Its workers' cores are left to the scheduler.
+    pub no_pin: bool,
 }
 
 /// Finds `ringway`: beside this program, else in `PATH`.
@@ -151,7 +160,10 @@ async fn leave_alone(control: &std::path::Path, stops: &mut watch::Receiver<u32>
 fn spawn(plan: &Plan) -> Result<Child, SuperviseError> {
     let mut command = Command::new(&plan.binary);
     command.arg("--control").arg(&plan.control).arg("--state-dir").arg(&plan.state);
-    if let Some(workers) = &plan.workers {
+    if plan.size.no_pin {
+        command.arg("--no-pin");
+    }
+    if let Some(workers) = &plan.size.workers {
         command.arg("--workers").arg(workers);
     }
     // A group of its own: Ctrl-C in a terminal reaches only us, and we pass it on as one drain, not two.

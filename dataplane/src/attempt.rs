@@ -22,7 +22,8 @@ use crate::deadline::{Elapsed, Wait};
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
-use crate::outcome::{AttemptError, Reason, Retry};
+use crate::observe::Counter;
+use crate::outcome::{AttemptError, Blame, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Socket};
 use crate::table::{Backend, Endpoint, Route};
@@ -112,9 +113,23 @@ fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: Optio
 
 async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> {
     let Exchange { worker, down, .. } = x;
-    let dialling = worker.pools.dial(aim.endpoint, aim.backend.connect_timeout_ms, worker.clock.coarse_ms());
+    // Boxed: most attempts reuse, and all would carry the room for it.
+    let dialling =
+        Box::pin(worker.pools.dial(aim.endpoint, aim.backend.connect_timeout_ms, worker.clock.coarse_ms()));
+    let cell = &aim.endpoint.cell;
     match unless_gone(down, worker, dialling).await {
-        Some(dialled) => Ok(dialled?),
+        Some(Ok(connection)) => {
+            worker.shard.count(Counter::Connects);
+            cell.count_connected();
+            Ok(connection)
+        }
+        Some(Err(error)) => {
+            worker.shard.count(Counter::ConnectFailures);
+            if error.blame == Blame::Upstream {
+                cell.count_refused(worker.clock.coarse_ms());
+            }
+            Err(error.into())
+        }
         None => Err(Failed::Gone(Reason::ClientGoneWait)),
     }
 }
@@ -126,6 +141,9 @@ async fn over(
     mut connection: Connection,
 ) -> Result<Answer, Failed> {
     x.record.reused = connection.reused;
+    if connection.reused {
+        x.worker.shard.count(Counter::Reuses);
+    }
     x.down.deadline.set_upstream(Some(&connection.socket));
     let held = intake.as_mut().expect("a body that was pumped is not tried again");
     let unsent = send_held(x, aim, held, &connection).await?;

@@ -77,8 +77,22 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 }
 
 /// An endpoint of this backend, as its policy says: not drained, resolved, not tried.
+///
+/// Endpoints that refuse connections are left alone while there are others; if all refuse, all are tried.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
     let open = |endpoint: &Endpoint| endpoint.is_eligible() && !tried.has(endpoint);
+    let healthy = |endpoint: &Endpoint| open(endpoint) && !endpoint.cell.is_shunned();
+    if backend.endpoints.iter().any(|endpoint| endpoint.cell.is_shunned()) {
+        return choose_among(backend, healthy, rng).or_else(|| choose_among(backend, open, rng));
+    }
+    choose_among(backend, open, rng)
+}
+
+fn choose_among<'t>(
+    backend: &'t Backend,
+    open: impl Fn(&Endpoint) -> bool,
+    rng: &mut fastrand::Rng,
+) -> Option<&'t Endpoint> {
     if let [only] = &*backend.endpoints {
         return open(only).then_some(only);
     }

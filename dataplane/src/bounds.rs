@@ -76,6 +76,12 @@ pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
 
 /// Attempts of one exchange.
 pub const ATTEMPTS_MAX: usize = 3;
+/// Connects that fail in a row before an endpoint is left alone.
+pub const SHUN_AFTER: u32 = 3;
+/// How long at first; twice as long each further time.
+pub const SHUN_MS_MIN: u64 = 1_000;
+/// How long at most.
+pub const SHUN_MS_MAX: u64 = 30_000;
 /// Span over which the retry budget counts requests.
 pub const RETRY_WINDOW_MS: u64 = 10_000;
 /// Retries a second that the budget allows whatever the traffic.
@@ -128,6 +134,12 @@ pub const BODY_PACE_WINDOW_MS: u64 = 10_000;
 pub const DRAIN_GRACE_MS: u64 = 2_000;
 /// Length of the accept queue asked for; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4_096;
+/// Accepts that wait on each listener of a worker with a ring.
+pub const ACCEPTS_IN_FLIGHT: usize = 8;
+/// How long a snapshot waits for an address to become free.
+pub const BIND_WAIT_MS_MAX: u64 = 500;
+/// How often it looks.
+pub const BIND_WAIT_STEP_MS: u64 = 10;
 /// Pause after an accept that failed for want of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// A worker may have so many connections more than the emptiest, or a quarter, before it hands one over.

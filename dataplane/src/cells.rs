@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::bounds::CELLS_MAX;
+use crate::bounds::{CELLS_MAX, SHUN_AFTER, SHUN_MS_MAX, SHUN_MS_MIN};
 
 /// What all workers know of one endpoint. 128 bytes of its own: the prefetcher pairs lines of 64.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct LoadCell {
     in_flight: AtomicI64,
     attempts: AtomicU64,
     failures: AtomicU64,
+    shunned_until_ms: AtomicU64,
+    refused_in_a_row: AtomicU32,
     drained: AtomicBool,
 }
 
@@ -46,6 +48,38 @@ impl LoadCell {
     /// Whether the operator took the endpoint out while it runs (`POST /v1/drain`).
     pub fn is_drained(&self) -> bool {
         self.drained.load(Relaxed)
+    }
+
+    /// Notes that no connection could be made (UF-01). After [`SHUN_AFTER`] in a row the endpoint is left alone for a
+    /// while, twice as long each time: a server that refuses at once has the lowest load of all, and would get every
+    /// request. `now_ms` is of the process's clock.
+    pub fn count_refused(&self, now_ms: u64) {
+        let in_a_row = self.refused_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if let Some(times) = in_a_row.checked_sub(SHUN_AFTER) {
+            let pause_ms = (SHUN_MS_MIN << times.min(16)).min(SHUN_MS_MAX);
+            self.shunned_until_ms.store(now_ms + pause_ms, Relaxed);
+        }
+    }
+
+    /// Notes that a connection was made.
+    pub fn count_connected(&self) {
+        if self.refused_in_a_row.load(Relaxed) != 0 {
+            self.refused_in_a_row.store(0, Relaxed);
+            self.shunned_until_ms.store(0, Relaxed);
+        }
+    }
+
+    /// Whether the endpoint is left alone for now.
+    pub fn is_shunned(&self) -> bool {
+        self.shunned_until_ms.load(Relaxed) != 0
+    }
+
+    /// Gives the endpoint another chance once its pause is over; one more refusal shuns it again.
+    pub fn readmit(&self, now_ms: u64) {
+        let until_ms = self.shunned_until_ms.load(Relaxed);
+        if until_ms != 0 && now_ms >= until_ms {
+            let _ = self.shunned_until_ms.compare_exchange(until_ms, 0, Relaxed, Relaxed);
+        }
     }
 
     /// Takes the endpoint out, or puts it back. Outlives reloads, as the cell does.
@@ -237,6 +271,26 @@ mod tests {
     #[test]
     fn a_cell_has_its_cache_lines_to_itself() {
         assert_eq!((size_of::<LoadCell>(), align_of::<LoadCell>()), (128, 128));
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_in_a_row_is_left_alone_twice_as_long_each_time() {
+        let cell = LoadCell::default();
+        for _ in 1..SHUN_AFTER {
+            cell.count_refused(0);
+            assert!(!cell.is_shunned());
+        }
+        cell.count_refused(0);
+        assert!(cell.is_shunned());
+        cell.readmit(SHUN_MS_MIN - 1);
+        assert!(cell.is_shunned());
+        cell.readmit(SHUN_MS_MIN);
+        assert!(!cell.is_shunned(), "its chance");
+        cell.count_refused(SHUN_MS_MIN);
+        cell.readmit(SHUN_MS_MIN + 2 * SHUN_MS_MIN - 1);
+        assert!(cell.is_shunned(), "a refusal at its chance doubles the pause");
+        cell.count_connected();
+        assert!(!cell.is_shunned());
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub struct Downstream {
     pub listener: Rc<Listener>,
     /// Its place in the wheel.
     pub deadline: Deadline,
+    /// When the first byte of the current head was seen, in microseconds of the worker's clock.
+    pub head_began_us: u64,
+    /// When it last had nothing to do, in milliseconds of the worker's clock.
+    pub idle_since_ms: u64,
     /// The caller shut its sending side and may (`half_close: allow`) still read.
     pub half_closed: bool,
 }
@@ -77,13 +81,22 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         deadline: deadline.clone(),
         listener: Rc::clone(&listener),
     });
-    let mut down = Downstream { socket, read, peer, listener, deadline, half_closed: false };
+    let mut down = Downstream {
+        socket,
+        read,
+        peer,
+        listener,
+        deadline,
+        head_began_us: 0,
+        idle_since_ms: 0,
+        half_closed: false,
+    };
     loop {
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
             Session::Idle => {
-                let keep_alive = down.listener.timeouts.keep_alive_ms.get();
-                down.deadline.wait(Wait::NextRequest, worker.clock.coarse_ms(), keep_alive);
+                let keep_alive_ms = down.listener.timeouts.keep_alive_ms.get();
+                down.deadline.wait(Wait::NextRequest, down.idle_since_ms, keep_alive_ms);
                 if down.socket.readable().await.is_err() || down.deadline.elapsed().is_some() {
                     return;
                 }
@@ -138,17 +151,21 @@ impl Downstream {
     async fn next_head(&mut self, worker: &Worker, head: &mut RequestHead) -> Next {
         let bounds = worker.head_bounds();
         let mut begun_ms = None;
+        let mut begun = false;
         head.reset();
         let mut buffer = self.read_side().ahead.take();
         loop {
             if let Some(have) = buffer.take_if(|have| !have.is_empty()) {
+                if !begun {
+                    begun = true;
+                    self.head_began_us = worker.clock.now_us();
+                }
                 match head.parse(have.bytes(), &bounds) {
                     Ok(Parse::Complete) => return Next::Head(have),
                     Ok(Parse::Partial) => buffer = Some(have),
                     Err(fault) => return Next::Refused(Refusal::of_fault(fault, 0), have),
                 }
             }
-            let begun = buffer.is_some();
             match self.more_head(worker, buffer.take(), &bounds, &mut begun_ms).await {
                 Ok(more) => buffer = Some(more),
                 Err(Next::Gone(None)) if begun => return Next::Gone(Some(Reason::ClientGoneHead)),
@@ -172,6 +189,7 @@ impl Downstream {
             let since = *begun_ms.get_or_insert(now);
             self.deadline.wait(Wait::Head, since, timeouts.head_ms.get());
         } else {
+            self.idle_since_ms = now;
             self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
         }
         let read = self.read.as_mut().expect("no pump runs between requests");
@@ -194,9 +212,15 @@ impl Downstream {
             Ok(_) => Ok(buffer),
             // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
             Err(error) if is_cancelled(&error) && !buffer.is_empty() => Ok(buffer),
-            Err(error) if is_cancelled(&error) && !worker.closes_idle() => Err(Next::Idle),
+            Err(error) if is_cancelled(&error) && self.may_idle(worker) => Err(Next::Idle),
             Err(_) => Err(Next::Gone(None)),
         }
+    }
+
+    /// Whether it may wait on for a next request.
+    fn may_idle(&self, worker: &Worker) -> bool {
+        let idle_ms = worker.clock.coarse_ms() - self.idle_since_ms;
+        idle_ms < self.listener.timeouts.keep_alive_ms.get() && !worker.closes_idle()
     }
 
     /// Watches the caller while it has nothing to say: ready when it is gone. What it sends ahead is kept.
@@ -302,10 +326,12 @@ async fn linger(worker: &Worker, down: &mut Downstream) {
 pub async fn turn_away(worker: &Worker, socket: &Socket) {
     let mut date = Vec::new();
     worker.clock.date_into(&mut date);
+    let id = exchange::new_id(&mut worker.rng.borrow_mut());
+    let id = std::str::from_utf8(&id).unwrap_or_default();
     let to = reply::To {
         grammar: Grammar::Plain,
-        request_id: "",
-        ringway_id: "",
+        request_id: id,
+        ringway_id: id,
         date: std::str::from_utf8(&date).unwrap_or_default(),
         head: false,
         http10: false,

@@ -4,11 +4,12 @@
 //! Must not: hold a detail of any step. Read [`handle`]; each step is in the room it is called from.
 //! Read next: `intake.rs` (the request), `attempt.rs` (one try), `relay.rs` (the answer).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use ringway_contract::snapshot::Listener;
 use ringway_dialect::surface::Grammar;
-use ringway_wire::http1::{Known, Method, Scheme, Version, sane_request_id};
+use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id};
 
 use crate::attempt::{Aim, Failed, attempt, verdict_on};
 use crate::balance::{self, Pick, Tried};
@@ -19,7 +20,7 @@ use crate::deadline::Wait;
 use crate::downstream::Downstream;
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Short, Slots};
-use crate::outcome::{AttemptError, Blame, Outcome, Reason};
+use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::{Refusal, SOON_MS};
 use crate::relay;
 use crate::reply;
@@ -56,6 +57,8 @@ pub struct Exchange<'a> {
     pub request_id: Short<REQUEST_ID_BYTES_MAX>,
     /// The caller's connection may serve again.
     pub keep_alive: bool,
+    /// The caller said that this is its last request.
+    pub caller_closes: bool,
     /// The caller is a proxy whose word on forwarding is believed.
     pub trusted: bool,
     /// Bytes of the body are still to come: they must never be taken for a request (H1-FR-09).
@@ -65,6 +68,8 @@ pub struct Exchange<'a> {
     own_id: [u8; 32],
     grammar: Grammar,
     start_us: u64,
+    failed: Option<Reason>,
+    failed_unsent: bool,
     upstream_us: u64,
     caller_us: u64,
     route: Option<u32>,
@@ -116,6 +121,9 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
         let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else {
             return Err(last);
         };
+        if !x.may_spend_attempt(route) {
+            return Err(last);
+        }
         tried.add(pick.endpoint);
         let aim = x.aim(route, &pick);
         let lease = Lease::take(&pick.endpoint.cell); // held to the last byte, not to the head
@@ -124,11 +132,16 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
                 drop(answer);
                 return Err(Refusal::UpstreamAuth);
             }
-            Ok(answer) => return Ok(relay::live(x, aim, answer).await),
+            Ok(answer) => {
+                drop(intake.take()); // a stream may last; its request is not needed any more
+                return Ok(relay::live(x, aim, answer).await);
+            }
             Err(Failed::Attempt(error)) => {
-                x.count_failure(error, &lease);
+                if error.blame == Blame::Upstream {
+                    lease.cell().count_failure();
+                }
                 last = error.into();
-                if !x.grant_retry(error, route, intake.is_some()) {
+                if !x.may_try_again(error, route, intake.is_some()) {
                     return Err(last);
                 }
             }
@@ -198,10 +211,12 @@ impl<'a> Exchange<'a> {
         let has = |name: &str| head.find(buf, name).is_some();
         x.grammar = Grammar::of(head.target().of(buf), has);
         x.keep_alive = head.keep_alive();
+        x.caller_closes = !x.keep_alive;
         x.record.method = Short::new(head.method_bytes(buf));
         x.record.host = Short::new(head.host().of(buf));
         x.record.path = Short::path(head.target().of(buf));
         x.record.bytes_in = head.len() as u64;
+        x.record.client = client_of(head, buf, &x.down.listener, x.down.peer);
         if let Some(id) = head.find(buf, "x-request-id").filter(|id| sane_request_id(id)) {
             x.request_id = Short::new(id);
         }
@@ -220,8 +235,9 @@ impl<'a> Exchange<'a> {
         let mut record = Record::new(unix_ms(), worker.id, down.peer);
         record.request_id = Short::new(&own_id);
         record.bytes_in = garbage.len() as u64;
-        let trusted = is_trusted(down, down.peer.ip());
+        let trusted = is_trusted(&down.listener, down.peer.ip());
         let _ = down.deadline.elapsed(); // of the last exchange
+        let start_us = down.head_began_us;
         Self {
             worker,
             down,
@@ -229,12 +245,15 @@ impl<'a> Exchange<'a> {
             record,
             request_id: Short::new(&own_id),
             keep_alive: false,
+            caller_closes: false,
             trusted,
             unread: false,
             reset: false,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
-            start_us: worker.clock.now_us(),
+            start_us,
+            failed: None,
+            failed_unsent: false,
             upstream_us: 0,
             caller_us: 0,
             route: None,
@@ -253,7 +272,7 @@ impl<'a> Exchange<'a> {
             host: head.host().of(buf),
             path: head.target().of(buf),
             header: &|name| head.find(buf, name),
-            client: self.down.peer.ip(),
+            client: self.record.client.ip(),
             model,
         })
     }
@@ -276,7 +295,8 @@ impl<'a> Exchange<'a> {
         route.idempotent || is_idempotent(self.record.method.as_bytes())
     }
 
-    fn grant_retry(&mut self, error: AttemptError, route: &Route, replayable: bool) -> bool {
+    /// Whether another attempt may follow this failure, leaving aside whether there is an endpoint for it.
+    fn may_try_again(&mut self, error: AttemptError, route: &Route, replayable: bool) -> bool {
         let standing = Standing {
             idempotent: self.is_idempotent(route),
             uncommitted: true,
@@ -285,20 +305,23 @@ impl<'a> Exchange<'a> {
             attempts_max: route.attempts_max,
             in_time: true, // the total deadline refuses by itself
         };
-        let now_ms = self.worker.clock.coarse_ms();
-        let granted = may_retry(&error, &standing)
-            && self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
-        if granted {
-            self.worker.shard.count(Counter::Retries);
-        }
-        granted
+        self.failed_unsent = error.retry == Retry::Safe;
+        self.failed = Some(error.reason);
+        may_retry(&error, &standing)
     }
 
-    fn count_failure(&self, error: AttemptError, lease: &Lease) {
-        self.worker.count_reason(error.reason);
-        if error.blame == Blame::Upstream {
-            lease.cell().count_failure();
+    /// Takes what a further attempt costs from the retry budget. One that follows an attempt of which nothing reached
+    /// a server is free: the budget is there to keep retries from multiplying load.
+    fn may_spend_attempt(&mut self, route: &Route) -> bool {
+        let Some(reason) = self.failed.take() else { return true };
+        let now_ms = self.worker.clock.coarse_ms();
+        if !self.failed_unsent && !self.worker.retries.borrow_mut().take(now_ms, route.retry_percent) {
+            return false;
         }
+        // The failure is not the exchange's last word, so nobody else will count it.
+        self.worker.count_reason(reason);
+        self.worker.shard.count(Counter::Retries);
+        true
     }
 
     /// The endpoint refused our own credential: that is not the caller's doing, and none of its business (UF-36).
@@ -321,7 +344,7 @@ impl<'a> Exchange<'a> {
             host: head.host().of(buf),
             path: head.target().of(buf),
             header: &|name| head.find(buf, name),
-            client: self.down.peer.ip(),
+            client: self.record.client.ip(),
             model: ModelSeen::Absent,
         })?;
         Ok(Found::Answered(self.answer_json(&answer).await))
@@ -483,13 +506,18 @@ impl<'a> Exchange<'a> {
             rule: self.worker.shared.rule_index(self.record.rule),
         };
         self.worker.shard.exchange(&self.record, slots);
-        self.worker.log.push(self.record);
+        self.worker.log.push(&self.record);
         match outcome {
             Outcome::Aborted(_) | Outcome::Gone(_) if self.reset => After::Reset,
             Outcome::Aborted(_) | Outcome::Gone(_) => After::Close,
             Outcome::Complete | Outcome::Remarked(_) | Outcome::Refused(_) => {
                 let whole = !self.unread && self.down.read.is_some();
-                if self.keep_alive && whole { After::KeepAlive } else { After::Linger }
+                match (whole, self.keep_alive, self.caller_closes) {
+                    (true, true, _) => After::KeepAlive,
+                    // It asked us to close and sent nothing behind: a plain close cannot reset what it has not read.
+                    (true, false, true) if self.down.read_side().ahead.is_none() => After::Close,
+                    _ => After::Linger,
+                }
             }
         }
     }
@@ -504,8 +532,24 @@ fn nowhere(route: &Route) -> Refusal {
     Refusal::NoEndpoint { retry_after_ms: SOON_MS }
 }
 
-fn is_trusted(down: &Downstream, peer: IpAddr) -> bool {
-    down.listener.trusted_proxies.iter().any(|net| net.contains(&peer))
+fn is_trusted(listener: &Listener, peer: IpAddr) -> bool {
+    listener.trusted_proxies.iter().any(|net| net.contains(&peer))
+}
+
+/// Whom the request is from: the peer, or behind trusted proxies the last address that is not one of them.
+fn client_of(head: &RequestHead, buf: &[u8], listener: &Listener, peer: SocketAddr) -> SocketAddr {
+    if !is_trusted(listener, peer.ip()) {
+        return peer;
+    }
+    let fields = head.fields().iter().filter(|field| field.known == Known::XForwardedFor);
+    let hops = fields.rev().flat_map(|field| field.value.of(buf).rsplit(|&byte| byte == b','));
+    for hop in hops {
+        let Some(ip) = std::str::from_utf8(hop).ok().and_then(|hop| hop.trim().parse().ok()) else { break };
+        if !is_trusted(listener, ip) {
+            return SocketAddr::new(ip, 0); // nobody tells the port
+        }
+    }
+    peer
 }
 
 /// The target of a request line that may be anything, to guess the caller's grammar from.
@@ -513,7 +557,8 @@ fn garbage_target(garbage: &[u8]) -> &[u8] {
     garbage.split(|&byte| byte == b' ' || byte == b'\r' || byte == b'\n').nth(1).unwrap_or_default()
 }
 
-fn new_id(rng: &mut fastrand::Rng) -> [u8; 32] {
+/// An id of our own for an exchange: 128 random bits in hex.
+pub fn new_id(rng: &mut fastrand::Rng) -> [u8; 32] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bits = rng.u128(..);
     std::array::from_fn(|i| HEX[(bits >> (4 * i) & 0xf) as usize])

@@ -205,10 +205,13 @@ fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String 
     if endpoint.cell.is_drained() {
         return "drained by order; `ringctl undrain` puts it back".to_owned();
     }
+    if endpoint.cell.is_shunned() {
+        return "refuses connections; left alone for a while, unless all do".to_owned();
+    }
     let weight = endpoint.weight;
     match backend.balance {
         Balance::LeastRequests => {
-            format!("{in_flight} in flight at weight {weight}; the lowest score gets it")
+            format!("{in_flight} in flight at weight {weight}; the lowest score of its target gets it")
         }
         Balance::P2c => format!("{in_flight} in flight at weight {weight}; the lower of two drawn gets it"),
         Balance::RoundRobin => format!("in turn, at weight {weight}"),

@@ -4,12 +4,15 @@
 //! Must not: send anything, except through [`pump`], which owns both ends while it runs.
 //! Read next: `attempt.rs`, which sends what is held.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, Span, write_chunk_head};
+use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, write_chunk_head};
 use ringway_wire::json;
 
-use crate::bounds::{BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES};
+use crate::bounds::{
+    BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES, SCRATCHES_KEPT_MAX,
+};
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::{Downstream, ReadSide};
 use crate::refusal::Refusal;
@@ -30,8 +33,7 @@ pub struct Intake {
     body_max: u64,
     tail: Option<Buffer>,
     pace: Pace,
-    scanner: Option<json::Scanner>,
-    spans: Vec<Span>,
+    scanner: Option<Lent>,
 }
 
 /// Why no more of a body came.
@@ -61,8 +63,8 @@ impl Intake {
             return Err(Refusal::BodyTooLarge { limit_bytes: body_max, announced: true });
         }
         let mut body = Body::new(framing, Mode::Decode, body_max);
-        let mut spans = Vec::new();
-        let step = match body.advance(&mut buffer.bytes_mut()[head_bytes..], &mut spans) {
+        let advanced = worker.with_spans(|spans| body.advance(&mut buffer.bytes_mut()[head_bytes..], spans));
+        let step = match advanced {
             Ok(Advance { fault: Some(fault), .. }) | Err(fault) => {
                 return Err(Refusal::of_fault(fault, body_max));
             }
@@ -89,7 +91,6 @@ impl Intake {
             tail,
             pace: Pace::default(),
             scanner: None,
-            spans,
         })
     }
 
@@ -145,7 +146,7 @@ impl Intake {
     /// See [`Cut`]; bad JSON is a refusal too.
     pub async fn read_model(&mut self, worker: &Worker, read: &mut ReadSide) -> Result<(), Cut> {
         if self.scanner.is_none() {
-            let mut scanner = json::Scanner::new();
+            let mut scanner = worker.scanners.lend();
             let first = &self.buffer.bytes()[self.head_bytes..self.head_bytes + self.first_bytes];
             scanner.feed(first).map_err(|error| Cut::Refused(bad_json(error)))?;
             self.scanner = Some(scanner);
@@ -178,12 +179,12 @@ impl Intake {
 
     /// What the body says so far, if it is read at all.
     pub fn scanner(&self) -> Option<&json::Scanner> {
-        self.scanner.as_ref()
+        self.scanner.as_deref()
     }
 
     /// The model the body names, once read.
     pub fn model(&self) -> Option<json::Model<'_>> {
-        self.scanner.as_ref().and_then(json::Scanner::model)
+        self.scanner().and_then(json::Scanner::model)
     }
 
     /// Receives and decodes one piece of payload; none if only framing came.
@@ -213,10 +214,8 @@ impl Intake {
         read: &mut ReadSide,
         mut buffer: Buffer,
     ) -> Result<Option<Buffer>, Refusal> {
-        self.spans.clear();
-        let step = self
-            .body
-            .advance(buffer.bytes_mut(), &mut self.spans)
+        let step = worker
+            .with_spans(|spans| self.body.advance(buffer.bytes_mut(), spans))
             .map_err(|fault| Refusal::of_fault(fault, self.body_max))?;
         if let Some(fault) = step.fault {
             return Err(Refusal::of_fault(fault, self.body_max)); // a request that breaks later is not begun either
@@ -258,6 +257,51 @@ impl Intake {
             if rest.len() < BUFFER_SMALL_BYTES { worker.buffers.small() } else { worker.buffers.large() };
         ahead.append(rest);
         read.ahead = Some(ahead);
+    }
+}
+
+/// Scanners of a worker, kept and reused: one is some hundred bytes of state and is moved by pointer.
+#[derive(Clone, Default)]
+#[expect(clippy::vec_box, reason = "lent by pointer: moving one is what this saves")]
+pub struct Scanners(Rc<RefCell<Vec<Box<json::Scanner>>>>);
+
+impl Scanners {
+    fn lend(&self) -> Lent {
+        let kept = self.0.borrow_mut().pop();
+        let scanner = kept.map_or_else(Box::default, |mut scanner| {
+            scanner.reset();
+            scanner
+        });
+        Lent { scanner: Some(scanner), home: self.clone() }
+    }
+}
+
+/// A scanner in use; dropping it returns it.
+struct Lent {
+    scanner: Option<Box<json::Scanner>>,
+    home: Scanners,
+}
+
+impl std::ops::Deref for Lent {
+    type Target = json::Scanner;
+
+    fn deref(&self) -> &json::Scanner {
+        self.scanner.as_deref().expect("taken only by `drop`")
+    }
+}
+
+impl std::ops::DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut json::Scanner {
+        self.scanner.as_deref_mut().expect("taken only by `drop`")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut kept = self.home.0.borrow_mut();
+        if kept.len() < SCRATCHES_KEPT_MAX {
+            kept.extend(self.scanner.take());
+        }
     }
 }
 

@@ -7,16 +7,18 @@
 //! Read next: `downstream.rs`, which serves one connection.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 use ringway_contract::snapshot::Listener;
 
-use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, SPREAD_SLACK};
+use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, BIND_WAIT_MS_MAX, BIND_WAIT_STEP_MS, SPREAD_SLACK};
 use crate::downstream;
 use crate::observe::Counter;
 use crate::outcome::Reason;
@@ -62,21 +64,40 @@ impl Rules {
 /// # Errors
 /// The address is taken by another program, or is not ours.
 pub fn bind(address: SocketAddr, workers: usize) -> std::io::Result<Vec<std::net::TcpListener>> {
-    (0..workers)
-        .map(|_| {
-            let socket = socket2::Socket::new(
-                socket2::Domain::for_address(address),
-                socket2::Type::STREAM.cloexec(),
-                Some(socket2::Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            socket.set_reuse_port(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?; // the epoll driver would block the worker otherwise
-            Ok(socket.into())
-        })
-        .collect()
+    // With SO_REUSEPORT a second program would share the port in silence and get part of the traffic: without it the
+    // address must be free.
+    await_free(address)?;
+    let listening = |_| {
+        let socket = bound(address, true)?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?; // the epoll driver would block the worker otherwise
+        Ok(socket.into())
+    };
+    (0..workers).map(listening).collect()
+}
+
+/// Waits until nobody listens on `address`. A ring of a killed predecessor lets go of its sockets a little after the
+/// process is gone.
+fn await_free(address: SocketAddr) -> std::io::Result<()> {
+    let mut waited_ms = 0;
+    loop {
+        match bound(address, false) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && waited_ms < BIND_WAIT_MS_MAX => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(Duration::from_millis(BIND_WAIT_STEP_MS));
+        waited_ms += BIND_WAIT_STEP_MS;
+    }
+}
+
+fn bound(address: SocketAddr, shared: bool) -> std::io::Result<socket2::Socket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM.cloexec(), Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Starts accepting on `socket`, or changes the rules of the address if there is none.
@@ -99,7 +120,10 @@ pub fn begin(
     };
     let rules = Rules::new(listener);
     let stop = Canceller::new();
-    monoio::spawn(accept(Rc::clone(worker), socket, rules.clone(), stop.handle()));
+    let socket = Rc::new(socket);
+    for _ in 0..worker.accepts_in_flight() {
+        monoio::spawn(accept(Rc::clone(worker), Rc::clone(&socket), rules.clone(), stop.handle()));
+    }
     listeners.push(Accepting { rules, stop });
 }
 
@@ -116,7 +140,7 @@ pub fn end(listeners: &RefCell<Vec<Accepting>>, address: Option<SocketAddr>) {
     *listeners.borrow_mut() = kept;
 }
 
-async fn accept(worker: Rc<Worker>, socket: TcpListener, rules: Rules, stop: monoio::io::CancelHandle) {
+async fn accept(worker: Rc<Worker>, socket: Rc<TcpListener>, rules: Rules, stop: monoio::io::CancelHandle) {
     loop {
         match socket.cancelable_accept(stop.clone()).await {
             Ok((stream, peer)) => place(&worker, stream, peer, &rules),
@@ -125,7 +149,7 @@ async fn accept(worker: Rc<Worker>, socket: TcpListener, rules: Rules, stop: mon
                 worker.shard.count(Counter::AcceptErrors);
                 if out_of_descriptors(&error) {
                     // Nothing can be accepted until something closes; spinning would only take the time to close it.
-                    monoio::time::sleep(std::time::Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    monoio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             }
         }

@@ -13,7 +13,7 @@ use ringway_contract::snapshot::LogFormat;
 use ringway_dataplane::control::{self, Control, Start};
 use ringway_dataplane::observe::{AccessLog, event_log};
 use ringway_dataplane::plane::{Process, Shared};
-use ringway_dataplane::ring::IoChoice;
+use ringway_dataplane::ring::{IoChoice, allowed_cores};
 use ringway_dataplane::{demo, worker};
 
 #[global_allocator]
@@ -137,11 +137,12 @@ fn start_workers(
     shared: &Arc<Shared>,
     letterboxes: Vec<ringway_dataplane::ring::Letterbox<worker::Message>>,
 ) -> Result<(), Failure> {
-    let pin = flags.pin && letterboxes.len() <= cores();
+    let cores = if flags.pin { allowed_cores() } else { Vec::new() };
+    let pin = letterboxes.len() <= cores.len(); // never two on one core while another is free
     for (id, letters) in letterboxes.into_iter().enumerate() {
         let seed = worker::Seed {
             id: id as u16,
-            core: pin.then_some(id),
+            core: pin.then(|| cores[id]),
             io: flags.io,
             letters,
             shared: Arc::clone(shared),

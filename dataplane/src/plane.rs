@@ -83,7 +83,7 @@ impl Shared {
         }
         let words = Words {
             reasons: Reason::ALL.iter().map(|reason| reason.label()).collect(),
-            rules: Rule::ALL.iter().map(|rule| rule.id()).collect(),
+            rules: Rule::ALL.iter().map(|rule| rule.id()).chain(["SEC-JS-05", "SEC-CMP-01"]).collect(),
         };
         let rules = words.rules.iter().enumerate().map(|(index, rule)| (*rule, index)).collect();
         let shared = Self {
@@ -173,7 +173,7 @@ impl Shared {
                 &[("cause", error)],
             ),
             _ if worker == 0 => {
-                event_log::info("driver", &[("io", &driver.name()), ("asked", &format_args!("{io:?}"))]);
+                event_log::info("driver", &[("io", &driver.name()), ("asked", &io.name())]);
             }
             _ => {}
         }

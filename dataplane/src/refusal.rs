@@ -144,6 +144,9 @@ impl Refusal {
     /// Status, kind, reason, blame, wait and whether the connection ends.
     pub fn verdict(&self) -> Verdict {
         match self {
+            Self::Malformed { rule: "H1-SY-16", status, .. } => {
+                refuse(*status, kind_of(*status), Reason::BadProtocol).close()
+            }
             Self::Malformed { status, .. } => refuse(*status, kind_of(*status), Reason::BadRequest).close(),
             Self::TargetTooLong => refuse(414, Kind::TooLarge, Reason::BadRequest).close(),
             Self::HeadTooLarge => refuse(431, Kind::TooLarge, Reason::BadRequest).close(),
@@ -177,7 +180,9 @@ impl Refusal {
             Self::SendTimeout => refuse(504, Kind::GatewayTimeout, Reason::UpSendTimeout),
             // Never the endpoint's 401 or 403: the caller's key is fine.
             Self::UpstreamAuth => refuse(502, Kind::BadGateway, Reason::UpAuth),
-            Self::ClosedEarly { reason } | Self::BadAnswer { reason } => refuse(502, Kind::BadGateway, *reason),
+            Self::ClosedEarly { reason } | Self::BadAnswer { reason } => {
+                refuse(502, Kind::BadGateway, *reason)
+            }
             Self::AnswerCut { reason } => refuse(502, Kind::UpstreamTruncated, *reason),
             Self::Deadline => refuse(504, Kind::GatewayTimeout, Reason::Deadline),
             Self::Draining => refuse(503, Kind::NoUpstream, Reason::Draining).after(SOON_MS).close(),

@@ -304,10 +304,9 @@ impl Relay<'_, '_> {
     }
 
     fn look(&mut self, kept: &[u8]) {
-        let now_us = self.x.elapsed_us();
         let scratch = &mut *self.x.scratch;
         if scratch.observer.look(kept, &scratch.spans) {
-            self.x.record.first_token = Micros::new(now_us);
+            self.x.record.first_token = Micros::new(self.x.elapsed_us());
         }
     }
 

@@ -228,7 +228,8 @@ mod tests {
                 assert_eq!(body["error"]["message"], refused.message().as_ref());
                 let keys = |value: &Value| {
                     let object = value.as_object().expect("an object");
-                    object.keys().cloned().collect::<Vec<_>>().join(" ")
+                    let sorted: std::collections::BTreeSet<_> = object.keys().cloned().collect();
+                    sorted.into_iter().collect::<Vec<_>>().join(" ")
                 };
                 let (outer, inner) = match grammar {
                     Grammar::OpenAi => ("error", "code message param type"),

@@ -15,10 +15,13 @@ use std::sync::Arc;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
-use crate::bounds::{BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS};
+use crate::bounds::{
+    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS,
+};
 use crate::cells::Slot;
 use crate::clock::Clock;
 use crate::deadline::Wheel;
+use crate::intake::Scanners;
 use crate::listen;
 use crate::observe::metrics::RouteId;
 use crate::observe::{AccessLog, Gauge, Shard};
@@ -74,12 +77,15 @@ pub struct Worker {
     pub shard: Shard,
     /// Where its exchanges are logged.
     pub log: Arc<AccessLog>,
+    /// Its JSON scanners.
+    pub scanners: Scanners,
     /// Its chance.
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
     pub retries: RefCell<RetryBudget>,
     /// What it shares with the process.
     pub shared: Arc<Shared>,
+    driver: Driver,
     listeners: RefCell<Vec<listen::Accepting>>,
     #[expect(
         clippy::redundant_allocation,
@@ -93,6 +99,7 @@ pub struct Worker {
         reason = "sessions hold the box: a scratch is some hundred bytes and stays put"
     )]
     scratches: RefCell<Vec<Box<Scratch>>>,
+    spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
@@ -166,14 +173,17 @@ impl Worker {
             pools: Pools::default(),
             shard,
             log: Arc::clone(&seed.shared.log),
+            scanners: Scanners::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
+            driver,
             listeners: RefCell::new(Vec::new()),
             table: RefCell::new(Rc::new(seed.shared.table())),
             route_ids: RefCell::new(Vec::new()),
             slots: RefCell::new(HashSet::new()),
             scratches: RefCell::new(Vec::new()),
+            spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
@@ -212,6 +222,19 @@ impl Worker {
         if kept.len() < SCRATCHES_KEPT_MAX {
             kept.push(scratch);
         }
+    }
+
+    /// Runs `use_spans` with an empty list that keeps its memory.
+    pub fn with_spans<T>(&self, use_spans: impl FnOnce(&mut Vec<Span>) -> T) -> T {
+        let mut spans = self.spans.borrow_mut();
+        spans.clear();
+        use_spans(&mut spans)
+    }
+
+    /// How many accepts wait on each listener. On a ring several, so that one turn takes several connections; the
+    /// kernel wakes one per connection. On epoll one: monoio's driver remembers one waiting task per socket there.
+    pub fn accepts_in_flight(&self) -> usize {
+        if self.driver == Driver::Epoll { 1 } else { ACCEPTS_IN_FLIGHT }
     }
 
     /// Counts a connection.
@@ -260,6 +283,9 @@ impl Worker {
             self.swept_ms.set(now_ms);
             let held = self.slots.borrow();
             self.pools.sweep(now_ms, |slot| held.contains(&slot));
+            for (_, endpoint) in self.table.borrow().endpoints() {
+                endpoint.cell.readmit(now_ms);
+            }
         }
         if self.closes_idle() {
             self.wheel.end_idle();
@@ -273,6 +299,8 @@ impl Worker {
         self.shard.set(Gauge::UpstreamIdle, self.pools.idle());
         self.shard.set(Gauge::UpstreamActive, self.pools.active());
         self.shard.set(Gauge::BufferBytes, self.buffers.lent_bytes() as u64);
+        self.shard.set(Gauge::PooledBytes, self.buffers.kept_bytes() as u64);
+        self.shard.set(Gauge::StaleConnections, self.pools.stale());
         self.shard.beat(self.clock.coarse_ms());
         self.shared.show_connections(self.id, self.connections.get());
     }

@@ -34,6 +34,20 @@ pub const EXAMPLE_BYTES_MAX: usize = 240;
 pub const PROMPT_TOKENS_MAX: u32 = 2_000_000;
 /// Bytes of one raw request body.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 * MIB;
+/// Rows of one trace.
+pub const TRACE_ROWS_MAX: usize = 1_000_000;
+/// Bytes of one scenario file.
+pub const SCENARIO_BYTES_MAX: u64 = MIB as u64;
+/// Exchanges kept one by one for plots and comparisons: a fair sample where there were more.
+pub const SAMPLES_MAX: usize = 20_000;
+/// Spans of the timeline; where a run lasts longer, each becomes twice as long.
+pub const SPANS_MAX: usize = 600;
+/// Endpoints told apart; what comes from others is counted as one more.
+pub const ENDPOINTS_MAX: usize = 256;
+/// Bytes of an endpoint's name.
+pub const ENDPOINT_BYTES_MAX: usize = 128;
+/// How often a comparison draws from its samples.
+pub const RESAMPLES: usize = 1_000;
 /// Requests per second one run may ask for.
 pub const RATE_MAX: f64 = 1_000_000.0;
 

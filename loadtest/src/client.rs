@@ -10,7 +10,8 @@ pub(crate) mod http;
 pub(crate) mod sse;
 
 use std::{
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
     io::{self, ErrorKind},
     time::{Duration, Instant},
 };
@@ -22,9 +23,10 @@ use crate::{
     arrival::Schedule,
     bounds::{BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, READ_BYTES, TICK},
     oracle::{Fault, Judge, Measured, Violation},
+    prompts::Conversation,
     report::Summary,
-    scenario::{Ask, Load, Scenario, Writer},
-    stats::Stats,
+    scenario::{Ask, Load, Request, Scenario, Writer},
+    stats::{Sample, Stats},
 };
 use connection::{Connection, Exchange, Progress as Stirred};
 
@@ -83,13 +85,16 @@ fn check(scenario: &Scenario) -> Result<(), RunError> {
         return Err(RunError::Senseless("a run needs a duration or a number of requests"));
     }
     match scenario.load {
+        Load::Given(ref times) if times.is_empty() => {
+            Err(RunError::Senseless("a trace needs at least one arrival"))
+        }
         Load::Open { rate, .. } if !(rate.is_finite() && rate > 0.0) => {
             Err(RunError::Senseless("an open loop needs a rate above zero"))
         }
         Load::Closed { concurrency: 0 } => {
             Err(RunError::Senseless("a closed loop needs at least one at a time"))
         }
-        Load::Open { .. } | Load::Closed { .. } => Ok(()),
+        Load::Open { .. } | Load::Closed { .. } | Load::Given(_) => Ok(()),
     }
 }
 
@@ -108,6 +113,9 @@ struct Client<'a> {
     idle: Vec<usize>,
     /// Requests that are due and have no connection.
     backlog: VecDeque<Due>,
+    /// When conversations go on, the next one first, and what is said then.
+    follow_ups: BinaryHeap<Reverse<(Instant, u64)>>,
+    to_say: HashMap<u64, Request>,
     busy: usize,
     /// A closed loop does not dial before: where nobody listens it would do nothing else, a million times.
     pause_until: Instant,
@@ -117,10 +125,12 @@ struct Client<'a> {
     scratch: Box<[u8]>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Due {
     number: u64,
     at: Instant,
+    /// What goes out, if that is known already: the next part of a conversation.
+    request: Option<Request>,
 }
 
 /// What decides when the next request is due.
@@ -134,13 +144,14 @@ impl<'a> Client<'a> {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let began = clock::now();
-        let pace = match scenario.load {
-            Load::Closed { concurrency } => Pace::Closed { concurrency },
-            Load::Open { rate, arrival } => {
-                let mut schedule = Schedule::new(arrival, rate, scenario.seed);
-                let next = schedule.next().map(|at| began + at);
-                Pace::Open { schedule, next }
-            }
+        let open = |mut schedule: Schedule| {
+            let next = schedule.next().map(|at| began + at);
+            Pace::Open { schedule, next }
+        };
+        let pace = match &scenario.load {
+            Load::Closed { concurrency } => Pace::Closed { concurrency: *concurrency },
+            Load::Open { rate, arrival } => open(Schedule::new(*arrival, *rate, scenario.seed)),
+            Load::Given(times) => open(Schedule::given(times.clone())),
         };
         Ok(Self {
             scenario,
@@ -153,6 +164,8 @@ impl<'a> Client<'a> {
             free_slots: Vec::new(),
             idle: Vec::new(),
             backlog: VecDeque::new(),
+            follow_ups: BinaryHeap::new(),
+            to_say: HashMap::new(),
             busy: 0,
             pause_until: began,
             began,
@@ -179,7 +192,7 @@ impl<'a> Client<'a> {
                     return Ok(true);
                 }
             }
-            if self.busy == 0 && self.backlog.is_empty() && !self.may_issue(now) {
+            if self.busy == 0 && self.backlog.is_empty() && !self.has_more(now) {
                 watch.tick(&self.progress(now));
                 return Ok(false);
             }
@@ -217,36 +230,54 @@ impl<'a> Client<'a> {
         early && self.scenario.requests.is_none_or(|requests| self.stats.issued < requests)
     }
 
+    /// Whether anything will ever be sent again.
+    fn has_more(&self, now: Instant) -> bool {
+        match &self.pace {
+            Pace::Closed { .. } => self.may_issue(now),
+            Pace::Open { .. } => self.next_due().is_some(),
+        }
+    }
+
     fn next_due(&self) -> Option<Instant> {
-        let Pace::Open { next, .. } = &self.pace else { return None };
-        let next = (*next)?;
+        let next = match &self.pace {
+            Pace::Open { next, .. } => *next,
+            Pace::Closed { .. } => None,
+        };
+        let follow_up = self.follow_ups.peek().map(|Reverse((at, _))| *at);
         // At its intended time, not now, must it fall into the run.
-        self.may_issue(next).then_some(next)
+        next.into_iter().chain(follow_up).min().filter(|next| self.may_issue(*next))
     }
 
     /// Sends everything that is due.
     fn issue(&mut self, now: Instant) {
-        if let Pace::Closed { concurrency } = self.pace {
-            while self.busy + self.backlog.len() < concurrency
-                && self.may_issue(now)
-                && now >= self.pause_until
-            {
-                self.send_due(now);
-            }
-            return;
-        }
         while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            self.stats.lateness.record(clock::now().saturating_duration_since(due));
+            if let Some(Reverse((at, name))) = self.follow_ups.peek().copied()
+                && at == due
+            {
+                self.follow_ups.pop();
+                let request = self.to_say.remove(&name);
+                self.send_due(due, request);
+                continue;
+            }
             if let Pace::Open { schedule, next } = &mut self.pace {
                 *next = schedule.next().map(|at| self.began + at);
             }
-            self.stats.lateness.record(clock::now().saturating_duration_since(due));
-            self.send_due(due);
+            self.send_due(due, None);
+        }
+        if let Pace::Closed { concurrency } = self.pace {
+            while self.busy + self.backlog.len() + self.follow_ups.len() < concurrency
+                && self.may_issue(now)
+                && now >= self.pause_until
+            {
+                self.send_due(now, None);
+            }
         }
     }
 
-    fn send_due(&mut self, at: Instant) {
-        let due = Due { number: self.stats.issued, at };
-        self.stats.issued += 1;
+    fn send_due(&mut self, at: Instant, request: Option<Request>) {
+        let due = Due { number: self.stats.issued, at, request };
+        self.stats.issue(at.saturating_duration_since(self.began));
         if let Some(slot) = self.idle.pop() {
             self.begin(slot, due);
         } else if self.open_connections() < self.scenario.connections.min(CONNECTIONS_MAX) {
@@ -254,7 +285,7 @@ impl<'a> Client<'a> {
         } else if self.backlog.len() < BACKLOG_MAX {
             self.backlog.push_back(due);
         } else {
-            self.stats.fault(Fault::NotSent, due.number, "every connection is busy");
+            self.book_fault(due.number, due.at, &Violation::new(Fault::NotSent, "every connection is busy"));
         }
     }
 
@@ -268,7 +299,7 @@ impl<'a> Client<'a> {
             Err(error) => {
                 let refused = error.kind() == ErrorKind::ConnectionRefused;
                 let fault = if refused { Fault::ConnectRefused } else { Fault::ConnectFailed };
-                self.book_fault(due.number, &Violation::new(fault, error.to_string()));
+                self.book_fault(due.number, due.at, &Violation::new(fault, error.to_string()));
             }
         }
     }
@@ -291,10 +322,12 @@ impl<'a> Client<'a> {
     }
 
     fn begin(&mut self, slot: usize, due: Due) {
-        let request = self.writer.write(due.number);
-        let judge = Judge::new(&self.scenario.ask, request.seed, due.at);
+        let request = due.request.unwrap_or_else(|| self.writer.write(due.number));
+        let judge = Judge::new(&self.scenario.ask, request.wanted, due.at);
+        let mut exchange = Exchange::new(due.number, due.at, request.bytes, self.bodyless, judge);
+        exchange.conversation = request.conversation;
         let connection = self.connections[slot].as_mut().expect("idle or just dialled");
-        connection.begin(Exchange::new(due.number, due.at, request.bytes, self.bodyless, judge));
+        connection.begin(exchange);
         self.busy += 1;
     }
 
@@ -334,29 +367,35 @@ impl<'a> Client<'a> {
     fn book(&mut self, exchange: Exchange) {
         let now = clock::now();
         self.last_end = now;
-        let since = |at: Instant| at.saturating_duration_since(exchange.intended);
-        match exchange.judge.finish(&mut self.stats.inter_token) {
-            Ok(Measured { first, last, prompt_tokens, output_tokens }) => {
-                let stats = &mut self.stats;
-                stats.valid += 1;
-                stats.prompt_tokens += prompt_tokens;
-                stats.output_tokens += output_tokens;
-                stats.end_to_end.record(since(now));
-                if let Some(first) = first {
-                    stats.ttft.record(since(first));
-                }
-                if let (Some(first), Some(last), 2..) = (first, last, output_tokens) {
-                    let between = u32::try_from(output_tokens - 1).unwrap_or(u32::MAX);
-                    stats.per_token.record(last.saturating_duration_since(first) / between);
+        let Exchange { number, intended, judge, conversation, .. } = exchange;
+        let endpoint = judge.endpoint().map(str::to_owned);
+        match judge.finish(&mut self.stats.inter_token) {
+            Ok(mut measured) => {
+                let text = std::mem::take(&mut measured.text);
+                let sample = sample(&measured, intended, now, self.began, endpoint.as_deref());
+                self.stats.valid(sample, &self.scenario.slo);
+                if let Some(conversation) = conversation {
+                    self.go_on(number, now, conversation, text);
                 }
             }
-            Err(violation) => self.book_fault(exchange.number, &violation),
+            Err(violation) => self.book_fault(number, intended, &violation),
         }
     }
 
-    fn book_fault(&mut self, number: u64, Violation { fault, detail }: &Violation) {
+    /// Plans the next part of a conversation.
+    fn go_on(&mut self, number: u64, now: Instant, conversation: Conversation, answer: String) {
+        if let Some((think, request)) = self.writer.go_on(number, conversation, answer) {
+            self.follow_ups.push(Reverse((now + think, number)));
+            self.to_say.insert(number, request);
+        }
+    }
+
+    fn book_fault(&mut self, number: u64, at: Instant, Violation { fault, detail }: &Violation) {
         self.last_end = clock::now();
+        let since = |moment: Instant| moment.saturating_duration_since(self.began);
+        let (at, end) = (since(at), since(self.last_end));
         self.stats.fault(*fault, number, detail);
+        self.stats.missed(at, end);
         if matches!(fault, Fault::ConnectRefused | Fault::ConnectFailed) {
             self.pause_until = self.last_end + TICK;
         }
@@ -386,12 +425,40 @@ impl<'a> Client<'a> {
                 self.end(slot, false);
             }
         }
-        while let Some(due) = self.backlog.front().copied() {
-            if now.saturating_duration_since(due.at) <= timeout {
-                break;
-            }
-            self.backlog.pop_front();
-            self.stats.fault(Fault::TimedOut, due.number, "no connection became free");
+        while let Some(due) = self.backlog.pop_front_if(|due| now.saturating_duration_since(due.at) > timeout)
+        {
+            let violation = Violation::new(Fault::TimedOut, "no connection became free");
+            self.book_fault(due.number, due.at, &violation);
         }
+    }
+}
+
+/// One exchange that ended well, in times since the start of the run.
+fn sample<'a>(
+    measured: &Measured,
+    intended: Instant,
+    end: Instant,
+    began: Instant,
+    endpoint: Option<&'a str>,
+) -> Sample<'a> {
+    let since = |at: Instant| at.saturating_duration_since(intended);
+    let per_token = match (measured.first, measured.last, measured.output_tokens) {
+        (Some(first), Some(last), tokens @ 2..) => {
+            let between = u32::try_from(tokens - 1).unwrap_or(u32::MAX);
+            Some(last.saturating_duration_since(first) / between)
+        }
+        _ => None,
+    };
+    Sample {
+        at: intended.saturating_duration_since(began),
+        end: end.saturating_duration_since(began),
+        ttft: measured.first.map(since),
+        per_token,
+        end_to_end: since(end),
+        until_last: since(measured.last.unwrap_or(end)),
+        prompt_tokens: measured.prompt_tokens,
+        output_tokens: measured.output_tokens,
+        cached_tokens: measured.cached_tokens,
+        endpoint,
     }
 }

@@ -10,11 +10,16 @@ pub mod arrival;
 pub mod bounds;
 pub mod cli;
 mod client;
+pub mod compare;
+pub mod lengths;
 pub mod oracle;
 mod progress;
+pub mod prompts;
 pub mod report;
 pub mod scenario;
 pub mod stats;
+pub mod timeline;
+pub mod trace;
 
 pub use client::{Progress, RunError, Watch, run};
 pub use report::Summary;

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     bounds::{DOCUMENT_BYTES_MAX, EXAMPLE_BYTES_MAX},
     client::http::{Head, Sink, Stage},
-    scenario::{Ask, Expect, Generation, Raw},
+    scenario::{Ask, Expect, Form, Raw},
     stats::Latency,
 };
 use stream::StreamJudge;
@@ -175,7 +175,7 @@ pub(crate) struct Cut {
 }
 
 /// What a valid answer amounted to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// First token, or the head of an answer in one piece.
     pub(crate) first: Option<Instant>,
@@ -183,6 +183,9 @@ pub(crate) struct Measured {
     pub(crate) last: Option<Instant>,
     pub(crate) prompt_tokens: u64,
     pub(crate) output_tokens: u64,
+    /// Prompt tokens that the answer says were found in a cache.
+    pub(crate) cached_tokens: u64,
+    pub(crate) text: String,
 }
 
 /// The judgement of one answer under way.
@@ -195,6 +198,8 @@ pub(crate) struct Judge {
     verdict: Result<(), Violation>,
     /// The beginning of an answer nobody wanted, to show.
     excerpt: Vec<u8>,
+    /// Who answered, where the answer says so.
+    endpoint: Option<String>,
 }
 
 enum Content {
@@ -204,27 +209,36 @@ enum Content {
 }
 
 /// What the answer to a generation is compared with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    pub(crate) generation: Generation,
+    pub(crate) form: Form,
+    pub(crate) stream: bool,
+    pub(crate) expect: Expect,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) max_tokens: u32,
+    /// Decides the text of a simulated answer.
     pub(crate) seed: Seed,
 }
 
 impl Judge {
-    pub(crate) fn new(ask: &Ask, seed: Option<Seed>, now: Instant) -> Self {
-        let content = match ask {
-            Ask::Raw(wanted) => Content::Raw { wanted: wanted.clone(), length: 0, hash: Box::default() },
-            Ask::Tokens(generation) => {
-                let seed = seed.unwrap_or(Seed::of(""));
-                let wanted = Wanted { generation: generation.clone(), seed };
-                if generation.stream {
-                    Content::Stream(Box::new(StreamJudge::new(wanted)))
-                } else {
-                    Content::Document { wanted, bytes: Vec::new() }
-                }
+    pub(crate) fn new(ask: &Ask, wanted: Option<Wanted>, now: Instant) -> Self {
+        let content = match (ask, wanted) {
+            (Ask::Raw(wanted), _) => Content::Raw { wanted: wanted.clone(), length: 0, hash: Box::default() },
+            (Ask::Tokens(_), Some(wanted)) if wanted.stream => {
+                Content::Stream(Box::new(StreamJudge::new(wanted)))
+            }
+            (Ask::Tokens(_), wanted) => {
+                let wanted = wanted.expect("a generation is written with what it wants");
+                Content::Document { wanted, bytes: Vec::new() }
             }
         };
-        Self { content, status: 0, now, head_at: None, verdict: Ok(()), excerpt: Vec::new() }
+        let (excerpt, endpoint) = (Vec::new(), None);
+        Self { content, status: 0, now, head_at: None, verdict: Ok(()), excerpt, endpoint }
+    }
+
+    /// Who answered, where the answer says so.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
     }
 
     /// Tells when the bytes that are fed next were read.
@@ -323,6 +337,7 @@ impl Sink for Judge {
     fn head(&mut self, head: &Head) {
         self.status = head.status;
         self.head_at = Some(self.now);
+        self.endpoint.clone_from(&head.endpoint);
         self.verdict = self.judge_head(head);
     }
 
@@ -347,12 +362,24 @@ fn check_raw(wanted: &Raw, length: u64, hash: u64) -> Result<(), Violation> {
 }
 
 /// The usage of an answer.
-#[expect(clippy::struct_field_names, reason = "the API names them so")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+/// The part of usage that not every server sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct PromptDetails {
+    cached_tokens: Option<u64>,
+}
+
+impl Usage {
+    fn cached_tokens(&self) -> u64 {
+        self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0)
+    }
 }
 
 /// What simulated servers put into `system_fingerprint`.
@@ -361,7 +388,7 @@ const SIM_FINGERPRINT: &str = "fp_gpusim";
 impl Wanted {
     /// Whether the text is known beforehand.
     fn is_sim(&self, fingerprint: Option<&str>) -> bool {
-        match self.generation.expect {
+        match self.expect {
             Expect::Sim => true,
             Expect::Any => false,
             Expect::Auto => fingerprint == Some(SIM_FINGERPRINT),
@@ -370,8 +397,12 @@ impl Wanted {
 
     /// Text, usage and the reason of the end have to agree with the request and each other.
     fn check_totals(&self, totals: &Totals<'_>) -> Result<Measured, Violation> {
-        let Usage { prompt_tokens, completion_tokens, total_tokens } = totals.usage;
-        let limit = u64::from(self.generation.max_tokens);
+        let Usage { prompt_tokens, completion_tokens, total_tokens, .. } = totals.usage;
+        let limit = u64::from(self.max_tokens);
+        let cached_tokens = totals.usage.cached_tokens();
+        if cached_tokens > prompt_tokens {
+            return violation!(UsageMismatch, "{cached_tokens} of {prompt_tokens} prompt tokens were cached");
+        }
         if prompt_tokens + completion_tokens != total_tokens {
             return violation!(UsageMismatch, "{prompt_tokens} + {completion_tokens} is not {total_tokens}");
         }
@@ -387,12 +418,18 @@ impl Wanted {
         if self.is_sim(totals.fingerprint) {
             self.check_sim(totals)?;
         }
-        Ok(Measured { prompt_tokens, output_tokens: completion_tokens, ..Measured::default() })
+        Ok(Measured {
+            prompt_tokens,
+            output_tokens: completion_tokens,
+            cached_tokens,
+            text: totals.text.to_owned(),
+            ..Measured::default()
+        })
     }
 
     fn check_sim(&self, totals: &Totals<'_>) -> Result<(), Violation> {
         let Usage { prompt_tokens, completion_tokens, .. } = totals.usage;
-        let prompt = u64::from(self.generation.prompt_tokens.max(1));
+        let prompt = self.prompt_tokens;
         if prompt_tokens != prompt {
             return violation!(UsageMismatch, "{prompt_tokens} prompt tokens instead of {prompt}");
         }

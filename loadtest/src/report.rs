@@ -1,7 +1,10 @@
 //! What a run amounted to, for people and for machines.
 //!
 //! Owns: the summary, its JSON and its table. Must not: leave out what speaks against the run.
-//! Read next: `stats.rs`, where the numbers come from.
+//! Read next: `stats.rs`, where the numbers come from; `report/html.rs`, the same with plots.
+
+mod html;
+mod svg;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -10,8 +13,9 @@ use serde::Serialize;
 use crate::{
     bounds::LATENESS_P99_MAX,
     oracle::Fault,
-    scenario::{Load, Scenario},
-    stats::{Latency, Stats},
+    scenario::{Load, Scenario, Slo},
+    stats::{Latency, Samples, Share, Stats},
+    timeline::Timeline,
 };
 
 /// The result of one run.
@@ -41,8 +45,18 @@ pub struct Summary {
     pub abandoned: u64,
     /// Valid exchanges per second.
     pub valid_per_s: f64,
+    /// What an answer had to keep to be good; nothing if there was no objective.
+    pub slo: Option<SloRow>,
+    /// Valid exchanges that kept the objective.
+    pub good: u64,
+    /// Those per second: the goodput of vLLM's benchmark.
+    pub good_per_s: f64,
+    /// Those among all that were issued, refused and failed ones included.
+    pub good_share: f64,
     /// Prompt tokens of valid exchanges.
     pub prompt_tokens: u64,
+    /// Those of them that answers say were found in a cache.
+    pub cached_tokens: u64,
     /// Output tokens of valid exchanges.
     pub output_tokens: u64,
     /// Output tokens per second.
@@ -65,6 +79,40 @@ pub struct Summary {
     pub lateness_ms: Quantiles,
     /// Everything that went wrong, by kind.
     pub faults: Vec<FaultRow>,
+    /// Who answered, where answers say so.
+    pub endpoints: Vec<EndpointRow>,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// Exchanges one by one.
+    pub samples: Samples,
+}
+
+/// An objective, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SloRow {
+    /// Until the first token.
+    pub ttft_ms: Option<f64>,
+    /// Per token after the first.
+    pub tpot_ms: Option<f64>,
+    /// Until the last token.
+    pub e2el_ms: Option<f64>,
+}
+
+/// What one endpoint did.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndpointRow {
+    /// As the answers name it.
+    pub name: String,
+    /// Valid answers.
+    pub valid: u64,
+    /// Their prompt tokens.
+    pub prompt_tokens: u64,
+    /// Those of them found in its cache.
+    pub cached_tokens: u64,
+    /// Their output tokens.
+    pub output_tokens: u64,
+    /// Mean time until their first tokens.
+    pub ttft_mean_ms: f64,
 }
 
 /// One latency, in milliseconds.
@@ -103,12 +151,13 @@ impl Summary {
     pub(crate) fn new(scenario: &Scenario, stats: Stats, elapsed: Duration, interrupted: bool) -> Self {
         let seconds = elapsed.as_secs_f64().max(1e-9);
         Self {
-            version: 1,
+            version: 2,
             target: scenario.target.url.clone(),
-            load: match scenario.load {
+            load: match &scenario.load {
                 Load::Open { rate, arrival } => {
                     format!("open loop, {rate} req/s, {arrival:?}").to_lowercase()
                 }
+                Load::Given(times) => format!("trace of {} requests", times.len()),
                 Load::Closed { concurrency } => format!("closed loop, {concurrency} at a time"),
             },
             void: void(&stats.lateness),
@@ -120,7 +169,12 @@ impl Summary {
             invalid: stats.invalid(),
             abandoned: stats.abandoned,
             valid_per_s: stats.valid as f64 / seconds,
+            slo: SloRow::of(&scenario.slo),
+            good: stats.good,
+            good_per_s: stats.good as f64 / seconds,
+            good_share: stats.good as f64 / stats.issued.max(1) as f64,
             prompt_tokens: stats.prompt_tokens,
+            cached_tokens: stats.cached_tokens,
             output_tokens: stats.output_tokens,
             output_tokens_per_s: stats.output_tokens as f64 / seconds,
             bytes_in: stats.bytes_in,
@@ -131,6 +185,9 @@ impl Summary {
             per_token_ms: Quantiles::of(&stats.per_token),
             end_to_end_ms: Quantiles::of(&stats.end_to_end),
             lateness_ms: Quantiles::of(&stats.lateness),
+            endpoints: stats.endpoints.iter().map(EndpointRow::of).collect(),
+            timeline: stats.timeline.clone(),
+            samples: stats.samples.clone(),
             faults: rows(stats),
         }
     }
@@ -138,6 +195,11 @@ impl Summary {
     /// Whether every exchange that ended ended well, and at least one did.
     pub fn is_good(&self) -> bool {
         self.valid > 0 && self.failed == 0 && self.invalid == 0
+    }
+
+    /// The report with plots, one file that needs no other.
+    pub fn html(&self) -> String {
+        html::page(self)
     }
 
     /// The table for a terminal.
@@ -158,7 +220,16 @@ impl Summary {
         )?;
         if self.output_tokens > 0 {
             let (prompt, output) = (self.prompt_tokens, self.output_tokens);
-            writeln!(out, "tokens      {prompt} in, {output} out ({:.1}/s)", self.output_tokens_per_s)?;
+            write!(out, "tokens      {prompt} in")?;
+            if self.cached_tokens > 0 {
+                let share = 100.0 * self.cached_tokens as f64 / prompt.max(1) as f64;
+                write!(out, " ({share:.1} % cached)")?;
+            }
+            writeln!(out, ", {output} out ({:.1}/s)", self.output_tokens_per_s)?;
+        }
+        if let Some(slo) = &self.slo {
+            let (good, share) = (self.good_per_s, 100.0 * self.good_share);
+            writeln!(out, "goodput     {share:.1} % of all, {good:.2}/s, within {}", slo.words())?;
         }
         writeln!(out, "received    {} bytes over {} connections", self.bytes_in, self.connects)?;
         let share = 100.0 * self.cpu_s / self.elapsed_s.max(1e-9);
@@ -177,7 +248,27 @@ impl Summary {
         ] {
             quantiles.write_row(out, name)?;
         }
+        self.write_endpoints(out)?;
         self.write_faults(out)
+    }
+
+    fn write_endpoints(&self, out: &mut String) -> std::fmt::Result {
+        for (at, row) in self.endpoints.iter().enumerate() {
+            if at == 0 {
+                writeln!(
+                    out,
+                    "\n{:32}{:>10}{:>12}{:>10}{:>12}",
+                    "endpoint", "answers", "tokens out", "cached %", "ttft mean"
+                )?;
+            }
+            let EndpointRow { name, valid, output_tokens, ttft_mean_ms, .. } = row;
+            writeln!(
+                out,
+                "{name:32}{valid:>10}{output_tokens:>12}{:>10.1}{ttft_mean_ms:>12.3}",
+                row.cached_percent()
+            )?;
+        }
+        Ok(())
     }
 
     fn write_faults(&self, out: &mut String) -> std::fmt::Result {
@@ -192,6 +283,40 @@ impl Summary {
             writeln!(out, "\nVOID: {why}")?;
         }
         Ok(())
+    }
+}
+
+impl SloRow {
+    fn of(slo: &Slo) -> Option<Self> {
+        let ms = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64() * 1e3);
+        (*slo != Slo::default()).then(|| Self {
+            ttft_ms: ms(slo.ttft),
+            tpot_ms: ms(slo.tpot),
+            e2el_ms: ms(slo.e2el),
+        })
+    }
+
+    fn words(&self) -> String {
+        let parts = [("ttft", self.ttft_ms), ("tpot", self.tpot_ms), ("e2el", self.e2el_ms)];
+        let named = parts.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name} {limit} ms")));
+        named.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl EndpointRow {
+    fn of((name, share): (&String, &Share)) -> Self {
+        Self {
+            name: name.clone(),
+            valid: share.valid,
+            prompt_tokens: share.prompt_tokens,
+            cached_tokens: share.cached_tokens,
+            output_tokens: share.output_tokens,
+            ttft_mean_ms: share.ttft.as_secs_f64() * 1e3 / share.valid.max(1) as f64,
+        }
+    }
+
+    fn cached_percent(&self) -> f64 {
+        100.0 * self.cached_tokens as f64 / self.prompt_tokens.max(1) as f64
     }
 }
 

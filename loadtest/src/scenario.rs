@@ -2,17 +2,26 @@
 //!
 //! Owns: the target's URL, the bytes of each request, and what its answer is measured against.
 //! Must not: send anything.
-//! Read next: `client.rs`, which sends it; `oracle.rs`, which judges the answers.
+//! Read next: `scenario/file.rs` (as YAML), `client.rs`, which sends it; `oracle.rs`, which judges the answers.
+
+pub mod file;
 
 use std::{
     fmt::Write as _,
     net::{SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
     time::Duration,
 };
 
-use ringway_gpusim::text::Seed;
+use ringway_gpusim::{bounds::TOKEN_BYTES, text::Prompt};
+use serde::Serialize;
 
-use crate::arrival::Arrival;
+use crate::{
+    arrival::Arrival,
+    lengths::Lengths,
+    oracle::Wanted,
+    prompts::{Conversation, Message, Prompter, Prompts, Said},
+};
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -35,10 +44,23 @@ pub struct Scenario {
     pub connections: usize,
     /// Decides arrival times and prompts.
     pub seed: u64,
+    /// What an answer has to keep to be counted as good.
+    pub slo: Slo,
+}
+
+/// An objective for one answer. As in vLLM's benchmark, an answer is good if it keeps every part that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Slo {
+    /// Until the first token.
+    pub ttft: Option<Duration>,
+    /// Mean time per token after the first; an answer of one token keeps any.
+    pub tpot: Option<Duration>,
+    /// Until the last token.
+    pub e2el: Option<Duration>,
 }
 
 /// How requests are paced.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Load {
     /// By an absolute schedule, whatever the target does.
     Open {
@@ -52,10 +74,12 @@ pub enum Load {
         /// Exchanges under way.
         concurrency: usize,
     },
+    /// At these times since the start, in order.
+    Given(Arc<[Duration]>),
 }
 
 /// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     /// Tokens from a model.
     Tokens(Generation),
@@ -64,7 +88,7 @@ pub enum Ask {
 }
 
 /// A request for tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
     /// Which API, as the path says.
     pub form: Form,
@@ -72,10 +96,10 @@ pub struct Generation {
     pub model: String,
     /// Whether the answer comes as events.
     pub stream: bool,
-    /// Length of each prompt, at four bytes per token.
-    pub prompt_tokens: u32,
-    /// The limit of the answer.
-    pub max_tokens: u32,
+    /// What is said.
+    pub prompts: Prompts,
+    /// The limit of each answer, where the prompts do not bring one.
+    pub output: Lengths,
     /// Asks inference servers to use up the limit.
     pub ignore_eos: bool,
     /// What the answer's text is compared with.
@@ -169,33 +193,45 @@ impl Target {
 }
 
 /// The bytes of one request, and what its answer is compared with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
-    /// Decides the text of a simulated answer.
-    pub(crate) seed: Option<Seed>,
+    /// Nothing for a raw target: its answers are all the same.
+    pub(crate) wanted: Option<Wanted>,
+    /// Where it was said, if it goes on.
+    pub(crate) conversation: Option<Conversation>,
 }
 
-/// Makes requests that differ only in number and prompt.
+/// Makes the requests of a run.
 #[derive(Debug)]
 pub(crate) struct Writer {
     head: String,
-    ask: Ask,
-    run: u64,
-    /// Text that prompts are cut from.
-    filler: String,
-    raw_body: Vec<u8>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Raw(Vec<u8>),
+    Tokens(Box<Tokens>),
+}
+
+#[derive(Debug)]
+struct Tokens {
+    generation: Generation,
+    /// The model's name as a JSON string.
+    model: String,
+    prompter: Prompter,
 }
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 impl Writer {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let (method, filler_tokens, body_bytes) = match &scenario.ask {
-            Ask::Tokens(generation) => ("POST", generation.prompt_tokens, 0),
-            Ask::Raw(raw) => (raw.method.as_str(), 0, raw.body_bytes),
-        };
         let Target { authority, path, .. } = &scenario.target;
+        let method = match &scenario.ask {
+            Ask::Tokens(_) => "POST",
+            Ask::Raw(raw) => raw.method.as_str(),
+        };
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: ringload\r\n");
         if matches!(scenario.ask, Ask::Tokens(_)) {
             head.push_str("content-type: application/json\r\naccept: */*\r\n");
@@ -203,41 +239,74 @@ impl Writer {
         for (name, value) in &scenario.headers {
             write!(head, "{name}: {value}\r\n").expect(INFALLIBLE);
         }
-        let raw_body = (0..body_bytes).map(|at| b'a' + (at % 26) as u8).collect();
-        let filler = Seed::of("filler").text(filler_tokens);
-        Self { head, ask: scenario.ask.clone(), run: scenario.seed, filler, raw_body }
+        let content = match &scenario.ask {
+            Ask::Raw(raw) => Content::Raw((0..raw.body_bytes).map(|at| b'a' + (at % 26) as u8).collect()),
+            Ask::Tokens(generation) => Content::Tokens(Box::new(Tokens {
+                generation: generation.clone(),
+                model: serde_json::to_string(&generation.model).expect("a string is JSON"),
+                prompter: Prompter::new(generation.prompts.clone(), scenario.seed),
+            })),
+        };
+        Self { head, content }
     }
 
-    /// Writes request `number`.
+    /// Writes request `number`, which begins a conversation or stands alone.
     pub(crate) fn write(&self, number: u64) -> Request {
-        let mut bytes = Vec::with_capacity(self.head.len() + self.filler.len() + self.raw_body.len() + 512);
-        bytes.extend_from_slice(self.head.as_bytes());
-        match &self.ask {
-            Ask::Raw(_) if self.raw_body.is_empty() => {
-                bytes.extend_from_slice(b"\r\n");
-                Request { bytes, seed: None }
+        match &self.content {
+            Content::Raw(body) => {
+                let mut bytes = self.head.clone().into_bytes();
+                if body.is_empty() {
+                    bytes.extend_from_slice(b"\r\n");
+                } else {
+                    push_body(&mut bytes, body);
+                }
+                Request { bytes, wanted: None, conversation: None }
             }
-            Ask::Raw(_) => {
-                push_body(&mut bytes, &self.raw_body);
-                Request { bytes, seed: None }
-            }
-            Ask::Tokens(generation) => {
-                let prompt = self.prompt(number);
-                push_body(&mut bytes, generation_body(generation, &prompt).as_bytes());
-                Request { bytes, seed: Some(Seed::of(&prompt)) }
+            Content::Tokens(tokens) => {
+                let mut random = tokens.prompter.random(number);
+                let said = tokens.prompter.begin(number, &mut random);
+                let limit = said.output.unwrap_or_else(|| tokens.generation.output.draw(&mut random));
+                self.generation(tokens, said, limit)
             }
         }
     }
 
-    /// A prompt of exactly the wanted length that begins like no other of the run.
-    fn prompt(&self, number: u64) -> String {
-        let mut prompt = format!("Question {number} of run {}: ", self.run);
-        if prompt.len() < self.filler.len() {
-            let rest = self.filler.len() - prompt.len();
-            prompt.push_str(&self.filler[..rest]);
+    /// Writes what follows an answer in its conversation, and how long to wait with it; `None` if it is over.
+    pub(crate) fn go_on(
+        &self,
+        number: u64,
+        conversation: Conversation,
+        answer: String,
+    ) -> Option<(Duration, Request)> {
+        let Content::Tokens(tokens) = &self.content else { return None };
+        let mut random = tokens.prompter.random(number ^ u64::MAX);
+        let said = tokens.prompter.go_on(conversation, answer, &mut random)?;
+        let think = Duration::from_millis(tokens.prompter.think_ms(&mut random).into());
+        let limit = tokens.generation.output.draw(&mut random);
+        Some((think, self.generation(tokens, said, limit)))
+    }
+
+    fn generation(&self, tokens: &Tokens, said: Said, max_tokens: u32) -> Request {
+        let generation = &tokens.generation;
+        let mut prompt = Prompt::default();
+        let mut length = 0;
+        for message in &said.messages {
+            prompt.push(&message.text);
+            length += message.text.len();
         }
-        prompt.truncate(self.filler.len().max(1));
-        prompt
+        let body = generation_body(generation, &tokens.model, &said.messages, max_tokens);
+        let mut bytes = Vec::with_capacity(self.head.len() + body.len() + 64);
+        bytes.extend_from_slice(self.head.as_bytes());
+        push_body(&mut bytes, body.as_bytes());
+        let wanted = Wanted {
+            form: generation.form,
+            stream: generation.stream,
+            expect: generation.expect,
+            prompt_tokens: length.div_ceil(TOKEN_BYTES).max(1) as u64,
+            max_tokens,
+            seed: prompt.seed(),
+        };
+        Request { bytes, wanted: Some(wanted), conversation: said.conversation }
     }
 }
 
@@ -246,14 +315,28 @@ fn push_body(bytes: &mut Vec<u8>, body: &[u8]) {
     bytes.extend_from_slice(body);
 }
 
-/// The prompt consists of letters, digits and plain punctuation: it needs no escape.
-fn generation_body(generation: &Generation, prompt: &str) -> String {
-    let model = serde_json::to_string(&generation.model).expect("a string is JSON");
-    let input = match generation.form {
-        Form::Chat => format!(r#""messages":[{{"role":"user","content":"{prompt}"}}]"#),
-        Form::Completion => format!(r#""prompt":"{prompt}""#),
-    };
-    let mut body = format!(r#"{{"model":{model},{input},"max_tokens":{}"#, generation.max_tokens);
+fn generation_body(generation: &Generation, model: &str, messages: &[Message], max_tokens: u32) -> String {
+    let text: usize = messages.iter().map(|message| message.text.len() + 48).sum();
+    let mut body = String::with_capacity(text + 256);
+    write!(body, r#"{{"model":{model},"#).expect(INFALLIBLE);
+    match generation.form {
+        Form::Chat => {
+            body.push_str(r#""messages":["#);
+            for (at, Message { role, text }) in messages.iter().enumerate() {
+                let comma = if at == 0 { "" } else { "," };
+                write!(body, r#"{comma}{{"role":"{role}","content":"#).expect(INFALLIBLE);
+                push_string(&mut body, text);
+                body.push('}');
+            }
+            body.push(']');
+        }
+        Form::Completion => {
+            body.push_str(r#""prompt":"#);
+            let whole: String = messages.iter().map(|message| message.text.as_str()).collect();
+            push_string(&mut body, &whole);
+        }
+    }
+    write!(body, r#","max_tokens":{max_tokens}"#).expect(INFALLIBLE);
     if generation.ignore_eos {
         body.push_str(r#","ignore_eos":true"#);
     }
@@ -262,6 +345,17 @@ fn generation_body(generation: &Generation, prompt: &str) -> String {
     }
     body.push('}');
     body
+}
+
+/// Our own prompts need no escape; an answer that is sent back may.
+fn push_string(body: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        body.push('"');
+        body.push_str(text);
+        body.push('"');
+    } else {
+        body.push_str(&serde_json::to_string(text).expect("a string is JSON"));
+    }
 }
 
 #[cfg(test)]
@@ -296,8 +390,8 @@ mod tests {
                 form: Form::Chat,
                 model: "de\"mo".into(),
                 stream: true,
-                prompt_tokens,
-                max_tokens: 5,
+                prompts: Prompts::Unique { tokens: Lengths::Exactly(prompt_tokens) },
+                output: Lengths::Exactly(5),
                 ignore_eos: true,
                 expect: Expect::Auto,
             }),
@@ -305,6 +399,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             connections: 1,
             seed: 1,
+            slo: Slo::default(),
         })
     }
 
@@ -320,14 +415,9 @@ mod tests {
             assert_eq!(json["model"], "de\"mo");
             let prompt = json["messages"][0]["content"].as_str().expect("a prompt");
             assert_eq!(prompt.len(), prompt_tokens as usize * 4);
-            assert_eq!(request.seed, Some(Seed::of(prompt)));
+            let wanted = request.wanted.expect("a generation");
+            assert_eq!(wanted.seed, ringway_gpusim::text::Seed::of(prompt));
+            assert_eq!(wanted.prompt_tokens, u64::from(prompt_tokens));
         }
-    }
-
-    #[test]
-    fn no_two_prompts_of_a_run_are_the_same() {
-        let writer = writer(16);
-        assert_ne!(writer.prompt(1), writer.prompt(10));
-        assert_ne!(writer.prompt(1), writer.prompt(2));
     }
 }

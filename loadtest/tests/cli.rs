@@ -1,6 +1,7 @@
 //! The binary as a user meets it: verbs, signals, exit codes, and what is printed where.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -75,6 +76,49 @@ fn a_run_against_a_sim_ends_with_zero_and_writes_the_same_json_to_stdout_and_fil
 }
 
 #[test]
+fn a_replay_is_reported_with_plots_and_compared_with_another() {
+    let sim = Sim::start(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let mut rows = "TIMESTAMP,ContextTokens,GeneratedTokens".to_owned();
+    for row in 0..40 {
+        write!(rows, "\r\n2023-11-16 18:17:{:02}.{row:02}00000,{},4", row / 20, 100 + row)
+            .expect("in memory");
+    }
+    std::fs::write(path("azure.csv"), rows).expect("written");
+    for (out, rows) in [("a", "40"), ("b", "20")] {
+        let trace = path("azure.csv");
+        let line =
+            ["replay", &trace, "--url", &sim.urls[0], "--scale", "2", "--time-scale", "2", "--rows", rows];
+        let done = output(&[&line[..], &["--out", &path(out)]].concat());
+        let table = String::from_utf8_lossy(&done.stdout);
+        assert_eq!(done.status.code(), Some(0), "{table}");
+        assert!(table.contains("goodput     100.0 % of all") && table.contains("ttft 1000 ms"), "{table}");
+        let html = std::fs::read_to_string(path(&format!("{out}/report.html"))).expect("written");
+        assert!(html.contains("<svg ") && html.ends_with("</html>\n"));
+    }
+    let done = output(&["compare", &path("a/summary.json"), &path("b/summary.json")]);
+    let table = String::from_utf8_lossy(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{table}");
+    assert!(table.contains("ttft p99 ms") && table.contains("no clear difference"), "{table}");
+}
+
+#[test]
+fn a_scenario_file_runs_and_its_target_can_be_replaced() {
+    let sim = Sim::start(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("plan.yaml");
+    let plan = "target: http://127.0.0.1:1\nload: {concurrency: 2}\nrequests: 10\noutput: 3\n";
+    std::fs::write(&file, plan).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(output(&["run", file]).status.code(), Some(1), "nobody listens there");
+    let done = output(&["run", file, "--url", &sim.urls[0], "--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((&summary["valid"], &summary["output_tokens"]), (&10.into(), &30.into()));
+}
+
+#[test]
 fn an_interrupted_run_keeps_what_was_measured() {
     let sim = Sim::start(1);
     let run = ringload(&["run", "--url", &sim.urls[0], "--concurrency", "4", "--duration", "10m"]);
@@ -106,11 +150,11 @@ fn exit_codes_tell_wrong_answers_from_wrong_usage() {
             "failed: 3 x status",
         ),
         (&["run", "--url", "http://127.0.0.1:1", "--requests", "1"], 1, "connection refused"),
-        (&["run", "plan.yaml"], 2, "not supported yet"),
+        (&["run", "no-such-plan.yaml"], 2, "cannot read no-such-plan.yaml"),
         (&["run", "--url", "https://127.0.0.1"], 2, "https is not supported yet"),
         (&["run", "--no-such-flag"], 2, "--no-such-flag"),
-        (&["replay", "trace", "--url", "x"], 2, "not supported yet"),
-        (&["sim", "--fault", "stall"], 2, "`--fault` is not supported yet"),
+        (&["replay", "no-such-trace", "--url", url], 2, "cannot read no-such-trace"),
+        (&["sim", "--fault", "stal"], 2, "there are stall, crash"),
         (&["sim", "--replicas", "0"], 2, "replicas"),
     ];
     for (args, code, says) in cases {

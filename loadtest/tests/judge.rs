@@ -11,9 +11,11 @@ use ringway_gpusim::{Fleet, FleetSpec, text::Seed};
 use ringway_loadtest::{
     Progress, Scenario, Summary, Watch,
     arrival::Arrival,
+    lengths::Lengths,
     oracle::Fault,
+    prompts::Prompts,
     run,
-    scenario::{Ask, Expect, Form, Generation, Load, Raw, Target},
+    scenario::{Ask, Expect, Form, Generation, Load, Raw, Slo, Target},
 };
 
 fn generation(form: Form, stream: bool) -> Ask {
@@ -21,8 +23,8 @@ fn generation(form: Form, stream: bool) -> Ask {
         form,
         model: "demo".to_owned(),
         stream,
-        prompt_tokens: 20,
-        max_tokens: 8,
+        prompts: Prompts::Unique { tokens: Lengths::Exactly(20) },
+        output: Lengths::Exactly(8),
         ignore_eos: true,
         expect: Expect::Auto,
     })
@@ -44,6 +46,7 @@ fn scenario(address: SocketAddr, ask: Ask) -> Scenario {
         timeout: Duration::from_secs(20),
         connections: 64,
         seed: 3,
+        slo: Slo::default(),
     }
 }
 
@@ -222,6 +225,25 @@ fn swap(answer: &str, from: &str, to: &str) -> String {
 
 fn cut_after(answer: &str, what: &str) -> String {
     answer[..answer.find(what).expect("it is there") + what.len()].to_owned()
+}
+
+#[test]
+fn answers_that_say_who_gave_them_are_counted_by_endpoint() {
+    let named: Tamper = |answer| {
+        let which = if answer.contains(r#""finish_reason":null"#) { "10.0.0.1:8000" } else { "<b>" };
+        answer.replacen("connection: close", &format!("connection: close\r\nx-ringway-backend: {which}"), 1)
+    };
+    for (stream, name) in [(true, "10.0.0.1:8000"), (false, "<b>")] {
+        let mut scenario = scenario(tampering(named), generation(Form::Chat, stream));
+        scenario.load = Load::Closed { concurrency: 1 };
+        scenario.requests = Some(3);
+        let summary = run(&scenario, &mut ()).expect("a run");
+        let rows: Vec<_> = summary.endpoints.iter().map(|row| (row.name.as_str(), row.valid)).collect();
+        assert_eq!(rows, [(name, 3)]);
+        assert!(summary.table().contains(name));
+        let html = summary.html();
+        assert!(html.contains("Answers by endpoint") && !html.contains("<b>"));
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl Port {
     fn try_take() -> std::io::Result<Self> {
         let held = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         held.set_reuse_port(true)?;
+        held.set_reuse_address(true)?; // the gateway looks first whether the address is free of listeners
         held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = held.local_addr()?.as_socket().expect("an IPv4 socket has an IPv4 address");
         Ok(Self { address, _held: held })

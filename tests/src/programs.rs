@@ -20,6 +20,11 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Whether the programs under test are built with optimisation: claims about memory hold only then.
+pub fn optimised() -> bool {
+    folder().file_name().is_some_and(|name| name != "debug")
+}
+
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match std::env::var_os("RINGWAY_BIN_DIR") {

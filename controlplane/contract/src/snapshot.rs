@@ -59,7 +59,7 @@ pub struct Listener {
     /// Whether a caller that shuts its sending side still gets its answer (spec: default is that it left).
     #[serde(default)]
     pub half_close: HalfClose,
-    /// Peers whose `x-forwarded-*` and `x-request-id` are believed; from others they are replaced.
+    /// Peers whose `x-forwarded-*` are believed; from others they are replaced.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,
 }

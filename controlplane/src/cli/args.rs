@@ -96,6 +96,9 @@ pub enum Verb {
         /// How many workers, or `auto` [default: what `ringway` chooses]
         #[arg(long, value_name = "N")]
         workers: Option<String>,
+        /// Leave the workers' cores to the scheduler: several gateways on one host, or a CPU quota
+        #[arg(long)]
+        no_pin: bool,
         #[command(flatten)]
         data: Data,
     },

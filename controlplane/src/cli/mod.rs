@@ -27,7 +27,7 @@ use crate::config::Report;
 use crate::daemon::ServeError;
 use crate::daemon::store::StoreError;
 use crate::paths;
-use crate::supervise::SuperviseError;
+use crate::supervise::{Size, SuperviseError};
 
 /// Why a verb did not do what it should.
 #[derive(Debug)]
@@ -156,7 +156,9 @@ pub fn main() -> ExitCode {
 async fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Serve { config, data } => run::serve(context, &config, &data).await,
-        Verb::Up { config, workers, data } => run::up(context, &config, workers, &data).await,
+        Verb::Up { config, workers, no_pin, data } => {
+            run::up(context, &config, Size { workers, no_pin }, &data).await
+        }
         Verb::Validate { file, print } => file::validate(context, &file, print.output),
         Verb::Schema { output } => file::schema(output),
         Verb::Diff { file, print } => diff::diff(context, &file, print.output).await,

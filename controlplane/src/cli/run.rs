@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::args::Data;
 use super::{Context, Failure};
 use crate::daemon::{self, Options};
-use crate::supervise::{self, Plan};
+use crate::supervise::{self, Plan, Size};
 use crate::{log, paths};
 
 pub(super) async fn serve(context: &Context, config: &Path, data: &Data) -> Result<(), Failure> {
@@ -21,18 +21,13 @@ pub(super) async fn serve(context: &Context, config: &Path, data: &Data) -> Resu
     daemon::serve(options, async move { stops.next().await }).await.map_err(Failure::from)
 }
 
-pub(super) async fn up(
-    context: &Context,
-    config: &Path,
-    workers: Option<String>,
-    data: &Data,
-) -> Result<(), Failure> {
+pub(super) async fn up(context: &Context, config: &Path, size: Size, data: &Data) -> Result<(), Failure> {
     let binary = supervise::find()?;
     let mut signals = Stops::new()?;
     let data = absolute(&Context::data(data))?;
     let (socket, control) = sockets(context, &data);
     let options = options(config, data.clone(), socket, control)?;
-    let plan = Plan { binary, state: data.join("dataplane"), control: options.control.clone(), workers };
+    let plan = Plan { binary, state: data.join("dataplane"), control: options.control.clone(), size };
     let (stop, stops) = watch::channel(0);
     let count_signals = async {
         loop {

@@ -58,18 +58,19 @@ pub(super) struct Sink {
 impl Sink {
     /// What is wrong at a place.
     pub(super) fn error(&self, at: &Place, fault: Fault) {
-        self.add(Severity::Error, at, &fault);
+        self.add(Severity::Error, at, fault);
     }
 
     /// What may be wrong at a place.
     pub(super) fn warn(&self, at: &Place, fault: Fault) {
-        self.add(Severity::Warning, at, &fault);
+        self.add(Severity::Warning, at, fault);
     }
 
-    fn add(&self, severity: Severity, at: &Place, fault: &Fault) {
+    fn add(&self, severity: Severity, at: &Place, fault: Fault) {
         // All three may repeat names of the file, which may be anything.
-        let (at, span, what) = (tame(&at.path), Some(at.span.clone()), tame(&fault.what));
-        let finding = Finding { severity, at, span, what, mend: fault.mend.as_deref().map(tame) };
+        let Fault { what, mend } = fault;
+        let (at, span, what) = (tame(&at.path), Some(at.span.clone()), tame(&what));
+        let finding = Finding { severity, at, span, what, mend: mend.map(|mend| tame(&mend)) };
         self.findings.borrow_mut().push(finding);
     }
 

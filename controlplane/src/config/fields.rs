@@ -180,7 +180,7 @@ pub(super) const LISTENER: Section = Section {
             "trusted_proxies",
             Kind::OneOrMany(&NETWORK, SMALL_LIST_MAX),
             "none",
-            "Networks of peers whose `x-forwarded-*`, `forwarded` and `x-request-id` are believed; from others they are replaced.",
+            "Networks of peers whose `x-forwarded-*`, `forwarded` and `traceparent` are believed, so that `client_cidr` and the log know the caller behind them; from others they are replaced. A sane `x-request-id` is kept from anyone.",
         ),
         later("tls", "TLS on a listener", "end TLS in front, for example with nginx or haproxy"),
         later("http2", "HTTP/2 on a listener", "callers fall back to HTTP/1.1"),

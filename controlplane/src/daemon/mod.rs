@@ -352,7 +352,10 @@ impl Daemon {
         self.file_hash = Some(hash);
         match self.file_candidate(source) {
             Ok(candidate) => {
-                log::info("the config file changed", &[("hash", &candidate.hash)]);
+                log::info(
+                    if even_if_same { "the config file was read again" } else { "the config file changed" },
+                    &[("hash", &candidate.hash)],
+                );
                 self.candidate = Some(candidate);
                 self.retry = None;
             }

@@ -351,7 +351,12 @@ impl Place {
     pub fn spawn(&self, mut command: Command) -> Process {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("opens");
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("starts");
+        command.stdout(Stdio::null()).stderr(log);
+        // A program that was just copied may still be open for writing in a child that another test is forking.
+        let child = until("the program is free to start", || match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            started => Some(started.expect("starts")),
+        });
         Process { child }
     }
 

@@ -336,7 +336,8 @@ mod tests {
         for kind in Kind::ALL {
             let keys = |value: &Value| {
                 let object = value.as_object().expect("an object");
-                object.keys().cloned().collect::<Vec<_>>().join(" ")
+                let sorted: std::collections::BTreeSet<_> = object.keys().cloned().collect();
+                sorted.into_iter().collect::<Vec<_>>().join(" ")
             };
             assert_eq!(keys(&body(Grammar::OpenAi, kind)["error"]), "code message param type");
             assert_eq!(keys(&body(Grammar::Anthropic, kind)), "error request_id type");

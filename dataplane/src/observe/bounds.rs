@@ -13,7 +13,7 @@ pub const HOST_BYTES_MAX: usize = 96;
 /// Bytes kept of a path.
 pub const PATH_BYTES_MAX: usize = 192;
 /// Bytes kept of a request id; a longer one is not sane and was replaced.
-pub const REQUEST_ID_BYTES_MAX: usize = 64;
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Bytes kept of a model name.
 pub const MODEL_BYTES_MAX: usize = 64;
 /// Bytes of a record.

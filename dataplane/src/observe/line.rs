@@ -17,7 +17,10 @@ pub fn push(out: &mut String, format: LogFormat, record: &Record) {
     line.open();
     line.time("time", record.unix_ms);
     line.number("worker", record.worker.into());
-    line.display("client", record.client);
+    match record.client.port() {
+        0 => line.display("client", record.client.ip()), // named by a proxy, which tells no port
+        _ => line.display("client", record.client),
+    }
     line.short("method", &record.method);
     line.short("host", &record.host);
     line.short("path", &record.path);

@@ -81,8 +81,9 @@ closed_set! {
         BufferBytes => "ringway_buffer_bytes", "Bytes of buffers in use now.";
         /// Bytes of pooled buffers kept for the next use.
         PooledBytes => "ringway_buffer_pooled_bytes", "Bytes of buffers kept for the next use.";
-        /// Timers armed.
-        Timers => "ringway_timers", "Timers armed now.";
+        /// Idle upstream connections that were found closed when they were wanted.
+        StaleConnections => "ringway_upstream_stale_connections",
+            "Idle upstream connections found closed or speaking when they were wanted, since start.";
         /// The generation it runs.
         Generation => "ringway_worker_generation", "Generation of the table the worker runs.";
     }

@@ -48,6 +48,11 @@ impl Buffers {
         self.0.lent_bytes.get()
     }
 
+    /// Bytes of all buffers kept for later.
+    pub fn kept_bytes(&self) -> usize {
+        self.0.kept_bytes.get()
+    }
+
     fn take(&self, size: usize) -> Buffer {
         let kept = self.0.shelf(size).borrow_mut().pop();
         let mem = if let Some(mem) = kept {

@@ -20,6 +20,17 @@ pub enum IoChoice {
     Auto,
 }
 
+impl IoChoice {
+    /// As `--io` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// What a worker's runtime became, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -93,6 +104,15 @@ where
     }
     let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
     Ok(runtime.block_on(main(Driver::Epoll, refused)))
+}
+
+/// The cores this process may run on, as the cpuset of its container or `taskset` says.
+pub fn allowed_cores() -> Vec<usize> {
+    let set = rustix::thread::sched_getaffinity(None);
+    set.map_or_else(
+        |_| Vec::new(),
+        |set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|&it| set.is_set(it)).collect(),
+    )
 }
 
 /// Binds the calling thread to one core. Best effort: a container may forbid it.

@@ -13,7 +13,7 @@ mod mailbox;
 mod socket;
 
 pub use buffer::{Buffer, Buffers, Out};
-pub use driver::{Driver, IoChoice, pin_to_core, run};
+pub use driver::{Driver, IoChoice, allowed_cores, pin_to_core, run};
 pub use guard::Guarded;
 pub use mailbox::{Letterbox, Mailbox, mailbox};
 pub use socket::{Inbox, Received, Socket};

@@ -27,7 +27,9 @@ data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_1"
     let counted = r#"data: {"candidates":[{"content":{"role":"model","parts":[{"text":" some words of text"}]},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":4,"totalTokenCount":13},"modelVersion":"gemini-2.5"}
 
 "#;
+    let nulls = chat.replace("}]}", r#"}],"usage":null,"obfuscation":"aB3dE"}"#);
     report("OpenAI chat", Shape::OpenAi, chat, EVENTS);
+    report("OpenAI chat with usage asked for", Shape::OpenAi, &nulls, EVENTS);
     report("OpenAI chat, one event per feed", Shape::OpenAi, chat, 1);
     report("Anthropic", Shape::Anthropic, anthropic, EVENTS);
     report("Responses", Shape::Responses, responses, EVENTS);

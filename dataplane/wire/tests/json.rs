@@ -1,40 +1,19 @@
 //! What the request scanner promises (SEC-JS-01 to 06), with `serde_json` as the second opinion.
-//! Owns: the claims and the declared differences. Must not: know how the scanner works.
-//! Read next: `../src/json/scanner.rs`.
+//! Owns: the claims. Must not: know how the scanner works.
+//! Read next: `../src/json/scanner.rs`; the second opinion and the declared differences are with the fuzz target.
 
+#[path = "../../../fuzz/checks/json.rs"]
+mod check;
+mod support;
+
+use check::{Facts, slice};
 use proptest::prelude::*;
 use ringway_wire::bounds::{JSON_DEPTH_MAX, JSON_MODEL_BYTES_MAX};
 use ringway_wire::json::{Bounds, JsonError, Key, Scanner, splice_model, spliced_len, write_string};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-use std::fmt;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// All that the scanner says about a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
-    model: Option<(String, Range<u64>)>,
-    stream: Option<bool>,
-    max_tokens: Option<(Key, u64)>,
-    prompt: Option<Range<u64>>,
-    system: Option<Range<u64>>,
-}
-
 fn scan<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Facts, JsonError> {
-    let mut scanner = Scanner::new();
-    for piece in pieces {
-        scanner.feed(piece)?;
-    }
-    scanner.finish()?;
-    assert!(scanner.complete());
-    Ok(Facts {
-        model: scanner.model().map(|model| (model.value.to_owned(), model.span)),
-        stream: scanner.stream(),
-        max_tokens: scanner.max_tokens_key().zip(scanner.max_tokens()),
-        prompt: scanner.prompt(),
-        system: scanner.span(Key::System),
-    })
+    check::scan(Bounds::default(), pieces)
 }
 
 fn whole(body: impl AsRef<[u8]>) -> Result<Facts, JsonError> {
@@ -52,27 +31,23 @@ fn at_every_cut(body: &[u8]) -> Result<Facts, JsonError> {
     verdict
 }
 
-fn slice(body: &[u8], span: &Range<u64>) -> String {
-    String::from_utf8_lossy(&body[span.start as usize..span.end as usize]).into_owned()
-}
-
 #[test]
 fn the_facts_of_a_body_are_found_with_their_spans() {
     let body = br#" {"temperature":1e-3, "model" : "gpt-\u0034o\n" ,"messages":[{"role":"user","content":"{\"model\":1}"}],
         "stream":true,"max_tokens":512,"tools":[{"model":"no","stream":false}],"system":[ "be \ud83d\ude00" ]}"#;
     let facts = at_every_cut(body).expect("a valid body");
-    let (model, span) = facts.model.expect("a model");
-    assert_eq!((model.as_str(), slice(body, &span).as_str()), ("gpt-4o\n", r#""gpt-\u0034o\n""#));
+    assert_eq!(facts.model.as_deref(), Some("gpt-4o\n"));
+    assert_eq!(slice(body, &facts.span(Key::Model).expect("a model")), br#""gpt-\u0034o\n""#);
     assert_eq!(facts.stream, Some(true));
     assert_eq!(facts.max_tokens, Some((Key::MaxTokens, 512)));
-    let prompt = facts.prompt.expect("messages");
-    assert_eq!(slice(body, &prompt), r#"[{"role":"user","content":"{\"model\":1}"}]"#);
-    assert_eq!(slice(body, &facts.system.expect("a system prompt")), r#"[ "be \ud83d\ude00" ]"#);
+    let prompt = facts.prompt.clone().expect("messages");
+    assert_eq!(slice(body, &prompt), br#"[{"role":"user","content":"{\"model\":1}"}]"#);
+    assert_eq!(slice(body, &facts.span(Key::System).expect("a system prompt")), br#"[ "be \ud83d\ude00" ]"#);
 }
 
 #[test]
 fn a_body_without_the_keys_says_nothing() {
-    let none = Facts { model: None, stream: None, max_tokens: None, prompt: None, system: None };
+    let none = Facts::default();
     for body in ["{}", r#"{"Model":"a","MODEL":"b","model ":"c"}"#, r#"{"x":{"model":"a","stream":true}}"#] {
         assert_eq!(at_every_cut(body.as_bytes()), Ok(none.clone()), "{body}");
     }
@@ -122,13 +97,13 @@ fn a_key_that_is_read_stands_once() {
     let escaped = br#"{"model":"a","mod\u0065l":"b"}"#;
     assert_eq!(at_every_cut(escaped), Err(JsonError::DuplicateKey { key: Key::Model, at: 13 }));
     let nested = br#"{"model":"a","x":{"model":"b","model":"c"}}"#;
-    assert_eq!(at_every_cut(nested).map(|facts| facts.model.map(|model| model.0)), Ok(Some("a".to_owned())));
+    assert_eq!(at_every_cut(nested).map(|facts| facts.model), Ok(Some("a".to_owned())));
 }
 
 #[test]
 fn keys_are_compared_after_unescaping() {
     let facts = at_every_cut(br#"{"\u006d\u006Fdel":"a","str\u0065am":true}"#).expect("valid");
-    assert_eq!(facts.model.map(|model| model.0).as_deref(), Some("a"));
+    assert_eq!(facts.model.as_deref(), Some("a"));
     assert_eq!(facts.stream, Some(true));
     assert_eq!(whole(br#"{"model\u0000":"a"}"#).expect("valid").model, None);
 }
@@ -351,59 +326,26 @@ proptest! {
     }
 }
 
-// The second opinion.
+// The second opinion: `check` holds it, because the fuzz target asks for it too.
 
-/// An object as its members, in order and with duplicates.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Members;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(All)
+#[test]
+fn the_seeds_of_the_fuzz_target_hold() {
+    for body in support::seeds("json") {
+        check::check(&body);
     }
 }
 
-/// What `serde_json` makes of a body, with our own rules on top; `None` if it is refused.
-fn second_opinion(body: &[u8]) -> Option<Vec<(String, Value)>> {
-    let Members(members) = serde_json::from_slice(body).ok()?;
-    let twice = |key: Key| members.iter().filter(|(name, _)| name == key.name()).count() > 1;
-    let model = members.iter().find(|(name, _)| name == "model").map(|(_, value)| value);
-    let model_ok =
-        model.is_none_or(|value| value.as_str().is_some_and(|name| name.len() <= JSON_MODEL_BYTES_MAX));
-    (!Key::ALL.into_iter().any(twice) && model_ok).then_some(members)
-}
-
-fn compare(body: &[u8]) -> Result<(), TestCaseError> {
-    let ours = whole(body);
-    let theirs = second_opinion(body);
-    prop_assert_eq!(ours.is_ok(), theirs.is_some(), "{:?}: {:?}", String::from_utf8_lossy(body), ours);
-    let (Ok(facts), Some(members)) = (ours, theirs) else { return Ok(()) };
-    let find = |key: &str| members.iter().find(|(name, _)| name == key).map(|(_, value)| value);
-    prop_assert_eq!(
-        facts.model.as_ref().map(|model| model.0.as_str()),
-        find("model").and_then(Value::as_str)
-    );
-    prop_assert_eq!(facts.stream, find("stream").and_then(Value::as_bool));
-    let spans = [(facts.model.map(|model| model.1), find("model")), (facts.system, find("system"))];
-    for (span, value) in spans {
-        let text = span.map(|span| slice(body, &span));
-        let parsed = text.map(|text| serde_json::from_str::<Value>(&text).expect("a span is one value"));
-        prop_assert_eq!(parsed.as_ref(), value);
+#[test]
+fn recorded_bodies_read_as_the_second_parser_reads_them() {
+    let Some(root) = support::recorded("providers") else { return };
+    let mut bodies = 0;
+    for line in support::lines(&root.join("manifest.jsonl")) {
+        let exchange = support::value(&root.join(line["file"].as_str().expect("a file")));
+        let Some(body) = exchange["request"]["body_text"].as_str() else { continue };
+        check::check(body.as_bytes());
+        bodies += 1;
     }
-    Ok(())
+    assert!(bodies > 1_000, "only {bodies} request bodies were found");
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -450,7 +392,7 @@ proptest! {
 
     #[test]
     fn valid_bodies_read_as_the_second_parser_reads_them(body in object()) {
-        compare(body.as_bytes())?;
+        check::check(body.as_bytes());
     }
 
     #[test]
@@ -462,7 +404,7 @@ proptest! {
             1 => body.insert(at, byte),
             _ => { body.remove(at); }
         }
-        compare(&body)?;
+        check::check(&body);
     }
 
     #[test]
@@ -470,8 +412,8 @@ proptest! {
         &b"{"[..], b"}", b"[", b"]", b",", b":", b"\"model\":", b"\"a\":", b"\"stream\":true", b"\"", b"\\", b"\\u00", b"\\ud800", b"\\udc00", b"41",
         b"1", b"0", b"-", b".5", b"e3", b"true", b"null", b"fals", b"e", b" ", b"\n", b"\x01", b"\xc3\xa9", b"\xc3", b"\xef\xbb\xbf", b"{\"a\":1}", b"\"b\"",
     ]), 0..12)) {
-        compare(&[b"{\"x\":", soup.concat().as_slice(), b"}"].concat())?;
-        compare(&soup.concat())?;
+        check::check(&[b"{\"x\":", soup.concat().as_slice(), b"}"].concat());
+        check::check(&soup.concat());
     }
 
     #[test]

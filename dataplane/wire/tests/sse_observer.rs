@@ -2,47 +2,17 @@
 //! Owns: the comparison and its exceptions, each with a reason. Must not: read a stream itself.
 //! Read next: `../src/sse/observer.rs`.
 
+#[path = "../../../fuzz/checks/sse.rs"]
+mod check;
 mod support;
 
+use check::{SHAPES, observe, read_body};
 use proptest::prelude::*;
-use ringway_wire::sse::{Observer, Shape, UnaryObserver, Usage};
+use ringway_wire::sse::{Observer, Shape, Usage};
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::path::Path;
 use support::{Dice, cut};
-
-/// All that an observer says in the end, and how often it announced the first token.
-#[derive(Debug, PartialEq, Eq)]
-struct Account {
-    usage: Usage,
-    first_tokens: u32,
-    events: u32,
-    content_events: u64,
-    terminal: bool,
-    error: bool,
-    shape: Shape,
-}
-
-fn observe<'a>(shape: Shape, pieces: impl IntoIterator<Item = &'a [u8]>) -> Account {
-    let mut observer = Observer::new(shape);
-    let (mut first_tokens, mut events) = (0, 0);
-    let mut book = |seen: ringway_wire::sse::Seen| {
-        first_tokens += u32::from(seen.first_token);
-        events += seen.events;
-    };
-    for piece in pieces {
-        book(observer.feed(piece));
-    }
-    book(observer.finish());
-    Account {
-        usage: observer.usage(),
-        first_tokens,
-        events,
-        content_events: observer.content_events(),
-        terminal: observer.terminal(),
-        error: observer.error(),
-        shape: observer.shape(),
-    }
-}
 
 fn shape_of(dialect: &str) -> Shape {
     match dialect {
@@ -98,9 +68,10 @@ fn stream(root: &Path, file: &str) -> Vec<u8> {
 }
 
 fn recorded_streams() -> Option<Vec<(Value, Vec<u8>)>> {
-    let root = support::recorded("")?;
+    let root = support::recorded("oracle.jsonl")?;
+    let root = root.parent().expect("a file has a folder");
     let oracles = support::lines(&root.join("oracle.jsonl")).into_iter();
-    Some(oracles.map(|oracle| (oracle.clone(), stream(&root, name(&oracle)))).collect())
+    Some(oracles.map(|oracle| (oracle.clone(), stream(root, name(&oracle)))).collect())
 }
 
 fn name(oracle: &Value) -> &str {
@@ -217,8 +188,9 @@ fn an_unknown_shape_is_told_from_the_stream() {
 
 #[test]
 fn token_counts_of_whole_bodies_agree_with_the_vendors_readers() {
-    let Some(root) = support::recorded("") else { return };
-    for (n, oracle) in support::lines(&root.join("oracle-unary.jsonl")).iter().enumerate() {
+    let Some(path) = support::recorded("oracle-unary.jsonl") else { return };
+    let root = path.parent().expect("a file has a folder");
+    for (n, oracle) in support::lines(&path).iter().enumerate() {
         let exchange = support::value(&root.join("providers").join(name(oracle)));
         let response = &exchange["response"];
         let body = response["body_text"].as_str().map_or_else(|| response["body"].to_string(), str::to_owned);
@@ -249,12 +221,11 @@ fn bodies_of_errors_are_seen_as_errors() {
     assert!(errors > 50, "only {errors} error bodies were found");
 }
 
-fn read_body<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Usage, bool, bool) {
-    let mut observer = UnaryObserver::new();
-    for piece in pieces {
-        observer.feed(piece);
+#[test]
+fn the_seeds_of_the_fuzz_target_hold() {
+    for stream in support::seeds("sse") {
+        check::check(&stream);
     }
-    (observer.finish(), observer.complete(), observer.error())
 }
 
 // Our own streams: they run everywhere, and say what the recorded ones cannot.
@@ -277,6 +248,47 @@ fn our_own_streams_read_as_written_beside_them() {
             assert_eq!(observe(shape, [left, right]), whole, "{note}, cut at {at}");
         }
         assert_eq!(observe(shape, bytes.chunks(1)), whole, "{note}, byte by byte");
+    }
+}
+
+#[test]
+fn white_space_that_json_does_not_know_begins_no_array() {
+    for before in ["\u{c}", " \u{c}", "\u{c}\n", "\u{b}"] {
+        let stream =
+            format!("{before}[{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"a\"}}]}}}}]}}]");
+        for pieces in [stream.len(), 1, 2] {
+            let account = observe(Shape::Gemini, stream.as_bytes().chunks(pieces));
+            assert_eq!((account.events, account.content_events), (0, 0), "{stream:?} by {pieces}");
+        }
+    }
+}
+
+#[test]
+fn what_counts_is_found_wherever_it_stands_in_an_event() {
+    let openai = "{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}";
+    let gemini = "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}";
+    let marks = [
+        (Shape::OpenAi, openai, "\"usage\"", "{\"prompt_tokens\":3}"),
+        (Shape::OpenAi, openai, "\"error\"", "{}"),
+        (Shape::OpenAi, openai, "\"error\"", "\"no\""),
+        (Shape::OpenAi, openai, "\"choices\":[{\"finish_reason\"", "\"stop\"}]"),
+        (Shape::Gemini, gemini, "\"usageMetadata\"", "{\"promptTokenCount\":3}"),
+        (Shape::Gemini, gemini, "\"error\"", "{}"),
+        (Shape::Gemini, gemini, "\"candidates\":[{\"finishReason\"", "\"STOP\"}]"),
+        (Shape::Gemini, gemini, "\"promptFeedback\"", "{\"blockReason\":\"SAFETY\"}"),
+    ];
+    for (shape, first, key, value) in marks {
+        for colon in [":", ": ", " :", " : ", ":\t"] {
+            for (before, after) in (0..50).flat_map(|n| [(n, 0), (n, 40), (0, n)]) {
+                let (before, after) = ("x".repeat(before), "n".repeat(after));
+                let event = format!("{{\"{before}\":1,{key}{colon}{value},\"{after}\":null}}");
+                let stream = format!("data: {first}\n\ndata: {event}\n\n");
+                let whole = observe(shape, [stream.as_bytes()]);
+                let (left, right) = stream.as_bytes().split_at(stream.len() - 3);
+                assert_eq!(whole, observe(shape, [left, right]), "{event}");
+                assert!(whole.usage != Usage::default() || whole.error || whole.terminal, "{event}");
+            }
+        }
     }
 }
 
@@ -397,8 +409,7 @@ const SCRAPS: [&str; 62] = [
 ];
 
 fn any_shape() -> impl Strategy<Value = Shape> {
-    let shapes = [Shape::OpenAi, Shape::Responses, Shape::Anthropic, Shape::Gemini, Shape::Unknown];
-    prop::sample::select(shapes.to_vec())
+    prop::sample::select(SHAPES.to_vec())
 }
 
 proptest! {
@@ -420,12 +431,15 @@ proptest! {
     #[test]
     fn no_cut_changes_the_account_of_whole_events(
         shape in any_shape(),
-        events in prop::collection::vec((0..4, prop::collection::vec(prop::sample::select(SCRAPS[28..].to_vec()), 0..4)), 0..14),
+        events in prop::collection::vec((0_usize..4, prop::collection::vec(prop::sample::select(SCRAPS[28..].to_vec()), 0..4)), 0..14),
         most in 1_usize..80,
         seed in 1_u64..u64::MAX,
     ) {
         let names = ["", "event: content_block_delta\n", "event: response.output_text.delta\n", "event: error\n"];
-        let stream: String = events.iter().map(|(name, data)| format!("{}data: {}\n\n", names[*name as usize], data.concat())).collect();
+        let mut stream = String::new();
+        for (name, data) in &events {
+            write!(stream, "{}data: {}\n\n", names[*name], data.concat()).unwrap();
+        }
         let whole = observe(shape, [stream.as_bytes()]);
         let cut = observe(shape, cut(stream.as_bytes(), most, &mut Dice::new(seed)));
         prop_assert_eq!(cut, whole, "{:?}", stream);

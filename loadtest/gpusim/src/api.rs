@@ -2,15 +2,18 @@
 //!
 //! Owns: the choice of operation by method and path, the answer under way, and the error envelopes.
 //! Must not: know engines, sockets or framing.
-//! Read next: `api/openai.rs`, `api/anthropic.rs`.
+//! Read next: `api/openai.rs`, `api/anthropic.rs`, `api/gemini.rs`.
 
 mod anthropic;
+mod gemini;
 mod openai;
 
 use crate::{
     bounds::OUTPUT_TOKENS_DEFAULT,
     engine::Work,
-    http::Status,
+    http::{Request, Status},
+    lora::Adapter,
+    prefix::Root,
     text::{Prompt, Seed},
 };
 
@@ -18,10 +21,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Generate(Form),
-    CountTokens,
+    CountTokens(Form),
     Health,
-    Models,
+    Models(Form),
     Metrics,
+    /// Where one engine has its metrics instead.
+    PrometheusMetrics,
 }
 
 /// The shape of a generation.
@@ -30,19 +35,28 @@ pub(crate) enum Form {
     Chat,
     Completion,
     Message,
+    /// Gemini's, in one piece, as events, or as an array that grows.
+    Content,
+    ContentEvents,
+    ContentArray,
 }
 
 /// Finds the operation. `HEAD` is `GET` here; the server leaves the body out.
-pub(crate) fn operation(method: &str, path: &str) -> Result<Operation, ApiError> {
+pub(crate) fn operation(method: &str, path: &str, query: &str) -> Result<Operation, ApiError> {
     let (operation, by_post) = match path {
         "/v1/chat/completions" => (Operation::Generate(Form::Chat), true),
         "/v1/completions" => (Operation::Generate(Form::Completion), true),
         "/v1/messages" => (Operation::Generate(Form::Message), true),
-        "/v1/messages/count_tokens" => (Operation::CountTokens, true),
+        "/v1/messages/count_tokens" => (Operation::CountTokens(Form::Message), true),
         "/health" => (Operation::Health, false),
-        "/v1/models" => (Operation::Models, false),
+        "/v1/models" => (Operation::Models(Form::Chat), false),
+        "/v1beta/models" => (Operation::Models(Form::Content), false),
         "/metrics" => (Operation::Metrics, false),
-        _ => return Err(ApiError::new(Status::NotFound, None, format!("nothing is served at {path}"))),
+        "/prometheus/metrics" => (Operation::PrometheusMetrics, false),
+        _ => match gemini::operation(path, query) {
+            Some((operation, _)) => (operation, true),
+            None => return Err(ApiError::not_found(path)),
+        },
     };
     match method {
         "POST" if by_post => Ok(operation),
@@ -50,6 +64,50 @@ pub(crate) fn operation(method: &str, path: &str) -> Result<Operation, ApiError>
         _ => {
             Err(ApiError::new(Status::MethodNotAllowed, None, format!("{method} is not possible on {path}")))
         }
+    }
+}
+
+/// The models of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) adapters: &'a [String],
+}
+
+/// The model a request named: the one served, or an adapter of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named(Option<Adapter>);
+
+impl Served<'_> {
+    fn find(&self, asked: Option<&str>) -> Result<Named, ApiError> {
+        let Some(asked) = asked else {
+            return Err(ApiError::bad("model", "you must provide a model parameter"));
+        };
+        if asked == self.model {
+            return Ok(Named(None));
+        }
+        if let Some(at) = self.adapters.iter().position(|adapter| adapter == asked) {
+            return Ok(Named(u16::try_from(at).ok().map(Adapter)));
+        }
+        Err(ApiError::new(
+            Status::NotFound,
+            Some("model"),
+            format!("The model `{asked}` does not exist; `{}` is served here.", self.model),
+        ))
+    }
+}
+
+impl Named {
+    /// The name it goes by.
+    fn name<'a>(self, served: &Served<'a>) -> &'a str {
+        let adapter = self.0.and_then(|adapter| served.adapters.get(usize::from(adapter.0)));
+        adapter.map_or(served.model, String::as_str)
+    }
+
+    /// Where the blocks of its prompts begin.
+    fn root(self, served: &Served<'_>, salt: Option<&str>) -> Root {
+        let adapter = self.0.map(|_| self.name(served));
+        Root::of(served.model, adapter, salt)
     }
 }
 
@@ -67,13 +125,23 @@ impl ApiError {
         Self { status, param, message: message.into() }
     }
 
+    pub(crate) fn not_found(path: &str) -> Self {
+        Self::new(Status::NotFound, None, format!("nothing is served at {path}"))
+    }
+
     fn bad(param: &'static str, message: impl Into<String>) -> Self {
         Self::new(Status::BadRequest, Some(param), message)
     }
 
     /// The envelope, in the dialect of the path.
     pub(crate) fn body(&self, path: &str) -> String {
-        if path.starts_with("/v1/messages") { anthropic::error(self) } else { openai::error(self) }
+        if path.starts_with("/v1/messages") {
+            anthropic::error(self)
+        } else if gemini::is_path(path) {
+            gemini::error(self)
+        } else {
+            openai::error(self)
+        }
     }
 }
 
@@ -81,32 +149,43 @@ impl ApiError {
 #[derive(Debug)]
 pub(crate) struct Ask {
     form: Form,
+    named: Named,
     pub(crate) stream: bool,
     /// Whether a stream ends with an event that carries only the usage.
     usage_event: bool,
     pub(crate) work: Work,
-    /// Whether it ends by itself, not because of the limit.
-    stops: bool,
     seed: Seed,
 }
 
-/// Reads the body of a generation for `model`.
-pub(crate) fn read(form: Form, body: &[u8], model: &str) -> Result<Ask, ApiError> {
+/// Reads a generation.
+pub(crate) fn read(form: Form, request: &Request, served: &Served<'_>) -> Result<Ask, ApiError> {
     match form {
-        Form::Chat => openai::read_chat(body, model),
-        Form::Completion => openai::read_completion(body, model),
-        Form::Message => anthropic::read(body, model),
+        Form::Chat => openai::read_chat(&request.body, served),
+        Form::Completion => openai::read_completion(&request.body, served),
+        Form::Message => anthropic::read(&request.body, served),
+        Form::Content | Form::ContentEvents | Form::ContentArray => {
+            gemini::read(form, &request.body, gemini_model(request), served)
+        }
     }
 }
 
-/// Answers how many tokens a message request has.
-pub(crate) fn count_tokens(body: &[u8], model: &str) -> Result<String, ApiError> {
-    anthropic::count_tokens(body, model)
+/// Answers how many tokens a request has.
+pub(crate) fn count_tokens(form: Form, request: &Request, served: &Served<'_>) -> Result<String, ApiError> {
+    match form {
+        Form::Message => anthropic::count_tokens(&request.body, served),
+        Form::Chat | Form::Completion | Form::Content | Form::ContentEvents | Form::ContentArray => {
+            gemini::count_tokens(&request.body, gemini_model(request), served)
+        }
+    }
+}
+
+fn gemini_model(request: &Request) -> &str {
+    gemini::operation(&request.path, "").map_or("", |(_, model)| model)
 }
 
 /// The list of models.
-pub(crate) fn models(model: &str, created: u64) -> String {
-    openai::models(model, created)
+pub(crate) fn models(form: Form, served: &Served<'_>, created: u64) -> String {
+    if form == Form::Content { gemini::models(served) } else { openai::models(served, created) }
 }
 
 struct Wishes {
@@ -117,33 +196,27 @@ struct Wishes {
 }
 
 impl Ask {
-    fn new(form: Form, prompt: &Prompt, wishes: &Wishes) -> Self {
+    fn new(form: Form, named: Named, prompt: Prompt, wishes: &Wishes) -> Self {
         let seed = prompt.seed();
         let limit = wishes.max_tokens.unwrap_or(OUTPUT_TOKENS_DEFAULT.into());
         let limit = u32::try_from(limit).unwrap_or(u32::MAX); // more than any cache holds: refused by the engine
         let natural = seed.natural_tokens();
         let stops = !wishes.ignore_eos && natural <= limit;
-        Self {
-            form,
-            stream: wishes.stream,
-            usage_event: wishes.usage_event,
-            work: Work { prompt: prompt.tokens(), limit, out: if stops { natural } else { limit } },
+        let work = Work {
+            prompt: prompt.tokens(),
+            limit,
+            out: if stops { natural } else { limit },
             stops,
-            seed,
-        }
+            adapter: named.0,
+            prefix: prompt.prefix(),
+        };
+        Self { form, named, stream: wishes.stream, usage_event: wishes.usage_event, work, seed }
     }
-}
 
-/// Checks that `asked` is the model served here.
-fn check_model(asked: Option<&str>, served: &str) -> Result<(), ApiError> {
-    match asked {
-        Some(asked) if asked == served => Ok(()),
-        Some(asked) => Err(ApiError::new(
-            Status::NotFound,
-            Some("model"),
-            format!("The model `{asked}` does not exist; `{served}` is served here."),
-        )),
-        None => Err(ApiError::bad("model", "you must provide a model parameter")),
+    /// Takes out what the engine needs to know; the rest of the answer only needs the counts.
+    pub(crate) fn take_work(&mut self) -> Work {
+        let counts = Work { prefix: crate::prefix::Prefix::default(), ..self.work };
+        std::mem::replace(&mut self.work, counts)
     }
 }
 
@@ -157,6 +230,8 @@ pub(crate) struct Answer {
     ask: Ask,
     text: crate::text::Answer,
     emitted: u32,
+    /// Prompt tokens that were found in the cache.
+    pub(crate) cached: u32,
     /// The text so far, for a unary answer.
     collected: String,
     /// Everything of an event up to its token, written once.
@@ -174,25 +249,35 @@ struct Meta {
 
 impl Answer {
     /// Begins an answer named by `number`.
-    pub(crate) fn new(ask: Ask, model: &str, number: u64, created: u64) -> Self {
+    pub(crate) fn new(ask: Ask, served: &Served<'_>, number: u64, created: u64) -> Self {
         let prefix = match ask.form {
             Form::Chat => "chatcmpl-",
             Form::Completion => "cmpl-",
             Form::Message => "msg_",
+            Form::Content | Form::ContentEvents | Form::ContentArray => "",
         };
-        let model = serde_json::to_string(model).expect("a string is JSON");
+        let model = serde_json::to_string(ask.named.name(served)).expect("a string is JSON");
         let meta = Meta { id: format!("{prefix}{number:024x}"), created, model };
         let opening = match ask.form {
             Form::Chat => openai::chunk_opening(&meta, "chat.completion.chunk"),
             Form::Completion => openai::chunk_opening(&meta, "text_completion"),
-            Form::Message => Vec::new(),
+            Form::Message | Form::Content | Form::ContentEvents | Form::ContentArray => Vec::new(),
         };
         let text = ask.seed.answer();
-        Self { ask, text, emitted: 0, collected: String::new(), opening, meta }
+        Self { ask, text, emitted: 0, cached: 0, collected: String::new(), opening, meta }
     }
 
     pub(crate) fn stream(&self) -> bool {
         self.ask.stream
+    }
+
+    /// The media type of the answer.
+    pub(crate) fn content_type(&self) -> &'static str {
+        if self.ask.stream && self.ask.form != Form::ContentArray {
+            "text/event-stream"
+        } else {
+            "application/json"
+        }
     }
 
     /// Takes one more token and appends what goes out for it: an event or a few for a stream; for a unary
@@ -203,6 +288,7 @@ impl Answer {
             match self.ask.form {
                 Form::Chat | Form::Completion => openai::event(self, last, out),
                 Form::Message => anthropic::event(self, last, out),
+                Form::Content | Form::ContentEvents | Form::ContentArray => gemini::event(self, last, out),
             }
             return;
         }
@@ -211,12 +297,8 @@ impl Answer {
             match self.ask.form {
                 Form::Chat | Form::Completion => openai::document(self, out),
                 Form::Message => anthropic::document(self, out),
+                Form::Content | Form::ContentEvents | Form::ContentArray => gemini::document(self, out),
             }
         }
-    }
-
-    /// Why the answer ended, in the words of the older dialect.
-    pub(crate) fn stopped_by_itself(&self) -> bool {
-        self.ask.stops
     }
 }

@@ -3,6 +3,8 @@
 //! Owns: the constants. Must not: hold anything computed at run time.
 //! Read next: `connection.rs` and `engine.rs`, where they bite.
 
+use std::time::Duration;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -18,6 +20,18 @@ pub const BLOCK_TOKENS: u32 = 16;
 pub const OUTPUT_TOKENS_DEFAULT: u32 = 128;
 /// Requests that may wait in front of one engine.
 pub const WAITING_MAX: usize = 65_536;
+/// Adapters resident on one engine when nobody says.
+pub const LORA_SLOTS_DEFAULT: usize = 4;
+/// Adapter slots of one engine.
+pub const LORA_SLOTS_MAX: usize = 1_024;
+/// Adapters one fleet serves.
+pub const ADAPTERS_MAX: usize = 4_096;
+/// How much longer the step that loads an adapter is, when nobody says.
+pub const LORA_LOAD_DEFAULT: Duration = Duration::from_millis(300);
+/// How late a slow metrics page comes.
+pub const METRICS_DELAY: Duration = Duration::from_secs(5);
+/// How long a crashed server waits before it tries again to get its port back.
+pub const REBIND_DELAY: Duration = Duration::from_millis(50);
 
 /// Engines in one fleet.
 pub const REPLICAS_MAX: usize = 1_024;

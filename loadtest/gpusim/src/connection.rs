@@ -13,7 +13,7 @@ use crate::{
     api::Answer,
     bounds::{AHEAD_BYTES_MAX, KEPT_BYTES_MAX, UNSENT_BYTES_MAX},
     engine::Key,
-    http::{self, Framing, Inbox, Status},
+    http::{self, Framing, Inbox, LoadFormat, Stamp, Status},
 };
 
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(crate) struct Connection {
     sent: usize,
     /// The socket may hold more: reading stopped at a bound, and an edge-triggered poll will not say so again.
     more_to_read: bool,
+    /// Which connection of the fleet's this is: slots are used again, numbers are not.
+    pub(crate) number: u64,
+    /// An answer is held back; the next request waits for it.
+    pub(crate) held: bool,
     /// No further request is read; closed once everything is sent.
     closing: bool,
 }
@@ -39,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
     pub(crate) head_sent: bool,
+    /// How the client wants to hear of the load.
+    pub(crate) load_format: Option<LoadFormat>,
 }
 
 /// Whether a connection lives on.
@@ -59,7 +65,7 @@ pub(crate) enum Received {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, replica: usize) -> Self {
+    pub(crate) fn new(stream: TcpStream, replica: usize, number: u64) -> Self {
         Self {
             stream,
             replica,
@@ -68,13 +74,15 @@ impl Connection {
             out: Vec::new(),
             sent: 0,
             more_to_read: false,
+            number,
+            held: false,
             closing: false,
         }
     }
 
     /// Reads once into the inbox, unless too much waits there already.
     pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> Received {
-        if self.exchange.is_some() && self.inbox.len() >= AHEAD_BYTES_MAX {
+        if (self.exchange.is_some() || self.held) && self.inbox.len() >= AHEAD_BYTES_MAX {
             self.more_to_read = true;
             return Received::Nothing;
         }
@@ -101,13 +109,13 @@ impl Connection {
 
     /// Whether the next request may be looked at.
     pub(crate) fn idle(&self) -> bool {
-        self.exchange.is_none() && !self.closing
+        self.exchange.is_none() && !self.held && !self.closing
     }
 
     /// Queues a whole answer. With `bodyless` (a `HEAD` request) the length is told and nothing sent.
-    pub(crate) fn reply(&mut self, reply: &Reply<'_>, date: &str) {
+    pub(crate) fn reply(&mut self, reply: &Reply<'_>, stamp: Stamp<'_>) {
         let framing = Framing::Length(reply.body.len());
-        http::write_head(&mut self.out, reply.status, reply.content_type, framing, reply.keep_alive, date);
+        http::write_head(&mut self.out, reply.status, reply.content_type, framing, reply.keep_alive, stamp);
         if !reply.bodyless {
             self.out.extend_from_slice(reply.body);
         }
@@ -119,16 +127,20 @@ impl Connection {
     }
 
     /// Queues the head of a stream, if it was not yet.
-    pub(crate) fn open_stream(&mut self, date: &str) {
+    pub(crate) fn open_stream(&mut self, stamp: Stamp<'_>) {
         let Some(exchange) = self.exchange.as_mut() else { return };
         if !std::mem::replace(&mut exchange.head_sent, true) {
             let (framing, keep_alive) = (exchange.framing, exchange.keep_alive);
-            http::write_head(&mut self.out, Status::Ok, "text/event-stream", framing, keep_alive, date);
+            let content_type = exchange.answer.content_type();
+            http::write_head(&mut self.out, Status::Ok, content_type, framing, keep_alive, stamp);
         }
     }
 
     /// Queues what one more token adds to the answer; with the `last` one the exchange is over.
-    pub(crate) fn token(&mut self, last: bool, date: &str, scratch: &mut Vec<u8>) {
+    pub(crate) fn token(&mut self, last: bool, stamp: Stamp<'_>, scratch: &mut Vec<u8>) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.answer.stream()) {
+            self.open_stream(stamp);
+        }
         let Some(exchange) = self.exchange.as_mut() else { return };
         scratch.clear();
         exchange.answer.token(last, scratch);
@@ -143,7 +155,7 @@ impl Connection {
             }
         } else if last {
             let reply = Reply { keep_alive, ..Reply::json(Status::Ok, scratch) };
-            self.reply(&reply, date);
+            self.reply(&reply, stamp);
         }
         if last {
             self.closing |= !keep_alive;

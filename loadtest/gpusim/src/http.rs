@@ -15,10 +15,21 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// The target up to the query.
     pub(crate) path: String,
+    /// What follows the question mark.
+    pub(crate) query: String,
+    /// How the client wants to hear of the load.
+    pub(crate) load_format: Option<LoadFormat>,
     /// Whether the answer may be in chunked coding (the client speaks 1.1).
     pub(crate) chunked_ok: bool,
     pub(crate) keep_alive: bool,
     pub(crate) body: Vec<u8>,
+}
+
+/// The dialects of the `endpoint-load-metrics` response field (ORCA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoadFormat {
+    Text,
+    Json,
 }
 
 /// Why the bytes are no request. The connection ends after the answer.
@@ -145,6 +156,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Partial, usize)>, BadRequest> {
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         path: target.split('?').next().unwrap_or(target).to_owned(),
+        query: target.split_once('?').map_or("", |(_, query)| query).to_owned(),
+        load_format: fields.load_format,
         chunked_ok: newer,
         keep_alive: if newer { !fields.close } else { fields.keep_alive && !fields.close },
         body: Vec::new(),
@@ -160,6 +173,7 @@ struct Fields {
     close: bool,
     keep_alive: bool,
     expects: bool,
+    load_format: Option<LoadFormat>,
 }
 
 impl Fields {
@@ -188,6 +202,12 @@ impl Fields {
                     return Err(BadRequest::Expectation);
                 }
                 fields.expects = true;
+            } else if header.name.eq_ignore_ascii_case("endpoint-load-metrics-format") {
+                fields.load_format = match value {
+                    _ if value.eq_ignore_ascii_case("text") => Some(LoadFormat::Text),
+                    _ if value.eq_ignore_ascii_case("json") => Some(LoadFormat::Json),
+                    _ => None,
+                };
             }
         }
         Ok(fields)
@@ -257,6 +277,7 @@ pub(crate) enum Status {
     BodyTooLarge,
     ExpectationFailed,
     HeadTooLarge,
+    Internal,
     Unavailable,
 }
 
@@ -270,6 +291,7 @@ impl Status {
             Self::BodyTooLarge => "413 Content Too Large",
             Self::ExpectationFailed => "417 Expectation Failed",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
+            Self::Internal => "500 Internal Server Error",
             Self::Unavailable => "503 Service Unavailable",
         }
     }
@@ -287,6 +309,14 @@ pub(crate) enum Framing {
     Close,
 }
 
+/// What a head says of the moment it leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp<'a> {
+    pub(crate) date: &'a str,
+    /// The load, where the client asked for it; else empty.
+    pub(crate) load: &'a str,
+}
+
 /// Appends the head of an answer.
 pub(crate) fn write_head(
     out: &mut Vec<u8>,
@@ -294,8 +324,9 @@ pub(crate) fn write_head(
     content_type: &str,
     framing: Framing,
     keep_alive: bool,
-    date: &str,
+    stamp: Stamp<'_>,
 ) {
+    let date = stamp.date;
     let line = status.line();
     write!(
         out,
@@ -306,6 +337,9 @@ pub(crate) fn write_head(
         Framing::Length(length) => write!(out, "content-length: {length}\r\n").expect(INFALLIBLE),
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Close => {}
+    }
+    if !stamp.load.is_empty() {
+        write!(out, "endpoint-load-metrics: {}\r\n", stamp.load).expect(INFALLIBLE);
     }
     if status == Status::MethodNotAllowed {
         out.extend_from_slice(b"allow: GET, HEAD, POST\r\n");

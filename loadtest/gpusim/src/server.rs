@@ -3,7 +3,11 @@
 //! Owns: the sockets, and the meeting of requests with engines. The loop sleeps until a socket stirs or a
 //! step ends; a fleet that nobody asks anything uses no CPU.
 //! Must not: decide how long a step takes or who is in it (`engine.rs`), or what an answer looks like (`api.rs`).
-//! Read next: `connection.rs`.
+//! Read next: `connection.rs`; `server/trouble.rs` for what goes wrong on command.
+
+mod date;
+mod slab;
+mod trouble;
 
 use std::{
     io::{self, ErrorKind},
@@ -13,55 +17,26 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    api::{self, Answer, ApiError, Form, Operation},
-    bounds::{
-        BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, MODEL_BYTES_MAX, READ_BYTES, REPLICAS_MAX, TIME_SCALE_RANGE,
-    },
+    api::{self, Answer, ApiError, Form, Operation, Served},
+    bounds::{BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, READ_BYTES},
     clock::{self, Alarm},
     connection::{Connection, Exchange, Fate, Received, Reply},
-    engine::{Engine, Event, Key, Refused},
-    http::{BadRequest, Framing, Request, Status},
-    metrics::{self, Finished},
-    step::Preset,
+    engine::{Engine, Event, Refused},
+    fault::MetricsMode,
+    http::{BadRequest, Framing, LoadFormat, Request, Stamp, Status},
+    metrics,
+    plan::{HeadAt, MetricsDialect, Plan, Unit},
 };
-
-/// What a fleet consists of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FleetSpec {
-    /// Hardware and model size of every engine.
-    pub preset: Preset,
-    /// The model name they serve; any other is answered 404.
-    pub model: String,
-    /// How many servers.
-    pub replicas: usize,
-    /// Where server 0 listens; server k listens on port + k. Port 0: a free port for each.
-    pub listen: SocketAddr,
-    /// All times are divided by this.
-    pub time_scale: f64,
-    /// Decides the ids of answers. Their text depends on the prompt only.
-    pub seed: u64,
-}
-
-impl Default for FleetSpec {
-    /// One H100 on a free loopback port, serving `demo` in real time.
-    fn default() -> Self {
-        Self {
-            preset: Preset::H100,
-            model: "demo".to_owned(),
-            replicas: 1,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            time_scale: 1.0,
-            seed: 1,
-        }
-    }
-}
+use date::Date;
+use slab::Slab;
+use trouble::Trouble;
 
 /// A running fleet. Dropping it stops its thread and closes every socket.
 #[derive(Debug)]
@@ -75,13 +50,14 @@ pub struct Fleet {
 impl Fleet {
     /// Binds every listener, then serves them from one new thread.
     ///
-    /// Fails with `InvalidInput` if the spec makes no sense, else as binding fails; then nothing listens.
-    pub fn start(spec: FleetSpec) -> io::Result<Self> {
-        check(&spec)?;
+    /// Fails with `InvalidInput` if the plan makes no sense, else as binding fails; then nothing listens.
+    pub fn start(plan: impl Into<Plan>) -> io::Result<Self> {
+        let plan = plan.into();
+        plan.check()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let server = Server::bind(spec, poll, Arc::clone(&stop))?;
+        let server = Server::bind(plan, poll, Arc::clone(&stop))?;
         let addresses = server.addresses.clone();
         let thread = std::thread::Builder::new().name("gpusim".to_owned()).spawn(move || server.run())?;
         Ok(Self { addresses, stop, waker, thread: Some(thread) })
@@ -106,29 +82,11 @@ impl Drop for Fleet {
     }
 }
 
-fn check(spec: &FleetSpec) -> io::Result<()> {
-    let wrong = |what: String| Err(io::Error::new(ErrorKind::InvalidInput, what));
-    if spec.replicas == 0 || spec.replicas > REPLICAS_MAX {
-        return wrong(format!("between 1 and {REPLICAS_MAX} replicas are possible, not {}", spec.replicas));
-    }
-    if spec.listen.port() != 0 && usize::from(spec.listen.port()) + spec.replicas - 1 > usize::from(u16::MAX)
-    {
-        return wrong(format!("{} ports from {} on do not exist", spec.replicas, spec.listen.port()));
-    }
-    if !TIME_SCALE_RANGE.contains(&spec.time_scale) {
-        return wrong(format!("a time scale of {} is out of range", spec.time_scale));
-    }
-    if spec.model.is_empty() || spec.model.len() > MODEL_BYTES_MAX {
-        return wrong(format!("a model name has 1 to {MODEL_BYTES_MAX} bytes"));
-    }
-    Ok(())
-}
-
 const WAKER: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
 
 struct Server {
-    spec: FleetSpec,
+    plan: Plan,
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     poll: Poll,
@@ -138,8 +96,9 @@ struct Server {
     /// A listener stopped accepting because descriptors ran out; tried again when one is free.
     accept_again: bool,
     epoch: Instant,
-    started: Duration,
     answers: u64,
+    adopted: u64,
+    trouble: Trouble,
     date: Date,
     events: Vec<Event>,
     read_scratch: Box<[u8]>,
@@ -147,18 +106,23 @@ struct Server {
 }
 
 struct Replica {
-    listener: TcpListener,
+    /// None while the server is down.
+    listener: Option<TcpListener>,
     engine: Engine,
-    finished: Finished,
+    unit: Unit,
+    /// Unix time of the start.
+    started: Duration,
+    /// Generations taken.
+    taken: u64,
 }
 
 impl Server {
-    fn bind(spec: FleetSpec, poll: Poll, stop: Arc<AtomicBool>) -> io::Result<Self> {
+    fn bind(plan: Plan, poll: Poll, stop: Arc<AtomicBool>) -> io::Result<Self> {
         let alarm = Alarm::new(poll.registry(), ALARM)?;
-        let mut replicas = Vec::with_capacity(spec.replicas);
-        let mut addresses = Vec::with_capacity(spec.replicas);
-        for index in 0..spec.replicas {
-            let mut address = spec.listen;
+        let mut replicas = Vec::with_capacity(plan.units.len());
+        let mut addresses = Vec::with_capacity(plan.units.len());
+        for (index, unit) in plan.units.iter().enumerate() {
+            let mut address = plan.listen;
             if address.port() != 0 {
                 address.set_port(address.port() + u16::try_from(index).expect("checked"));
             }
@@ -167,11 +131,13 @@ impl Server {
             })?;
             poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
             addresses.push(listener.local_addr()?);
-            let engine = Engine::new(spec.preset.model(), spec.time_scale);
-            replicas.push(Replica { listener, engine, finished: Finished::default() });
+            let engine = Engine::new(plan.engine(index));
+            let started = clock::unix_time();
+            replicas.push(Replica { listener: Some(listener), engine, unit: *unit, started, taken: 0 });
         }
         Ok(Self {
-            spec,
+            trouble: Trouble::new(&plan),
+            plan,
             addresses,
             stop,
             poll,
@@ -180,8 +146,8 @@ impl Server {
             connections: Slab::default(),
             accept_again: false,
             epoch: clock::now(),
-            started: clock::unix_time(),
             answers: 0,
+            adopted: 0,
             date: Date::default(),
             events: Vec::new(),
             read_scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -192,7 +158,8 @@ impl Server {
     fn run(mut self) {
         let mut ready = Events::with_capacity(EVENTS_MAX);
         while !self.stop.load(Ordering::Acquire) {
-            let next = self.replicas.iter().filter_map(|replica| replica.engine.next_wake()).min();
+            let steps = self.replicas.iter().filter_map(|replica| replica.engine.next_wake());
+            let next = steps.chain(self.trouble.next_wake()).min();
             let armed = self.alarm.set(next.map(|next| self.epoch + next), clock::now());
             match armed.and_then(|()| self.poll.poll(&mut ready, None)) {
                 Ok(()) => {}
@@ -202,6 +169,7 @@ impl Server {
             }
             // Tokens that are due go first: they have a time to keep, requests have not.
             self.advance();
+            self.make_trouble();
             for event in &ready {
                 match event.token() {
                     WAKER => {}
@@ -230,21 +198,26 @@ impl Server {
     /// Sends what the engine's events mean: one write per event.
     fn deliver(&mut self, replica: usize, events: &mut Vec<Event>) {
         for event in events.drain(..) {
-            let (key, last) = match event {
-                Event::Admitted(key) => (key, None),
-                Event::Token { key, last, .. } => (key, Some(last)),
-            };
+            let (Event::Admitted { key, .. } | Event::Token { key, .. }) = event;
             let Some((slot, connection)) = self.connections.by_key(key) else { continue };
-            let streams = connection.exchange.as_ref().is_some_and(|exchange| exchange.answer.stream());
-            let date = self.date.now();
-            match last {
-                None if streams => connection.open_stream(date),
-                None => continue,
-                Some(last) => {
-                    if last && let Some(exchange) = connection.exchange.as_ref() {
-                        self.replicas[replica].finished.count(exchange.answer.stopped_by_itself());
+            let Some(exchange) = connection.exchange.as_mut() else { continue };
+            let Replica { ref engine, unit, .. } = self.replicas[replica];
+            let load = match exchange.load_format {
+                Some(format) if !exchange.head_sent => load_report(engine, format),
+                Some(_) | None => String::new(),
+            };
+            let stamp = Stamp { date: self.date.now(), load: &load };
+            let streams = exchange.answer.stream();
+            match event {
+                Event::Admitted { cached, .. } => {
+                    exchange.answer.cached = cached;
+                    if !streams || unit.head == HeadAt::Token {
+                        continue;
                     }
-                    connection.token(last, date, &mut self.write_scratch);
+                    connection.open_stream(stamp);
+                }
+                Event::Token { last, .. } => {
+                    connection.token(last, stamp, &mut self.write_scratch);
                     if !streams && !last {
                         continue;
                     }
@@ -252,7 +225,7 @@ impl Server {
             }
             let fate = connection.send();
             self.settle(slot, fate);
-            if last == Some(true) {
+            if matches!(event, Event::Token { last: true, .. }) {
                 self.resume(slot);
             }
         }
@@ -270,12 +243,13 @@ impl Server {
     }
 
     fn accept(&mut self, index: usize) {
-        loop {
-            match self.replicas[index].listener.accept() {
+        while let Some(listener) = &self.replicas[index].listener {
+            match listener.accept() {
                 Ok((stream, _)) => {
                     if self.connections.count() < CONNECTIONS_MAX {
                         let _ = stream.set_nodelay(true);
-                        self.adopt(Connection::new(stream, index));
+                        self.adopted += 1;
+                        self.adopt(Connection::new(stream, index, self.adopted));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -344,33 +318,27 @@ impl Server {
     }
 
     fn reply(&mut self, slot: usize, reply: &Reply<'_>) {
-        let date = self.date.now();
+        let stamp = Stamp { date: self.date.now(), load: "" };
         if let Some(connection) = self.connections.get(slot) {
-            connection.reply(reply, date);
+            connection.reply(reply, stamp);
         }
     }
 
     fn serve(&mut self, slot: usize, request: &Request) {
-        let outcome = api::operation(&request.method, &request.path)
+        let outcome = api::operation(&request.method, &request.path, &request.query)
             .and_then(|operation| self.perform(slot, operation, request));
         let (status, page) = match outcome {
-            Ok(None) => return, // an engine works on it
+            Ok(None) => return, // an engine works on it, or it is held back
             Ok(Some(page)) => (Status::Ok, page),
             Err(error) => (error.status, Page::Json(error.body(&request.path))),
         };
-        let (content_type, body) = match &page {
-            Page::Json(body) => ("application/json", body),
-            Page::Metrics(body) => (metrics::CONTENT_TYPE, body),
-            Page::Empty => ("text/plain", &String::new()),
-        };
-        let reply = Reply {
-            status,
-            content_type,
-            body: body.as_bytes(),
-            keep_alive: request.keep_alive,
-            bodyless: request.method == "HEAD",
-        };
-        self.reply(slot, &reply);
+        let answer =
+            Whole { status, page, keep_alive: request.keep_alive, bodyless: request.method == "HEAD" };
+        self.reply(slot, &answer.reply());
+    }
+
+    fn served(&self) -> Served<'_> {
+        Served { model: &self.plan.model, adapters: &self.plan.adapters }
     }
 
     fn perform(
@@ -379,50 +347,100 @@ impl Server {
         operation: Operation,
         request: &Request,
     ) -> Result<Option<Page>, ApiError> {
-        let model = &self.spec.model;
+        let Some(replica) = self.connections.get(slot).map(|connection| connection.replica) else {
+            return Ok(None);
+        };
+        let elsewhere = self.replicas[replica].unit.dialect == MetricsDialect::Trtllm;
         Ok(Some(match operation {
             Operation::Generate(form) => {
                 self.generate(slot, form, request)?;
                 return Ok(None);
             }
-            Operation::CountTokens => Page::Json(api::count_tokens(&request.body, model)?),
+            Operation::CountTokens(form) => Page::Json(api::count_tokens(form, request, &self.served())?),
             Operation::Health => Page::Empty,
-            Operation::Models => Page::Json(api::models(model, self.started.as_secs())),
-            Operation::Metrics => {
-                let Some(connection) = self.connections.get(slot) else { return Ok(None) };
-                let replica = &self.replicas[connection.replica];
-                let started = self.started.as_secs_f64();
-                Page::Metrics(metrics::page(&replica.engine, replica.finished, model, started))
+            Operation::Models(form) => {
+                let created = self.replicas[replica].started.as_secs();
+                Page::Json(api::models(form, &self.served(), created))
+            }
+            // An array of iterations, of which none is recorded.
+            Operation::Metrics if elsewhere => Page::Json("[]".to_owned()),
+            Operation::PrometheusMetrics if !elsewhere => return Err(ApiError::not_found(&request.path)),
+            Operation::Metrics | Operation::PrometheusMetrics => {
+                return self.metrics(slot, replica, request);
             }
         }))
     }
 
+    fn metrics(&mut self, slot: usize, replica: usize, request: &Request) -> Result<Option<Page>, ApiError> {
+        let now = self.now();
+        let Replica { ref engine, unit, started, .. } = self.replicas[replica];
+        let mode = self.trouble.metrics_mode(replica, now).unwrap_or(unit.metrics);
+        let source = metrics::Source {
+            engine,
+            model: &self.plan.model,
+            adapters: &self.plan.adapters,
+            started: started.as_secs_f64(),
+            now: clock::unix_time().as_secs_f64(),
+            traps: unit.metrics_traps,
+        };
+        let page = metrics::page(&source, unit.dialect, mode);
+        match mode {
+            MetricsMode::NotFound => Err(ApiError::not_found(&request.path)),
+            MetricsMode::Stale => Ok(Some(Page::Metrics(self.trouble.first_page(replica, page)))),
+            MetricsMode::Slow => {
+                let answer = Whole {
+                    status: Status::Ok,
+                    page: Page::Metrics(page),
+                    keep_alive: request.keep_alive,
+                    bodyless: request.method == "HEAD",
+                };
+                self.hold_back(slot, answer, now);
+                Ok(None)
+            }
+            MetricsMode::On
+            | MetricsMode::Off
+            | MetricsMode::Empty
+            | MetricsMode::Nan
+            | MetricsMode::Zero
+            | MetricsMode::High => Ok(Some(Page::Metrics(page))),
+        }
+    }
+
     /// Hands a generation to the engine of the server that was asked.
     fn generate(&mut self, slot: usize, form: Form, request: &Request) -> Result<(), ApiError> {
-        let ask = api::read(form, &request.body, &self.spec.model)?;
+        let mut ask = api::read(form, request, &self.served())?;
         let now = self.now();
         let (key, connection) = self.connections.next_key(slot);
-        let replica = connection.replica;
+        let index = connection.replica;
+        if self.trouble.refuses(index, now) {
+            return Err(ApiError::new(Status::Internal, None, "an error was asked for"));
+        }
         let mut events = Vec::new();
-        let engine = &mut self.replicas[replica].engine;
-        engine.submit(now, key, ask.work, &mut events).map_err(|refused| {
+        let replica = &mut self.replicas[index];
+        replica.engine.submit(now, key, ask.take_work(), &mut events).map_err(|refused| {
             let (status, param) = match refused {
                 Refused::TooLong { .. } => (Status::BadRequest, Some("messages")),
                 Refused::QueueFull => (Status::Unavailable, None),
             };
             ApiError::new(status, param, refused.to_string())
         })?;
+        replica.taken += 1;
+        if replica.unit.crash_after.is_some_and(|count| replica.taken > count) {
+            self.trouble.crash_now(index, now);
+        }
         self.answers += 1;
-        let number = self.spec.seed.wrapping_mul(0x1_0000_0000).wrapping_add(self.answers);
+        let number = self.plan.seed.wrapping_mul(0x1_0000_0000).wrapping_add(self.answers);
         let framing = if request.chunked_ok { Framing::Chunked } else { Framing::Close };
+        let served = Served { model: &self.plan.model, adapters: &self.plan.adapters };
         connection.exchange = Some(Exchange {
             key,
             keep_alive: request.keep_alive && (framing != Framing::Close || !ask.stream),
-            answer: Answer::new(ask, &self.spec.model, number, clock::unix_time().as_secs()),
+            answer: Answer::new(ask, &served, number, clock::unix_time().as_secs()),
             framing,
             head_sent: false,
+            load_format: request.load_format,
         });
-        self.deliver(replica, &mut events);
+        self.deliver(index, &mut events);
         Ok(())
     }
 
@@ -449,9 +467,41 @@ enum Page {
     Empty,
 }
 
-impl Finished {
-    fn count(&mut self, by_itself: bool) {
-        *(if by_itself { &mut self.stop } else { &mut self.length }) += 1;
+/// An answer that is whole at once, and may be sent later.
+struct Whole {
+    status: Status,
+    page: Page,
+    keep_alive: bool,
+    bodyless: bool,
+}
+
+impl Whole {
+    fn reply(&self) -> Reply<'_> {
+        let (content_type, body) = match &self.page {
+            Page::Json(body) => ("application/json", body.as_str()),
+            Page::Metrics(body) => (metrics::CONTENT_TYPE, body.as_str()),
+            Page::Empty => ("text/plain", ""),
+        };
+        Reply {
+            status: self.status,
+            content_type,
+            body: body.as_bytes(),
+            keep_alive: self.keep_alive,
+            bodyless: self.bodyless,
+        }
+    }
+}
+
+/// The load of an engine, as the response field has it.
+fn load_report(engine: &Engine, format: LoadFormat) -> String {
+    let (kv, waiting) = (engine.kv_use(), engine.waiting());
+    match format {
+        LoadFormat::Text => format!(
+            "TEXT named_metrics.kv_cache_usage_perc={kv}, named_metrics.num_requests_waiting={waiting}"
+        ),
+        LoadFormat::Json => format!(
+            r#"JSON {{"named_metrics":{{"kv_cache_usage_perc":{kv},"num_requests_waiting":{waiting}}}}}"#
+        ),
     }
 }
 
@@ -477,73 +527,4 @@ fn is_about_the_peer(error: &io::Error) -> bool {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
     )
-}
-
-/// The connections, by slot. A key names a slot and the number of its use, so that a late event of an engine
-/// never reaches the slot's next owner.
-#[derive(Default)]
-struct Slab {
-    slots: Vec<Option<Connection>>,
-    free: Vec<usize>,
-    uses: u64,
-}
-
-/// Bits of a key that hold the slot.
-const SLOT_BITS: u32 = 24;
-const _: () = assert!(CONNECTIONS_MAX < 1 << SLOT_BITS, "every slot fits a key");
-
-impl Slab {
-    fn count(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn insert(&mut self, connection: Connection) -> usize {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(connection);
-        slot
-    }
-
-    fn get(&mut self, slot: usize) -> Option<&mut Connection> {
-        self.slots.get_mut(slot)?.as_mut()
-    }
-
-    fn remove(&mut self, slot: usize) -> Option<Connection> {
-        let connection = self.slots.get_mut(slot)?.take()?;
-        self.free.push(slot);
-        Some(connection)
-    }
-
-    fn next_key(&mut self, slot: usize) -> (Key, &mut Connection) {
-        self.uses += 1;
-        let connection = self.slots[slot].as_mut().expect("its request is being served");
-        (Key(self.uses << SLOT_BITS | slot as u64), connection)
-    }
-
-    /// The connection that waits for `key`, if it still does.
-    fn by_key(&mut self, key: Key) -> Option<(usize, &mut Connection)> {
-        let slot = (key.0 & ((1 << SLOT_BITS) - 1)) as usize;
-        let connection = self.get(slot)?;
-        connection.exchange.as_ref().is_some_and(|exchange| exchange.key == key).then_some((slot, connection))
-    }
-}
-
-/// The `date` field, formatted once per second (RFC 9110 section 6.6.1 asks for it).
-#[derive(Default)]
-struct Date {
-    second: u64,
-    text: String,
-}
-
-impl Date {
-    fn now(&mut self) -> &str {
-        let now = clock::unix_time();
-        if now.as_secs() != self.second {
-            self.second = now.as_secs();
-            self.text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + now);
-        }
-        &self.text
-    }
 }

@@ -5,22 +5,39 @@
 //! Must not: depend on the replica, the model name or the time: any engine gives the same answer.
 //! Read next: `api.rs`, which wraps tokens into events.
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::bounds::TOKEN_BYTES;
+use crate::{
+    bounds::TOKEN_BYTES,
+    prefix::{Chain, Prefix, Root},
+    random::Random,
+};
 
-/// Collects the texts of a prompt: its size, and the seed of its answer.
+/// Collects the texts of a prompt: its size, the identity of its blocks, and the seed of its answer.
 #[derive(Clone, Default)]
 pub struct Prompt {
     bytes: u64,
     hash: Box<Xxh3>,
+    chain: Chain,
 }
 
 impl Prompt {
+    /// An empty prompt. The root sets apart the blocks of its text, never the answer.
+    pub fn new(root: Root) -> Self {
+        Self { chain: Chain::new(root), ..Self::default() }
+    }
+
     /// Adds the text of one message.
     pub fn push(&mut self, text: &str) {
         self.bytes += text.len() as u64;
         self.hash.update(text.as_bytes());
+        self.chain.push(text.as_bytes());
+    }
+
+    /// What the cache knows the prompt by.
+    pub fn prefix(self) -> Prefix {
+        let answer = self.seed().answer();
+        Prefix::of_text(self.chain, answer)
     }
 
     /// Tokens of all texts together: one per four bytes, the last one maybe partial, at least one.
@@ -41,14 +58,12 @@ pub struct Seed(u64);
 impl Seed {
     /// The seed of a prompt that is one text.
     pub fn of(text: &str) -> Self {
-        let mut prompt = Prompt::default();
-        prompt.push(text);
-        prompt.seed()
+        Self(xxh3_64(text.as_bytes())) // what the streaming form comes to, for a long text in half the time
     }
 
     /// The endless answer, token by token.
     pub fn answer(self) -> Answer {
-        Answer { random: Random(self.0), sentences: 0, sentence: String::new(), at: 0 }
+        Answer { random: Random::new(self.0), sentences: 0, sentence: String::new(), at: 0 }
     }
 
     /// Tokens after which the model would stop by itself: a few whole sentences.
@@ -105,24 +120,6 @@ impl Answer {
         self.sentences += 1;
         self.at = 0;
         self.sentence.len()
-    }
-}
-
-/// A small generator (SplitMix64), written out so that a text never changes with a dependency.
-#[derive(Debug, Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn pick(&mut self, from: &[&'static str]) -> &'static str {
-        from[(self.next() % from.len() as u64) as usize]
     }
 }
 

@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringway_gpusim::{Fleet, FleetSpec, text::Seed};
+use ringway_gpusim::{
+    Fleet, FleetSpec, Plan, Preset, Unit,
+    fault::MetricsMode,
+    plan::{HeadAt, MetricsDialect},
+    text::Seed,
+};
 use serde_json::Value;
 
 fn fleet(time_scale: f64) -> Fleet {
@@ -291,6 +296,207 @@ fn tokens_leave_at_the_pace_of_the_steps() {
     let took = began.elapsed().as_secs_f64() * 1_000.0;
     // 40 steps of 7.1 ms; a busy machine may add to that, nothing may shorten it.
     assert!((283.0..2_000.0).contains(&took), "{took} ms");
+}
+
+/// A fleet of one server that is not like the others.
+fn special(unit: Unit, time_scale: f64, faults: &[&str]) -> Fleet {
+    let faults = faults.iter().map(|fault| fault.parse().expect("a fault")).collect();
+    let adapters = vec!["poet".to_owned(), "lawyer".to_owned()];
+    let plan = Plan { units: vec![unit], time_scale, faults, adapters, ..FleetSpec::default().into() };
+    Fleet::start(plan).expect("loopback can be bound")
+}
+
+fn h100() -> Unit {
+    Unit::new(Preset::H100)
+}
+
+fn completion(prompt: &str, more: &str) -> String {
+    post("/v1/completions", &format!(r#"{{"model":"demo","prompt":"{prompt}","max_tokens":4{more}}}"#))
+}
+
+#[test]
+fn a_repeated_prompt_is_found_in_the_cache_unless_it_is_salted() {
+    let fleet = fleet(20.0);
+    let prompt = "A long enough prompt. ".repeat(60); // 1,320 bytes: 330 tokens, 20 full blocks
+    let cached = |more: &str| {
+        let answer = json(&talk(&fleet, 0, &completion(&prompt, more)));
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a count")
+    };
+    assert_eq!(cached(""), 0);
+    assert_eq!(cached(""), 320);
+    assert_eq!(cached(r#","cache_salt":"x""#), 0);
+    assert_eq!(cached(r#","cache_salt":"x""#), 320);
+    assert_eq!(metric(&fleet, 0, "vllm:prefix_cache_queries_total") as u64, 4 * 330);
+    assert_eq!(metric(&fleet, 0, "vllm:prefix_cache_hits_total") as u64, 2 * 320);
+    assert_eq!(metric(&fleet, 0, "vllm:time_to_first_token_seconds_count") as u64, 4);
+    assert_eq!(metric(&fleet, 0, "vllm:inter_token_latency_seconds_count") as u64, 12);
+    assert_eq!(metric(&fleet, 1, "vllm:prefix_cache_hits_total") as u64, 0);
+    let ask =
+        format!(r#"{{"model":"demo","max_tokens":1,"messages":[{{"role":"user","content":"{prompt}"}}]}}"#);
+    let usage = json(&talk(&fleet, 0, &post("/v1/messages", &ask)))["usage"].clone();
+    assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"]), (&10.into(), &320.into()));
+}
+
+#[test]
+fn gemini_answers_in_one_piece_as_events_and_as_an_array() {
+    let fleet = fleet(20.0);
+    let ask =
+        r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"maxOutputTokens":3}}"#;
+    let path = |verb: &str| format!("/v1beta/models/demo:{verb}");
+    let text = Seed::of("hi").text(3);
+    let unary = json(&talk(&fleet, 0, &post(&path("generateContent"), ask)));
+    assert_eq!(unary["candidates"][0]["content"]["parts"][0]["text"], text);
+    assert_eq!(unary["candidates"][0]["finishReason"], "MAX_TOKENS");
+    assert_eq!(
+        unary["usageMetadata"],
+        serde_json::json!({"promptTokenCount": 1, "candidatesTokenCount": 3, "totalTokenCount": 4})
+    );
+    let answer = talk(&fleet, 0, &post(&path("streamGenerateContent?alt=sse"), ask));
+    assert!(answer.contains("content-type: text/event-stream\r\n"), "{answer}");
+    let stream = decoded(&answer);
+    let events: Vec<Value> = stream
+        .split_terminator("\r\n\r\n")
+        .map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("data")).expect("JSON"))
+        .collect();
+    let answer = talk(&fleet, 0, &post(&path("streamGenerateContent"), ask));
+    assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+    let array: Vec<Value> = serde_json::from_str(&decoded(&answer)).expect("an array");
+    for parts in [&events, &array] {
+        assert_eq!(parts.len(), 3);
+        let texts = parts.iter().map(|part| part["candidates"][0]["content"]["parts"][0]["text"].as_str());
+        assert_eq!(texts.map(|text| text.expect("text")).collect::<String>(), text);
+        assert_eq!(parts[1]["candidates"][0]["finishReason"], Value::Null);
+        assert_eq!(parts[2]["usageMetadata"]["totalTokenCount"], 4);
+    }
+    let count = json(&talk(&fleet, 0, &post(&path("countTokens"), ask)));
+    assert_eq!(count["totalTokens"], 1);
+    let missing = json(&talk(&fleet, 0, &post("/v1beta/models/other:generateContent", ask)));
+    assert_eq!(missing["error"]["status"], "NOT_FOUND");
+    let models = json(&talk(&fleet, 0, &get("/v1beta/models")));
+    assert_eq!(models["models"][0]["name"], "models/demo");
+}
+
+#[test]
+fn the_load_is_told_to_whoever_asks_for_it() {
+    let fleet = fleet(20.0);
+    let ask = |format: &str| {
+        let head = format!("host: sim\r\nendpoint-load-metrics-format: {format}\r\n");
+        talk(&fleet, 0, &completion("x", r#","stream":true"#).replace("host: sim\r\n", &head))
+    };
+    let text = ask("TEXT");
+    assert!(text.contains("\r\nendpoint-load-metrics: TEXT named_metrics.kv_cache_usage_perc=0."), "{text}");
+    assert!(text.contains(", named_metrics.num_requests_waiting=0\r\n"), "{text}");
+    assert!(ask("json").contains("\r\nendpoint-load-metrics: JSON {\"named_metrics\":{"));
+    assert!(!ask("yaml").contains("endpoint-load-metrics"));
+}
+
+#[test]
+fn the_head_of_a_stream_leaves_at_admission_or_with_the_first_token() {
+    let prompt = "y".repeat(8_192 * 4 / 8); // 1,024 tokens: 28 ms, here 280
+    for (head, early) in [(HeadAt::Early, true), (HeadAt::Token, false)] {
+        let fleet = special(Unit { head, ..h100() }, 0.1, &[]);
+        let mut stream = dial(&fleet, 0);
+        stream.write_all(completion(&prompt, r#","stream":true"#).as_bytes()).expect("sent");
+        let began = Instant::now();
+        let mut some = [0; 4_096];
+        let count = stream.read(&mut some).expect("an answer");
+        let has_token = String::from_utf8_lossy(&some[..count]).contains("data: ");
+        assert_eq!(has_token, !early);
+        assert!(early || began.elapsed() > Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn adapters_are_models_of_their_own_and_take_a_slot() {
+    let fleet = special(Unit { lora_slots: 1, ..h100() }, 100.0, &[]);
+    let models = json(&talk(&fleet, 0, &get("/v1/models")));
+    assert_eq!(models["data"][1]["id"], "poet");
+    assert_eq!(models["data"][1]["parent"], "demo");
+    for (adapter, loads) in [("poet", 1), ("poet", 1), ("lawyer", 2), ("poet", 3)] {
+        let ask = post("/v1/completions", &format!(r#"{{"model":"{adapter}","prompt":"x","max_tokens":2}}"#));
+        assert_eq!(json(&talk(&fleet, 0, &ask))["model"], adapter);
+        assert_eq!(metric(&fleet, 0, "sim_lora_loads_total") as u64, loads);
+    }
+    let page = talk(&fleet, 0, &get("/metrics"));
+    assert!(page.contains("vllm:lora_requests_info{max_lora=\"1\",running_lora_adapters=\"\""), "{page}");
+}
+
+#[test]
+fn the_metrics_page_is_wrong_in_the_way_that_was_asked_for() {
+    let page = |unit: Unit, faults: &[&str]| talk(&special(unit, 10.0, faults), 0, &get("/metrics"));
+    let mode = |metrics| page(Unit { metrics, ..h100() }, &[]);
+    assert!(mode(MetricsMode::NotFound).starts_with("HTTP/1.1 404 "));
+    assert_eq!(body(&mode(MetricsMode::Empty)), "");
+    assert!(mode(MetricsMode::Nan).contains("} NaN\n"));
+    let began = Instant::now();
+    assert!(mode(MetricsMode::Slow).contains("vllm:num_requests_running"));
+    assert!(began.elapsed() > Duration::from_millis(499), "five seconds at ten times the pace");
+    assert!(page(h100(), &["metrics=404"]).starts_with("HTTP/1.1 404 "));
+    assert!(page(h100(), &["metrics=404,at=9m"]).starts_with("HTTP/1.1 200 "));
+    let fleet = special(Unit { metrics: MetricsMode::Stale, ..h100() }, 50.0, &[]);
+    assert_eq!(metric(&fleet, 0, "vllm:generation_tokens_total") as u64, 0);
+    talk(&fleet, 0, &completion("x", ""));
+    assert_eq!(metric(&fleet, 0, "vllm:generation_tokens_total") as u64, 0);
+    let fleet = special(Unit { dialect: MetricsDialect::Trtllm, ..h100() }, 1.0, &[]);
+    assert_eq!(body(&talk(&fleet, 0, &get("/metrics"))), "[]");
+    assert!(talk(&fleet, 0, &get("/prometheus/metrics")).contains("\ntrtllm_num_requests_running{"));
+}
+
+#[test]
+fn a_stuck_server_is_healthy_and_answers_nothing() {
+    let fleet = special(Unit { stuck_after: Some(1), ..h100() }, 50.0, &[]);
+    assert!(talk(&fleet, 0, &completion("x", "")).starts_with("HTTP/1.1 200 "));
+    let mut stream = dial(&fleet, 0);
+    stream.write_all(completion("x", "").as_bytes()).expect("sent");
+    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a valid timeout");
+    let error = stream.read(&mut [0; 1]).expect_err("nothing comes");
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    assert!(talk(&fleet, 0, &get("/health")).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_crash_resets_every_connection_and_a_restart_comes_back_empty() {
+    let fleet = special(h100(), 1.0, &["crash,at=1s,for=500ms"]);
+    let began = Instant::now();
+    let before = metric_line(&fleet, "process_start_time_seconds");
+    let mut stream = dial(&fleet, 0);
+    let long = r#"{"model":"demo","prompt":"x","max_tokens":4000,"ignore_eos":true,"stream":true}"#;
+    stream.write_all(post("/v1/completions", long).as_bytes()).expect("sent");
+    let end = stream.read_to_end(&mut Vec::new());
+    assert!(end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    assert!(TcpStream::connect(fleet.addresses()[0]).is_err(), "nobody listens");
+    while TcpStream::connect(fleet.addresses()[0]).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(began.elapsed() > Duration::from_millis(1_400));
+    assert_ne!(metric_line(&fleet, "process_start_time_seconds"), before);
+    assert_eq!(metric(&fleet, 0, "vllm:num_requests_running") as u64, 0);
+    let fleet = special(Unit { crash_after: Some(1), ..h100() }, 50.0, &[]);
+    talk(&fleet, 0, &completion("x", ""));
+    let mut stream = dial(&fleet, 0);
+    stream.write_all(completion("x", "").as_bytes()).expect("sent");
+    assert!(stream.read(&mut [0; 1]).is_err());
+    assert!(TcpStream::connect(fleet.addresses()[0]).is_err());
+}
+
+fn metric_line(fleet: &Fleet, name: &str) -> String {
+    let page = talk(fleet, 0, &get("/metrics"));
+    page.lines().find(|line| line.starts_with(name)).expect("the series is there").to_owned()
+}
+
+#[test]
+fn errors_and_full_queues_are_told_apart() {
+    let fleet = special(h100(), 50.0, &["errors=0.5"]);
+    let statuses: Vec<_> = (0..40).map(|_| talk(&fleet, 0, &completion("x", ""))[9..12].to_owned()).collect();
+    let failed = statuses.iter().filter(|status| *status == "500").count();
+    assert!((8..=32).contains(&failed) && statuses.iter().all(|s| s == "200" || s == "500"), "{statuses:?}");
+    let fleet = special(Unit { queue_limit: 0, ..h100() }, 1.0, &[]);
+    let mut busy = dial(&fleet, 0);
+    let long = r#"{"model":"demo","prompt":"x","max_tokens":4000,"ignore_eos":true,"stream":true}"#;
+    busy.write_all(post("/v1/completions", long).as_bytes()).expect("sent");
+    busy.read_exact(&mut [0; 9]).expect("an idle engine takes it");
+    assert!(talk(&fleet, 0, &completion("x", "")).starts_with("HTTP/1.1 503 "));
 }
 
 #[test]

@@ -11,7 +11,10 @@ use std::{
 use mio::net::TcpStream;
 
 use super::http::{HttpFault, ResponseReader, Stage};
-use crate::oracle::{Cut, Fault, Judge};
+use crate::{
+    oracle::{Cut, Fault, Judge},
+    prompts::Conversation,
+};
 
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
@@ -25,6 +28,8 @@ pub(super) struct Exchange {
     /// When it was due. Latencies count from here.
     pub(super) intended: Instant,
     pub(super) judge: Judge,
+    /// Where it was said, if it goes on.
+    pub(super) conversation: Option<Conversation>,
     bytes: Vec<u8>,
     sent: usize,
     reader: ResponseReader,
@@ -34,7 +39,16 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(number: u64, intended: Instant, bytes: Vec<u8>, bodyless: bool, judge: Judge) -> Self {
-        Self { number, intended, judge, bytes, sent: 0, reader: ResponseReader::new(bodyless), reused: false }
+        Self {
+            number,
+            intended,
+            judge,
+            conversation: None,
+            bytes,
+            sent: 0,
+            reader: ResponseReader::new(bodyless),
+            reused: false,
+        }
     }
 
     fn cut(&mut self, stage: Stage, reset: bool) {

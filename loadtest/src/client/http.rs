@@ -4,7 +4,7 @@
 //! Must not: share anything with the proxy's reader, or judge what the body says.
 //! Read next: `../oracle.rs`.
 
-use crate::bounds::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::bounds::{CHUNK_LINE_BYTES_MAX, ENDPOINT_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// What a response head says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Head {
     /// The media type, lower case, without parameters.
     pub(crate) content_type: String,
     pub(crate) keep_alive: bool,
+    /// Who answered, where a gateway says so.
+    pub(crate) endpoint: Option<String>,
 }
 
 /// Where the parts of a response go.
@@ -192,7 +194,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, State, usize)>, HttpFault> {
         Err(_) => return Err(HttpFault::Head("the head is not HTTP/1")),
     };
     let newer = parsed.version == Some(1);
-    let mut head = Head { status: parsed.code.unwrap_or(0), content_type: String::new(), keep_alive: newer };
+    let status = parsed.code.unwrap_or(0);
+    let mut head = Head { status, content_type: String::new(), keep_alive: newer, endpoint: None };
     let (mut content_length, mut chunked) = (None, false);
     for header in parsed.headers.iter() {
         let value = std::str::from_utf8(header.value).unwrap_or("\u{fffd}").trim();
@@ -210,6 +213,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, State, usize)>, HttpFault> {
             chunked = true;
         } else if header.name.eq_ignore_ascii_case("content-type") {
             head.content_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        } else if header.name.eq_ignore_ascii_case("x-ringway-backend") {
+            head.endpoint = Some(value.chars().take(ENDPOINT_BYTES_MAX).collect());
         } else if header.name.eq_ignore_ascii_case("connection") {
             let says = |what| value.split(',').any(|option| option.trim().eq_ignore_ascii_case(what));
             head.keep_alive = (head.keep_alive || says("keep-alive")) && !says("close");

@@ -38,7 +38,7 @@ struct Message {
 
 pub(super) fn check(wanted: &Wanted, bytes: &[u8]) -> Result<Measured, Violation> {
     let document = read(bytes)?;
-    let form = wanted.generation.form;
+    let form = wanted.form;
     let object = match form {
         Form::Chat => "chat.completion",
         Form::Completion => "text_completion",

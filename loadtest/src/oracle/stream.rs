@@ -68,7 +68,7 @@ struct Delta {
 
 impl StreamJudge {
     pub(super) fn new(wanted: Wanted) -> Self {
-        let tokens = wanted.generation.max_tokens.min(4_096) as usize;
+        let tokens = wanted.max_tokens.min(4_096) as usize;
         let rules = Rules {
             wanted,
             id: String::new(),
@@ -175,7 +175,7 @@ impl Rules {
 
     /// Id and model come with every event and never change.
     fn identity(&mut self, chunk: &Chunk) -> Result<(), Violation> {
-        let object = match self.wanted.generation.form {
+        let object = match self.wanted.form {
             Form::Chat => "chat.completion.chunk",
             Form::Completion => "text_completion",
         };
@@ -207,7 +207,7 @@ impl Rules {
             return violation!(WrongShape, "choice {} instead of 0", choice.index);
         }
         let mut has_text = false;
-        for part in texts(self.wanted.generation.form, &choice)?.into_iter().flatten() {
+        for part in texts(self.wanted.form, &choice)?.into_iter().flatten() {
             has_text |= !part.is_empty();
             self.text.push_str(part);
         }

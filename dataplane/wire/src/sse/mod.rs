@@ -4,6 +4,7 @@
 //! Read next: `observer.rs` (what the relay calls), then `scanner.rs` (lines to fields).
 
 mod kind;
+mod marks;
 mod meaning;
 mod observer;
 mod reader;

@@ -6,15 +6,14 @@
 //! pieces of the answer, and a search for a few keys tells so; only the others go through the JSON machine. An event
 //! that is cut goes through the machine as its pieces come: nothing is stitched together. Both ways give the same
 //! account, wherever the cuts are.
-//! Read next: `meaning.rs` (what is read), `scanner.rs` (lines).
+//! Read next: `marks.rs` (what is worth reading), `meaning.rs` (what is read), `scanner.rs` (lines).
 
 use super::kind::Kind;
+use super::marks::MARKS;
 use super::meaning::{Meaning, Said};
 use super::scanner::{Field, Scanner, Sink};
 use crate::bounds::{JSON_DEPTH_MAX, SSE_DETECT_EVENTS_MAX, SSE_NAME_BYTES_MAX};
 use crate::json::grammar::{Few, Grammar, Surrogates};
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
 
 /// Whose grammar the events speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +157,8 @@ impl Observer {
 
     fn decide(&mut self, bytes: &[u8]) {
         let array = matches!(self.account.shape, Shape::Gemini | Shape::Unknown);
-        match bytes.trim_ascii_start().first() {
+        // White space as JSON has it: the array's reader takes no other, and a cut behind it may hide it from that one.
+        match bytes.iter().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {
             None => {}
             Some(b'[') if array => self.form = Form::Array,
             Some(_) => self.form = Form::Events,
@@ -493,52 +493,6 @@ impl Account {
 /// May an event of this kind end a Responses stream?
 const fn ends_response(kind: Kind) -> bool {
     matches!(kind, Kind::Unnamed | Kind::Error | Kind::ResponseEnd | Kind::ResponseFailed)
-}
-
-/// The keys whose presence makes an event worth reading.
-struct Marks {
-    usage: Finder<'static>,
-    error: Finder<'static>,
-    finish_reason: Finder<'static>,
-    usage_metadata: Finder<'static>,
-    finish: Finder<'static>,
-    feedback: Finder<'static>,
-}
-
-static MARKS: LazyLock<Marks> = LazyLock::new(|| Marks {
-    usage: Finder::new("\"usage\""),
-    error: Finder::new("\"error\""),
-    finish_reason: Finder::new("\"finish_reason\""),
-    usage_metadata: Finder::new("\"usageMetadata\""),
-    finish: Finder::new("\"finishReason\""),
-    feedback: Finder::new("\"promptFeedback\""),
-});
-
-impl Marks {
-    fn openai(&self, data: &[u8]) -> bool {
-        has(&self.finish_reason, data) || has(&self.usage, data) || has(&self.error, data)
-    }
-
-    fn gemini(&self, data: &[u8]) -> bool {
-        has(&self.usage_metadata, data)
-            || has(&self.finish, data)
-            || has(&self.error, data)
-            || has(&self.feedback, data)
-    }
-}
-
-/// Is there a key like this with a value other than null? A text that quotes the key has a backslash before each
-/// quote, so it is not found; whatever else is found by mistake is read exactly afterwards.
-fn has(key: &Finder<'static>, data: &[u8]) -> bool {
-    let mut rest = data;
-    while let Some(at) = key.find(rest) {
-        rest = &rest[at + key.needle().len()..];
-        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        if value.is_some_and(|value| !value.starts_with(b"null")) {
-            return true;
-        }
-    }
-    false
 }
 
 /// One feed: the sink of the line scanner.

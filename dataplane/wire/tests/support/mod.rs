@@ -4,15 +4,28 @@
 #![allow(dead_code, reason = "each test crate uses its part")]
 
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The recorded set, or a line on standard error that says what is skipped.
+/// A part of the recorded set, or a line on standard error that says which test goes without it.
 pub fn recorded(part: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("RINGWAY_FIXTURES") else {
-        eprintln!("skipped: {part} (RINGWAY_FIXTURES is not set; our own small set was run)");
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let line = format!("skipped larger set: {part} in {test} (RINGWAY_FIXTURES is not set)\n");
+        // Not `eprintln`: the harness would keep that to itself, because the test passes.
+        std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
         return None;
     };
     Some(Path::new(&root).join(part))
+}
+
+/// The seeds of a fuzz target.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let seeds: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(!seeds.is_empty(), "{} holds seeds", folder.display());
+    seeds
 }
 
 /// One of our own files.

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 
-use super::{Answer, ApiError, Ask, Form, Meta, Wishes, check_model, json_error, openai::Content};
+use super::{Answer, ApiError, Ask, Form, Meta, Named, Served, Wishes, json_error, openai::Content};
 use crate::{http::Status, text::Prompt};
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
@@ -21,6 +21,7 @@ struct Body {
     stream: Option<bool>,
     /// Not Anthropic's: the switch of the inference servers, for a load generator that wants an exact length.
     ignore_eos: Option<bool>,
+    cache_salt: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -30,8 +31,8 @@ struct Message {
     content: Content,
 }
 
-pub(super) fn read(body: &[u8], model: &str) -> Result<Ask, ApiError> {
-    let (body, prompt) = read_prompt(body, model)?;
+pub(super) fn read(body: &[u8], served: &Served<'_>) -> Result<Ask, ApiError> {
+    let (body, named, prompt) = read_prompt(body, served)?;
     let Some(max_tokens) = body.max_tokens.filter(|tokens| *tokens > 0) else {
         return Err(ApiError::bad("max_tokens", "max_tokens: a number of at least 1 is required"));
     };
@@ -41,26 +42,26 @@ pub(super) fn read(body: &[u8], model: &str) -> Result<Ask, ApiError> {
         stream: body.stream.unwrap_or(false),
         usage_event: false,
     };
-    Ok(Ask::new(Form::Message, &prompt, &wishes))
+    Ok(Ask::new(Form::Message, named, prompt, &wishes))
 }
 
-pub(super) fn count_tokens(body: &[u8], model: &str) -> Result<String, ApiError> {
-    let (_, prompt) = read_prompt(body, model)?;
+pub(super) fn count_tokens(body: &[u8], served: &Served<'_>) -> Result<String, ApiError> {
+    let (_, _, prompt) = read_prompt(body, served)?;
     Ok(format!(r#"{{"input_tokens":{}}}"#, prompt.tokens()))
 }
 
-fn read_prompt(body: &[u8], model: &str) -> Result<(Body, Prompt), ApiError> {
+fn read_prompt(body: &[u8], served: &Served<'_>) -> Result<(Body, Named, Prompt), ApiError> {
     let body: Body = serde_json::from_slice(body).map_err(|error| json_error(&error))?;
-    check_model(body.model.as_deref(), model)?;
+    let named = served.find(body.model.as_deref())?;
     let messages = body.messages.as_deref().unwrap_or_default();
     if messages.is_empty() {
         return Err(ApiError::bad("messages", "messages: at least one message is required"));
     }
-    let mut prompt = Prompt::default();
+    let mut prompt = Prompt::new(named.root(served, body.cache_salt.as_deref()));
     for content in body.system.iter().chain(messages.iter().map(|message| &message.content)) {
         content.add_to(&mut prompt);
     }
-    Ok((body, prompt))
+    Ok((body, named, prompt))
 }
 
 pub(super) fn event(answer: &mut Answer, last: bool, out: &mut Vec<u8>) {
@@ -111,13 +112,15 @@ pub(super) fn document(answer: &Answer, out: &mut Vec<u8>) {
 }
 
 fn stop_reason(answer: &Answer) -> &'static str {
-    if answer.ask.stops { "end_turn" } else { "max_tokens" }
+    if answer.ask.work.stops { "end_turn" } else { "max_tokens" }
 }
 
 fn usage(answer: &Answer, output: u32) -> String {
-    let input = answer.ask.work.prompt;
+    let cached = answer.cached;
+    // What was read from the cache is not among the input tokens of this dialect.
+    let input = answer.ask.work.prompt - u64::from(cached);
     format!(
-        r#"{{"input_tokens":{input},"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":{output}}}"#
+        r#"{{"input_tokens":{input},"cache_creation_input_tokens":0,"cache_read_input_tokens":{cached},"output_tokens":{output}}}"#
     )
 }
 
@@ -126,6 +129,7 @@ pub(super) fn error(error: &ApiError) -> String {
         Status::NotFound => "not_found_error",
         Status::BodyTooLarge => "request_too_large",
         Status::Unavailable => "overloaded_error",
+        Status::Internal => "api_error",
         Status::Ok
         | Status::BadRequest
         | Status::MethodNotAllowed

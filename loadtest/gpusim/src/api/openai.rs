@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 
-use super::{Answer, ApiError, Ask, Form, Meta, Wishes, check_model, json_error};
+use super::{Answer, ApiError, Ask, Form, Meta, Served, Wishes, json_error};
 use crate::{http::Status, text::Prompt};
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
@@ -24,6 +24,7 @@ struct Body {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     ignore_eos: Option<bool>,
+    cache_salt: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,23 +71,23 @@ enum PromptField {
     Ids(Vec<u32>),
 }
 
-pub(super) fn read_chat(body: &[u8], model: &str) -> Result<Ask, ApiError> {
+pub(super) fn read_chat(body: &[u8], served: &Served<'_>) -> Result<Ask, ApiError> {
     let body: Body = serde_json::from_slice(body).map_err(|error| json_error(&error))?;
-    check_model(body.model.as_deref(), model)?;
+    let named = served.find(body.model.as_deref())?;
     let messages = body.messages.as_deref().unwrap_or_default();
     if messages.is_empty() {
         return Err(ApiError::bad("messages", "`messages` must hold at least one message"));
     }
-    let mut prompt = Prompt::default();
+    let mut prompt = Prompt::new(named.root(served, body.cache_salt.as_deref()));
     messages.iter().filter_map(|message| message.content.as_ref()).for_each(|it| it.add_to(&mut prompt));
     let wishes = body.wishes(body.max_completion_tokens.or(body.max_tokens))?;
-    Ok(Ask::new(Form::Chat, &prompt, &wishes))
+    Ok(Ask::new(Form::Chat, named, prompt, &wishes))
 }
 
-pub(super) fn read_completion(body: &[u8], model: &str) -> Result<Ask, ApiError> {
+pub(super) fn read_completion(body: &[u8], served: &Served<'_>) -> Result<Ask, ApiError> {
     let body: Body = serde_json::from_slice(body).map_err(|error| json_error(&error))?;
-    check_model(body.model.as_deref(), model)?;
-    let mut prompt = Prompt::default();
+    let named = served.find(body.model.as_deref())?;
+    let mut prompt = Prompt::new(named.root(served, body.cache_salt.as_deref()));
     match &body.prompt {
         Some(PromptField::Text(text)) => prompt.push(text),
         Some(PromptField::Texts(texts)) if texts.len() == 1 => prompt.push(&texts[0]),
@@ -97,7 +98,7 @@ pub(super) fn read_completion(body: &[u8], model: &str) -> Result<Ask, ApiError>
         }
         None => return Err(ApiError::bad("prompt", "you must provide a prompt")),
     }
-    Ok(Ask::new(Form::Completion, &prompt, &body.wishes(body.max_tokens)?))
+    Ok(Ask::new(Form::Completion, named, prompt, &body.wishes(body.max_tokens)?))
 }
 
 impl Body {
@@ -139,7 +140,7 @@ pub(super) fn event(answer: &mut Answer, last: bool, out: &mut Vec<u8>) {
         Form::Completion => {
             write!(out, r#"{{"index":0,"text":"{token}","logprobs":null,"finish_reason":{finish}}}]"#)
         }
-        Form::Chat | Form::Message => {
+        Form::Chat | Form::Message | Form::Content | Form::ContentEvents | Form::ContentArray => {
             let role = if first { r#""role":"assistant","# } else { "" };
             write!(
                 out,
@@ -164,7 +165,7 @@ pub(super) fn document(answer: &Answer, out: &mut Vec<u8>) {
     let (finish, text) = (finish_reason(answer, true), &answer.collected);
     let (object, choice) = match answer.ask.form {
         Form::Completion => ("text_completion", format!(r#""text":"{text}""#)),
-        Form::Chat | Form::Message => (
+        Form::Chat | Form::Message | Form::Content | Form::ContentEvents | Form::ContentArray => (
             "chat.completion",
             format!(r#""message":{{"role":"assistant","content":"{text}","refusal":null}}"#),
         ),
@@ -178,7 +179,7 @@ pub(super) fn document(answer: &Answer, out: &mut Vec<u8>) {
 }
 
 fn finish_reason(answer: &Answer, last: bool) -> &'static str {
-    match (last, answer.ask.stops) {
+    match (last, answer.ask.work.stops) {
         (false, _) => "null",
         (true, true) => r#""stop""#,
         (true, false) => r#""length""#,
@@ -187,17 +188,22 @@ fn finish_reason(answer: &Answer, last: bool) -> &'static str {
 
 fn usage(answer: &Answer) -> String {
     let (prompt, completion) = (answer.ask.work.prompt, u64::from(answer.emitted));
-    let total = prompt + completion;
+    let (total, cached) = (prompt + completion, answer.cached);
     format!(
-        r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":0}}}}"#
+        r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached}}}}}"#
     )
 }
 
-pub(super) fn models(model: &str, created: u64) -> String {
-    let entry = serde_json::json!({
-        "id": model, "object": "model", "created": created, "owned_by": "ringway-gpusim", "root": model,
-    });
-    serde_json::json!({"object": "list", "data": [entry]}).to_string()
+pub(super) fn models(served: &Served<'_>, created: u64) -> String {
+    let entry = |id: &str, parent: Option<&str>| {
+        serde_json::json!({
+            "id": id, "object": "model", "created": created, "owned_by": "ringway-gpusim",
+            "root": id, "parent": parent,
+        })
+    };
+    let mut all = vec![entry(served.model, None)];
+    all.extend(served.adapters.iter().map(|adapter| entry(adapter, Some(served.model))));
+    serde_json::json!({"object": "list", "data": all}).to_string()
 }
 
 pub(super) fn error(error: &ApiError) -> String {
@@ -206,6 +212,7 @@ pub(super) fn error(error: &ApiError) -> String {
             ("invalid_request_error", Some("model_not_found"))
         }
         Status::Unavailable => ("server_error", Some("server_overloaded")),
+        Status::Internal => ("server_error", None),
         Status::Ok
         | Status::BadRequest
         | Status::NotFound
