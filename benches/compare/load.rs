@@ -55,8 +55,16 @@ pub enum Fault {
     #[error("an event is damaged, missing or out of order: {0}")]
     Event(String),
     /// A connection ended too early.
-    #[error("the connection ended in the middle of a message")]
-    Cut,
+    #[error("the connection ended {0}")]
+    Cut(&'static str),
+    /// A message ended before all of its body had come.
+    #[error("{at} bytes of the {what}'s body came, and then its end")]
+    Short {
+        /// `request` or `answer`.
+        what: &'static str,
+        /// How many.
+        at: usize,
+    },
     /// A stream's receiver does not keep up.
     #[error("a stream is behind by more than {BEHIND_BYTES_MAX} bytes")]
     Behind,
@@ -431,8 +439,9 @@ impl Turn<'_> {
         write_event(&mut event, Stamp { at_ns, stream: stream as u32, number: feed.sent });
         coded[HEAD.len()..HEAD.len() + EVENT_BYTES].copy_from_slice(&event);
         feed.sent += 1;
-        let Some(end) = self.ends[feed.end].as_mut() else { return Err(Fault::Cut) };
-        let Role::Origin(origin) = &mut end.role else { return Err(Fault::Cut) };
+        let gone = Fault::Cut("at the origin, while it streamed");
+        let Some(end) = self.ends[feed.end].as_mut() else { return Err(gone) };
+        let Role::Origin(origin) = &mut end.role else { return Err(gone) };
         if origin.behind.is_empty() {
             let sent = write(&mut end.socket, &coded)?;
             origin.behind.extend_from_slice(&coded[sent..]);
@@ -530,8 +539,9 @@ impl Turn<'_> {
     /// Sends a request that was to be sent at this time.
     fn ask(&mut self, place: usize, intended_ns: u64) -> Result<(), Fault> {
         let request = Arc::clone(&self.messages.request);
-        let Some(end) = self.ends[place].as_mut() else { return Err(Fault::Cut) };
-        let Role::Caller(caller) = &mut end.role else { return Err(Fault::Cut) };
+        let gone = Fault::Cut("before it was used");
+        let Some(end) = self.ends[place].as_mut() else { return Err(gone) };
+        let Role::Caller(caller) = &mut end.role else { return Err(gone) };
         caller.intended_ns = Some(intended_ns);
         caller.body_at = 0;
         caller.sending = Sending { bytes: Some(request), at: 0 };
@@ -624,7 +634,7 @@ impl Turn<'_> {
                 })
             })?;
             if fed == Fed::Done {
-                return Err(Fault::Cut); // these streams have no end
+                return Err(Fault::Cut("a stream that has no end"));
             }
             self.standing += usize::from(!events.standing && reader.in_body());
             events.standing |= reader.in_body();
@@ -637,7 +647,7 @@ impl Turn<'_> {
             return Ok(());
         }
         if *body_at != expected.len() {
-            return Err(Fault::Cut);
+            return Err(Fault::Short { what: "answer", at: *body_at });
         }
         let intended = caller.intended_ns.take().unwrap_or_default();
         caller.ending = self.workload.connection_per_request || reader.close;
@@ -653,7 +663,11 @@ impl Turn<'_> {
     /// The proxy closed: right only behind an answer that said so.
     fn caller_ended(&mut self, place: usize, caller: &mut Caller) -> Result<bool, Fault> {
         if !caller.ending {
-            return Err(Fault::Cut);
+            return Err(Fault::Cut(match caller.intended_ns {
+                None => "while it was idle, without having said so",
+                Some(_) if caller.reader.in_body() => "in the middle of an answer",
+                Some(_) => "instead of an answer",
+            }));
         }
         let opened = self.open()?;
         debug_assert_ne!(opened, place, "its place is not free yet");
@@ -712,8 +726,9 @@ impl Turn<'_> {
         if origin.reader.feed(bytes, |body| check(body, expected, body_at, "request"))? == Fed::More {
             return Ok(());
         }
-        if std::mem::take(body_at) != expected.len() {
-            return Err(Fault::Cut);
+        let came = std::mem::take(body_at);
+        if came != expected.len() {
+            return Err(Fault::Short { what: "request", at: came });
         }
         origin.ends_after = origin.reader.close;
         origin.sending = Sending { bytes: Some(Arc::clone(&self.messages.answer)), at: 0 };
