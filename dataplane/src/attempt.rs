@@ -378,9 +378,7 @@ fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
     if buffer.len() >= BUFFER_LARGE_BYTES {
         return Err(never(Reason::UpHeadTooBig));
     }
-    let mut large = worker.buffers.large();
-    large.append(buffer.bytes());
-    Ok(large)
+    Ok(worker.buffers.moved(&buffer, buffer.size().larger()))
 }
 
 /// The connection ended without a whole head: whose fault, and may it be tried again?

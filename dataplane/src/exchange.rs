@@ -494,6 +494,7 @@ impl<'a> Exchange<'a> {
         self.down.deadline.end_total();
         self.down.deadline.set_upstream(None);
         self.scratch.invited = false;
+        self.down.streaming = false;
         self.record.total = Micros::new(self.elapsed_us());
         if let Some(first_byte_us) = self.record.first_byte.get() {
             self.record.own = Micros::new(first_byte_us.saturating_sub(self.upstream_us + self.caller_us));
