@@ -83,12 +83,12 @@ fn observation(c: &mut Criterion) {
     let log = AccessLog::start(1, LogFormat::Text).expect("a thread");
     let folder = tempfile::tempdir().expect("a folder");
     let record = record();
-    group.bench_function("log push, off", |b| b.iter(|| log.push(black_box(record))));
+    group.bench_function("log push, off", |b| b.iter(|| log.push(black_box(&record))));
     let path = folder.path().join("access.log").display().to_string();
     let logging = Logging { access: ringway_contract::snapshot::AccessLog::Path(path), format: None };
     log.switch(log.open(&logging).expect("a file"));
     // Faster than any writer: most pushes find the queue full, which costs what a push costs.
-    group.bench_function("log push, to a file", |b| b.iter(|| log.push(black_box(record))));
+    group.bench_function("log push, to a file", |b| b.iter(|| log.push(black_box(&record))));
     log.close(Duration::from_secs(5));
     group.finish();
 }

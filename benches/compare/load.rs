@@ -55,8 +55,16 @@ pub enum Fault {
     #[error("an event is damaged, missing or out of order: {0}")]
     Event(String),
     /// A connection ended too early.
-    #[error("the connection ended in the middle of a message")]
-    Cut,
+    #[error("the connection ended {0}")]
+    Cut(&'static str),
+    /// A message ended before all of its body had come.
+    #[error("{at} bytes of the {what}'s body came, and then its end")]
+    Short {
+        /// `request` or `answer`.
+        what: &'static str,
+        /// How many.
+        at: usize,
+    },
     /// A stream's receiver does not keep up.
     #[error("a stream is behind by more than {BEHIND_BYTES_MAX} bytes")]
     Behind,
@@ -79,6 +87,8 @@ pub struct Counted {
     pub wall: Duration,
     /// How long the load's thread had its core.
     pub load_cpu: Duration,
+    /// How long it had nothing to do: without any, it set the pace and not the proxy.
+    pub idle: Duration,
     /// Requests answered, or events received.
     pub units: u64,
     /// From the intended time of sending to the last byte of the answer.
@@ -97,6 +107,7 @@ impl Counted {
         Self {
             wall: Duration::ZERO,
             load_cpu: Duration::ZERO,
+            idle: Duration::ZERO,
             units: 0,
             latency: histogram(),
             delay: histogram(),
@@ -360,8 +371,13 @@ impl Turn<'_> {
         let end_ns = self.now_ns() + time.as_nanos() as u64;
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let (mut seen, mut seen_ns) = (self.progress, self.now_ns());
+        let (mut turned_ns, mut idled) = (seen_ns, false);
         loop {
             let now = self.now_ns();
+            if idled {
+                self.counted.idle += Duration::from_nanos(now - turned_ns);
+            }
+            turned_ns = now;
             if now >= end_ns {
                 return Ok(());
             }
@@ -370,8 +386,9 @@ impl Turn<'_> {
             } else if now - seen_ns > STALL_MAX.as_nanos() as u64 {
                 return Err(Fault::Stall);
             }
+            let due = schedule.next_ns;
             self.send_due(schedule, now)?;
-            self.look(&mut events)?;
+            idled = self.look(&mut events)? == 0 && schedule.next_ns == due;
         }
     }
 
@@ -422,8 +439,9 @@ impl Turn<'_> {
         write_event(&mut event, Stamp { at_ns, stream: stream as u32, number: feed.sent });
         coded[HEAD.len()..HEAD.len() + EVENT_BYTES].copy_from_slice(&event);
         feed.sent += 1;
-        let Some(end) = self.ends[feed.end].as_mut() else { return Err(Fault::Cut) };
-        let Role::Origin(origin) = &mut end.role else { return Err(Fault::Cut) };
+        let gone = Fault::Cut("at the origin, while it streamed");
+        let Some(end) = self.ends[feed.end].as_mut() else { return Err(gone) };
+        let Role::Origin(origin) = &mut end.role else { return Err(gone) };
         if origin.behind.is_empty() {
             let sent = write(&mut end.socket, &coded)?;
             origin.behind.extend_from_slice(&coded[sent..]);
@@ -433,13 +451,14 @@ impl Turn<'_> {
         if origin.behind.len() > BEHIND_BYTES_MAX { Err(Fault::Behind) } else { Ok(()) }
     }
 
-    /// Looks at the sockets once, without waiting.
-    fn look(&mut self, events: &mut Vec<Event>) -> Result<(), Fault> {
+    /// Looks at the sockets once, without waiting; says how many had something.
+    fn look(&mut self, events: &mut Vec<Event>) -> Result<usize, Fault> {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         match epoll::wait(&self.load.epoll, spare_capacity(events), Some(&NOW)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Fault::Io("waiting", error.into())),
         }
+        let count = events.len();
         for event in events.drain(..) {
             let (token, flags) = (event.data.u64(), event.flags);
             if token == LISTENER {
@@ -448,7 +467,7 @@ impl Turn<'_> {
                 self.serve(token as usize, flags)?;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     fn accept(&mut self) -> Result<(), Fault> {
@@ -520,8 +539,9 @@ impl Turn<'_> {
     /// Sends a request that was to be sent at this time.
     fn ask(&mut self, place: usize, intended_ns: u64) -> Result<(), Fault> {
         let request = Arc::clone(&self.messages.request);
-        let Some(end) = self.ends[place].as_mut() else { return Err(Fault::Cut) };
-        let Role::Caller(caller) = &mut end.role else { return Err(Fault::Cut) };
+        let gone = Fault::Cut("before it was used");
+        let Some(end) = self.ends[place].as_mut() else { return Err(gone) };
+        let Role::Caller(caller) = &mut end.role else { return Err(gone) };
         caller.intended_ns = Some(intended_ns);
         caller.body_at = 0;
         caller.sending = Sending { bytes: Some(request), at: 0 };
@@ -614,7 +634,7 @@ impl Turn<'_> {
                 })
             })?;
             if fed == Fed::Done {
-                return Err(Fault::Cut); // these streams have no end
+                return Err(Fault::Cut("a stream that has no end"));
             }
             self.standing += usize::from(!events.standing && reader.in_body());
             events.standing |= reader.in_body();
@@ -627,7 +647,7 @@ impl Turn<'_> {
             return Ok(());
         }
         if *body_at != expected.len() {
-            return Err(Fault::Cut);
+            return Err(Fault::Short { what: "answer", at: *body_at });
         }
         let intended = caller.intended_ns.take().unwrap_or_default();
         caller.ending = self.workload.connection_per_request || reader.close;
@@ -643,7 +663,11 @@ impl Turn<'_> {
     /// The proxy closed: right only behind an answer that said so.
     fn caller_ended(&mut self, place: usize, caller: &mut Caller) -> Result<bool, Fault> {
         if !caller.ending {
-            return Err(Fault::Cut);
+            return Err(Fault::Cut(match caller.intended_ns {
+                None => "while it was idle, without having said so",
+                Some(_) if caller.reader.in_body() => "in the middle of an answer",
+                Some(_) => "instead of an answer",
+            }));
         }
         let opened = self.open()?;
         debug_assert_ne!(opened, place, "its place is not free yet");
@@ -702,8 +726,9 @@ impl Turn<'_> {
         if origin.reader.feed(bytes, |body| check(body, expected, body_at, "request"))? == Fed::More {
             return Ok(());
         }
-        if std::mem::take(body_at) != expected.len() {
-            return Err(Fault::Cut);
+        let came = std::mem::take(body_at);
+        if came != expected.len() {
+            return Err(Fault::Short { what: "request", at: came });
         }
         origin.ends_after = origin.reader.close;
         origin.sending = Sending { bytes: Some(Arc::clone(&self.messages.answer)), at: 0 };
@@ -793,4 +818,54 @@ fn send(socket: &mut TcpStream, sending: &mut Sending) -> Result<(), Fault> {
     }
     sending.bytes = None;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload;
+
+    const SHORT: Times = Times { warm: Duration::from_millis(20), measured: Duration::from_millis(120) };
+
+    /// Callers and origin face to face: no proxy, no excuse.
+    fn alone(workload: &Workload) -> Counted {
+        let load = Load::new().expect("a free port");
+        let origin = load.origin().expect("it is bound");
+        load.run(workload, origin, "/raw/x", SHORT, |_| {}).expect("sound")
+    }
+
+    #[test]
+    fn callers_and_origin_agree_about_every_workload() {
+        for mut workload in workload::all() {
+            workload.connections = workload.connections.min(50); // within the open files of any machine
+            let counted = alone(&workload);
+            assert!(counted.units > 0, "{}", workload.name);
+            assert!(counted.delay.len() + counted.latency.len() > 0, "{}", workload.name);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_a_fault_that_names_it() {
+        let mut at = 3;
+        check(b"de", b"abcdefg", &mut at, "answer").expect("the same");
+        assert_eq!(at, 5);
+        assert!(matches!(check(b"fX", b"abcdefg", &mut at, "answer"), Err(Fault::Body { at: 6, .. })));
+        assert!(check(b"fgh", b"abcdefg", &mut at, "answer").is_err(), "one byte too many");
+    }
+
+    #[test]
+    fn a_missing_event_is_a_fault() {
+        let mut events =
+            Events { partial: [0; EVENT_BYTES], filled: 0, stream: None, next: 0, standing: false };
+        let mut event = [0; EVENT_BYTES];
+        let mut take = |number| {
+            write_event(&mut event, Stamp { at_ns: 1, stream: 7, number });
+            let (left, right) = event.split_at(50);
+            events.take(left, |_| {})?;
+            events.take(right, |_| {})
+        };
+        take(0).expect("the first");
+        take(1).expect("the second");
+        assert!(matches!(take(3), Err(Fault::Event(_))));
+    }
 }

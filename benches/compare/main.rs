@@ -224,7 +224,7 @@ fn tell(result: &Result<Sample, Failure>) {
     let late = sample.late_us.map(|it| format!(", late p99 {:.0} us", it.p99)).unwrap_or_default();
     eprintln!(
         "  round {} {:<14} {:>8.2} us {:>8.0} /s  p50 {:>6.0} us  others {:>3.0} %  waited {:>3.0} %  load {:>3.0} \
-         %{late}{}",
+         %, busy {:>3.0} %{late}{}",
         sample.round + 1,
         sample.subject,
         sample.cpu_us,
@@ -233,6 +233,7 @@ fn tell(result: &Result<Sample, Failure>) {
         sample.others * 100.0,
         sample.waited * 100.0,
         sample.load * 100.0,
+        sample.load_busy * 100.0,
         sample.void.map(|why| format!("  VOID ({why:?})")).unwrap_or_default(),
     );
 }

@@ -137,7 +137,7 @@ impl Proxy {
         let address = free_address()?;
         let mut command = Command::new("taskset");
         command.arg("-c").arg(PROXY_CORE.to_string()).arg(subject.program(built));
-        let log = fs::File::create(folder.join(format!("{}.log", subject.name())))?;
+        let log = fs::File::create(log_of(subject, folder))?;
         arguments(subject, &mut command, folder, address, origin, workload)?;
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder).spawn()?;
@@ -151,14 +151,25 @@ impl Proxy {
         self.child.id()
     }
 
+    /// What it has to say for itself: whether it ended, and the last of its log.
+    pub fn testimony(&mut self, subject: Subject, folder: &Path) -> String {
+        const TOLD_CHARS_MAX: usize = 600;
+        let log = fs::read_to_string(log_of(subject, folder)).unwrap_or_default();
+        let skipped = log.chars().count().saturating_sub(TOLD_CHARS_MAX);
+        let last: String = log.chars().skip(skipped).collect();
+        let state = match self.child.try_wait() {
+            Ok(Some(status)) => format!("it has ended with {status}"),
+            _ => "it runs".to_owned(),
+        };
+        if last.trim().is_empty() { state } else { format!("{state}; its log: {}", last.trim()) }
+    }
+
     fn wait_until_it_accepts(&mut self, subject: Subject, folder: &Path) -> io::Result<()> {
         let deadline = Instant::now() + START_MAX;
         while TcpStream::connect(self.address).is_err() {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(folder.join(format!("{}.log", subject.name())));
-                let log = log.unwrap_or_default();
-                return Err(io::Error::other(format!("{} does not start: {}", subject.name(), log.trim())));
+                return Err(io::Error::other(format!("does not start: {}", self.testimony(subject, folder))));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -173,6 +184,10 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn log_of(subject: Subject, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.log", subject.name()))
 }
 
 /// An address that was free a moment ago.

@@ -177,7 +177,7 @@ impl Comparison {
         let _ = writeln!(out, "\n{} ({})", workload.title, workload.name);
         let _ = writeln!(
             out,
-            "  {:<18} {:>24} {:>18} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>5}",
+            "  {:<18} {:>24} {:>18} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>6} {:>5}",
             "",
             format!("CPU us/{}", workload.unit),
             "ratio",
@@ -188,13 +188,14 @@ impl Comparison {
             "syscalls",
             "RSS MiB",
             "KiB/con",
+            "load %",
             "void"
         );
         for &subject in &self.chosen {
             let Some(line) = self.line(&results, subject) else { continue };
             let _ = writeln!(
                 out,
-                "  {:<18} {:>24} {:>18} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>5}",
+                "  {:<18} {:>24} {:>18} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>6} {:>5}",
                 subject.title(),
                 line[0],
                 line[1],
@@ -205,13 +206,14 @@ impl Comparison {
                 line[6],
                 line[7],
                 line[8],
-                line[9]
+                line[9],
+                line[10]
             );
         }
     }
 
     /// The cells of a subject's row; none if it was not run.
-    fn line(&self, results: &Results<'_>, subject: Subject) -> Option<[String; 10]> {
+    fn line(&self, results: &Results<'_>, subject: Subject) -> Option<[String; 11]> {
         let void = results.void(subject);
         let number = |figure: &dyn Fn(&Sample) -> Option<f64>, digits: usize| {
             results.figure(subject, figure).map_or("-".to_owned(), |it| format!("{:.*}", digits, it.median))
@@ -233,6 +235,7 @@ impl Comparison {
             syscalls.map_or("-".to_owned(), |it| format!("{it:.2}")),
             number(&|it| Some(it.rss_bytes as f64 / 1_048_576.0), 1),
             number(&|it| Some(it.rss_per_connection / 1_024.0), 1),
+            number(&|it| Some(it.load_busy * 100.0), 0),
             void.to_string(),
         ])
     }
@@ -298,7 +301,7 @@ impl Comparison {
         let _ = writeln!(
             out,
             "\n### {}\n\n| | CPU µs/{} | ratio | /s | p50 µs | p99 µs | switches | syscalls | RSS MiB | KiB per \
-             connection | void |\n|---|---|---|---|---|---|---|---|---|---|---|",
+             connection | load busy % | void |\n|---|---|---|---|---|---|---|---|---|---|---|---|",
             workload.title, workload.unit
         );
         for &subject in &self.chosen {

@@ -53,6 +53,8 @@ pub struct Sample {
     pub waited: f64,
     /// What the load's thread had of its core.
     pub load: f64,
+    /// How much of its time the load had something to do. At 1 it set the pace, and not the proxy.
+    pub load_busy: f64,
     /// Why it does not count; none: it does.
     pub void: Option<Void>,
 }
@@ -85,8 +87,8 @@ pub enum Failure {
     #[error("{0}: {1}")]
     Start(&'static str, std::io::Error),
     /// The proxy did not do its work.
-    #[error("{0} on `{1}`: {2}")]
-    Fault(&'static str, &'static str, Fault),
+    #[error("{0} on `{1}`: {2} ({3})")]
+    Fault(&'static str, &'static str, Fault, String),
     /// It ended while measured.
     #[error("{0} ended while it was measured")]
     Gone(&'static str),
@@ -154,25 +156,29 @@ pub fn run(
 }
 
 fn measure(plan: &Plan, workload: &Workload, subject: Subject, round: usize) -> Result<Sample, Failure> {
-    let (load, proxy) = start(plan, workload, subject)?;
+    let (load, mut proxy) = start(plan, workload, subject)?;
     let mut readings = [None; 3];
     let counted = load
         .run(workload, proxy.address, subject.path(), plan.times, |phase| {
             readings[phase as usize] = Reading::take(proxy.pid(), PROXY_CORE);
         })
-        .map_err(|fault| Failure::Fault(subject.name(), workload.name, fault))?;
+        .map_err(|fault| failure(plan, workload, subject, &mut proxy, fault))?;
     let [Some(before), Some(begin), Some(end)] = readings else { return Err(Failure::Gone(subject.name())) };
     let grown = end.since(&before).rss_grown_bytes;
     Ok(sample(workload, subject, round, &counted, &end.since(&begin), grown))
 }
 
 fn start(plan: &Plan, workload: &Workload, subject: Subject) -> Result<(Load, Proxy), Failure> {
-    let fault = |fault| Failure::Fault(subject.name(), workload.name, fault);
+    let fault = |fault| Failure::Fault(subject.name(), workload.name, fault, "not started".to_owned());
     let load = Load::new().map_err(fault)?;
     let origin = load.origin().map_err(fault)?;
     let proxy = Proxy::start(subject, &plan.built, &plan.folder, origin, workload)
         .map_err(|error| Failure::Start(subject.name(), error))?;
     Ok((load, proxy))
+}
+
+fn failure(plan: &Plan, workload: &Workload, subject: Subject, proxy: &mut Proxy, fault: Fault) -> Failure {
+    Failure::Fault(subject.name(), workload.name, fault, proxy.testimony(subject, &plan.folder))
 }
 
 fn sample(
@@ -212,6 +218,7 @@ fn sample(
         others: used.others,
         waited: used.waited,
         load,
+        load_busy: 1.0 - counted.idle.as_secs_f64() / wall,
         void,
     }
 }
@@ -234,7 +241,7 @@ pub struct Syscalls {
 
 /// Counts system calls with `perf stat`; none where that is not possible.
 pub fn syscalls(plan: &Plan, workload: &Workload, subject: Subject) -> Result<Option<Syscalls>, Failure> {
-    let (load, proxy) = start(plan, workload, subject)?;
+    let (load, mut proxy) = start(plan, workload, subject)?;
     let report = plan.folder.join("syscalls");
     let mut watcher = None;
     let counted = load
@@ -250,7 +257,7 @@ pub fn syscalls(plan: &Plan, workload: &Workload, subject: Subject) -> Result<Op
                 }
             }
         })
-        .map_err(|fault| Failure::Fault(subject.name(), workload.name, fault))?;
+        .map_err(|fault| failure(plan, workload, subject, &mut proxy, fault))?;
     let text = fs::read_to_string(&report).unwrap_or_default();
     let line = text.lines().find(|line| line.contains("sys_enter"));
     let calls = line.and_then(|line| line.split(',').next()?.parse::<f64>().ok());
@@ -263,7 +270,7 @@ pub fn syscalls(plan: &Plan, workload: &Workload, subject: Subject) -> Result<Op
 
 /// Where the time of a proxy goes: `perf record` with call graphs while the workload runs.
 pub fn profile(plan: &Plan, workload: &Workload, subject: Subject, into: &Path) -> Result<(), Failure> {
-    let (load, proxy) = start(plan, workload, subject)?;
+    let (load, mut proxy) = start(plan, workload, subject)?;
     let mut watcher = None;
     load.run(workload, proxy.address, subject.path(), plan.times, |phase| match phase {
         Phase::Before => {}
@@ -276,7 +283,7 @@ pub fn profile(plan: &Plan, workload: &Workload, subject: Subject, into: &Path) 
             }
         }
     })
-    .map_err(|fault| Failure::Fault(subject.name(), workload.name, fault))?;
+    .map_err(|fault| failure(plan, workload, subject, &mut proxy, fault))?;
     Ok(())
 }
 

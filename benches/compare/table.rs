@@ -199,6 +199,7 @@ mod tests {
             others: 0.0,
             waited: 0.0,
             load: 1.0,
+            load_busy: 0.5,
             void,
         }
     }

@@ -378,9 +378,7 @@ fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
     if buffer.len() >= BUFFER_LARGE_BYTES {
         return Err(never(Reason::UpHeadTooBig));
     }
-    let mut large = worker.buffers.large();
-    large.append(buffer.bytes());
-    Ok(large)
+    Ok(worker.buffers.moved(&buffer, buffer.size().larger()))
 }
 
 /// The connection ended without a whole head: whose fault, and may it be tried again?
@@ -427,10 +425,11 @@ pub async fn turn(
         if let Some(pumped) = poll_pump(pump, cx) {
             return Poll::Ready(Turn::Pumped(pumped));
         }
-        if down.poll_gone(worker, cx).is_ready() {
-            return Poll::Ready(Turn::Gone);
+        // What arrived goes on before a leaving is looked for: most turns bring an event, and few callers leave.
+        if let Poll::Ready(received) = inbox.poll(cx) {
+            return Poll::Ready(Turn::Upstream(received));
         }
-        inbox.poll(cx).map(Turn::Upstream)
+        down.poll_gone(worker, cx).map(|()| Turn::Gone)
     })
     .await
 }

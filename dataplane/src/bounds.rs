@@ -100,10 +100,12 @@ const _: () = assert!(
 
 // ---- buffers -----------------------------------------------------------------------------------------------
 
-/// A small buffer: most request heads, and events of a stream.
+/// A tiny buffer: the events of a stream, and the watch for its caller's leaving. Two of them live as long as a stream.
+pub const BUFFER_TINY_BYTES: usize = KIB;
+/// A small buffer: most request heads, small bodies.
 pub const BUFFER_SMALL_BYTES: usize = 8 * KIB;
-/// A large buffer: any head, and bodies.
-pub const BUFFER_LARGE_BYTES: usize = 64 * KIB;
+/// A large buffer: any head, and large bodies, which cost a receive and a send per buffer.
+pub const BUFFER_LARGE_BYTES: usize = 128 * KIB;
 /// Free buffers a worker keeps for later, both sizes together.
 pub const BUFFERS_KEPT_BYTES_MAX: usize = 64 * MIB;
 /// Buffers in use per worker; beyond it new exchanges are refused (CP-16).

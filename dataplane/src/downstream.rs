@@ -19,7 +19,7 @@ use crate::exchange::{self, After};
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::ring::{Buffer, Inbox, Out, Received, Socket};
+use crate::ring::{Buffer, Inbox, Out, Received, Size, Socket};
 use crate::worker::{Scratch, Worker};
 
 /// One connection from a caller.
@@ -38,6 +38,8 @@ pub struct Downstream {
     pub head_began_us: u64,
     /// When it last had nothing to do, in milliseconds of the worker's clock.
     pub idle_since_ms: u64,
+    /// Its answer is a stream: the watch beside it makes do with a tiny buffer.
+    pub streaming: bool,
     /// The caller shut its sending side and may (`half_close: allow`) still read.
     pub half_closed: bool,
 }
@@ -89,6 +91,7 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         deadline,
         head_began_us: 0,
         idle_since_ms: 0,
+        streaming: false,
         half_closed: false,
     };
     loop {
@@ -217,6 +220,14 @@ impl Downstream {
         }
     }
 
+    /// The answer is a stream and may last: the watch gives its buffer back for a tiny one.
+    pub fn begin_stream(&mut self) {
+        self.streaming = true;
+        if self.read.as_ref().is_some_and(|read| read.inbox.is_armed()) {
+            self.deadline.cancel_idle_read();
+        }
+    }
+
     /// Whether it may wait on for a next request.
     fn may_idle(&self, worker: &Worker) -> bool {
         let idle_ms = worker.clock.coarse_ms() - self.idle_since_ms;
@@ -232,7 +243,8 @@ impl Downstream {
                     return Poll::Pending;
                 }
                 // A buffer of its own: bytes ahead may be a whole request, which must not wait for this read.
-                self.deadline.with_idle_read(|stop| read.inbox.arm(worker.buffers.small(), Some(stop)));
+                let size = if self.streaming { Size::Tiny } else { Size::Small };
+                self.deadline.with_idle_read(|stop| read.inbox.arm(worker.buffers.take(size), Some(stop)));
             }
             let (received, buffer) = std::task::ready!(read.inbox.poll(cx));
             match received {
@@ -272,9 +284,7 @@ impl ReadSide {
 fn joined(worker: &Worker, first: Option<Buffer>, then: Buffer) -> Buffer {
     let Some(mut first) = first else { return then };
     if first.room() < then.len() {
-        let mut large = worker.buffers.large();
-        large.append(first.bytes());
-        first = large;
+        first = worker.buffers.moved(&first, Size::holding(first.len() + then.len()));
     }
     let taken = first.append(then.bytes());
     assert_eq!(
@@ -298,9 +308,7 @@ fn with_room(worker: &Worker, have: Option<Buffer>, bounds: &HeadBounds) -> Resu
     if have.len() >= bounds.head_bytes.min(BUFFER_LARGE_BYTES) {
         return Err(Next::Refused(Refusal::HeadTooLarge, have));
     }
-    let mut large = worker.buffers.large();
-    large.append(have.bytes());
-    Ok(large)
+    Ok(worker.buffers.moved(&have, have.size().larger()))
 }
 
 /// The orderly close: our last bytes are taken before the socket goes, or the kernel would send a reset that

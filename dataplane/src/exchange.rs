@@ -132,7 +132,10 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
                 drop(answer);
                 return Err(Refusal::UpstreamAuth);
             }
-            Ok(answer) => return Ok(relay::live(x, aim, answer).await),
+            Ok(answer) => {
+                drop(intake.take()); // a stream may last; its request is not needed any more
+                return Ok(relay::live(x, aim, answer).await);
+            }
             Err(Failed::Attempt(error)) => {
                 if error.blame == Blame::Upstream {
                     lease.cell().count_failure();
@@ -491,6 +494,7 @@ impl<'a> Exchange<'a> {
         self.down.deadline.end_total();
         self.down.deadline.set_upstream(None);
         self.scratch.invited = false;
+        self.down.streaming = false;
         self.record.total = Micros::new(self.elapsed_us());
         if let Some(first_byte_us) = self.record.first_byte.get() {
             self.record.own = Micros::new(first_byte_us.saturating_sub(self.upstream_us + self.caller_us));
@@ -503,7 +507,7 @@ impl<'a> Exchange<'a> {
             rule: self.worker.shared.rule_index(self.record.rule),
         };
         self.worker.shard.exchange(&self.record, slots);
-        self.worker.log.push(self.record);
+        self.worker.log.push(&self.record);
         match outcome {
             Outcome::Aborted(_) | Outcome::Gone(_) if self.reset => After::Reset,
             Outcome::Aborted(_) | Outcome::Gone(_) => After::Close,

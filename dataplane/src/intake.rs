@@ -10,13 +10,11 @@ use std::rc::Rc;
 use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, write_chunk_head};
 use ringway_wire::json;
 
-use crate::bounds::{
-    BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, BUFFER_SMALL_BYTES, SCRATCHES_KEPT_MAX,
-};
+use crate::bounds::{BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, SCRATCHES_KEPT_MAX};
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::{Downstream, ReadSide};
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Out, Socket};
+use crate::ring::{Buffer, Out, Size, Socket};
 use crate::worker::Worker;
 
 /// A request: its head at the front of `buffer`, and its body so far.
@@ -223,11 +221,7 @@ impl Intake {
         let unused = &buffer.bytes()[step.consumed..];
         if !unused.is_empty() {
             // An incomplete size line, or the next request.
-            let mut rest = if unused.len() < BUFFER_SMALL_BYTES {
-                worker.buffers.small()
-            } else {
-                worker.buffers.large()
-            };
+            let mut rest = worker.buffers.take(Size::holding(unused.len()).max(Size::Small));
             rest.append(unused);
             if step.done {
                 read.ahead = Some(rest);
@@ -253,8 +247,7 @@ impl Intake {
             return;
         }
         assert!(self.is_complete() && read.ahead.is_none(), "only what is behind a whole request is ahead");
-        let mut ahead =
-            if rest.len() < BUFFER_SMALL_BYTES { worker.buffers.small() } else { worker.buffers.large() };
+        let mut ahead = worker.buffers.take(Size::holding(rest.len()).max(Size::Small));
         ahead.append(rest);
         read.ahead = Some(ahead);
     }

@@ -17,12 +17,11 @@ use ringway_wire::http1::{
 use ringway_wire::sse;
 
 use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
-use crate::bounds::BUFFER_SMALL_BYTES;
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
 use crate::observe::{Micros, Record};
 use crate::outcome::{Outcome, Reason};
-use crate::ring::{Buffer, Received, Socket};
+use crate::ring::{Buffer, Received, Size, Socket};
 use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
@@ -60,6 +59,9 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome
     x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
     x.record.status = x.scratch.answer.status();
     x.scratch.observe(aim);
+    if x.scratch.answer.is_event_stream() {
+        x.down.begin_stream();
+    }
     let mut relay = Relay {
         x,
         connection,
@@ -189,15 +191,17 @@ impl Relay<'_, '_> {
         if advance.done {
             return Step::Done { excess: rest > 0 };
         }
-        let (was_full, was_large) = (buffer.room() == 0, buffer.is_large());
+        let size = if buffer.room() == 0 {
+            buffer.size().larger() // a full read: more is waiting
+        } else {
+            let least = if self.x.down.streaming { Size::Tiny } else { Size::Small };
+            Size::holding(2 * advance.consumed).clamp(least, buffer.size())
+        };
         buffer.consume(advance.consumed);
-        // A full read: more is waiting, so the next one gets more room. A small one: a stream of events.
-        let wants_large = was_full || (was_large && advance.consumed >= BUFFER_SMALL_BYTES);
-        if rest > 0 || wants_large != was_large {
-            let buffers = &self.x.worker.buffers;
-            let mut suited = if wants_large { buffers.large() } else { buffers.small() };
-            suited.append(buffer.bytes());
-            buffer = suited;
+        if rest > 0 || size != buffer.size() {
+            // What is left is an unfinished line of framing, so any size has room behind it but a tiny one.
+            let size = if rest > 0 { size.max(Size::Small) } else { size };
+            buffer = self.x.worker.buffers.moved(&buffer, size);
         }
         Step::More(buffer)
     }
@@ -304,10 +308,9 @@ impl Relay<'_, '_> {
     }
 
     fn look(&mut self, kept: &[u8]) {
-        let now_us = self.x.elapsed_us();
         let scratch = &mut *self.x.scratch;
         if scratch.observer.look(kept, &scratch.spans) {
-            self.x.record.first_token = Micros::new(now_us);
+            self.x.record.first_token = Micros::new(self.x.elapsed_us());
         }
     }
 

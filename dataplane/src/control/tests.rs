@@ -680,7 +680,7 @@ fn a_reload_switches_the_access_log() {
     let mut body = document(0);
     body["logging"] = json!({"access": {"path": path}, "format": "json"});
     assert_eq!(rig.put("", &body).status, 200);
-    rig.log.push(Record::new(0, 1, "127.0.0.1:1".parse().expect("an address")));
+    rig.log.push(&Record::new(0, 1, "127.0.0.1:1".parse().expect("an address")));
     eventually("written", || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"worker\":1")));
     assert_eq!(file_mode(&path), 0o600);
 }

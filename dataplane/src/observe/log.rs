@@ -85,7 +85,7 @@ impl AccessLog {
     }
 
     /// Queues `record` on the lane of its worker. Never blocks; a full queue counts a drop.
-    pub fn push(&self, record: Record) {
+    pub fn push(&self, record: &Record) {
         if !self.enabled.load(Ordering::Relaxed) {
             return;
         }
@@ -93,7 +93,7 @@ impl AccessLog {
             debug_assert!(false, "a record of a worker that does not exist");
             return;
         };
-        if lane.records.push(record).is_err() {
+        if lane.records.push(*record).is_err() {
             // Load and store, not an addition in place: this worker is the only one to write it.
             lane.dropped.store(lane.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
@@ -392,7 +392,7 @@ mod tests {
         thread::scope(|scope| {
             for worker in 0..3 {
                 let log = &log;
-                scope.spawn(move || (0..1_000).for_each(|_| log.push(record(worker))));
+                scope.spawn(move || (0..1_000).for_each(|_| log.push(&record(worker))));
             }
         });
         assert!(log.close(Duration::from_secs(5)));
@@ -409,7 +409,7 @@ mod tests {
         let path = folder.path().join("access.log");
         let log = started(1, &path);
         for count in 1..=50 {
-            log.push(record(0));
+            log.push(&record(0));
             eventually("written", || log.written() == count);
             if count % 10 == 0 {
                 thread::sleep(TURN * 2); // let it fall asleep
@@ -429,7 +429,7 @@ mod tests {
         log.switch(log.open(&to_file(&path)).expect("opened"));
         let began = Instant::now();
         let pushed = 3 * RECORDS_MAX as u64;
-        (0..pushed).for_each(|_| log.push(record(0)));
+        (0..pushed).for_each(|_| log.push(&record(0)));
         assert!(began.elapsed() < Duration::from_secs(2), "no push waited");
         eventually("dropped", || log.dropped() > 0);
         let closing = Instant::now();
@@ -469,7 +469,7 @@ mod tests {
         );
         let _reader = OpenFifo::open(&fifo);
         let log = started(1, &fifo);
-        (0..RECORDS_MAX).for_each(|_| log.push(record(0)));
+        (0..RECORDS_MAX).for_each(|_| log.push(&record(0)));
         thread::sleep(STALL);
         log.switch(log.open(&to_file(&path)).expect("opened"));
         eventually("the rest goes to the new target", || {
@@ -483,12 +483,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
         let log = started(1, &path);
-        log.push(record(0));
+        log.push(&record(0));
         eventually("written", || log.written() == 1);
         std::fs::rename(&path, &old).expect("rotated");
         log.reopen();
         eventually("opened again", || path.exists());
-        log.push(record(0));
+        log.push(&record(0));
         eventually("written", || log.written() == 2);
         for path in [&path, &old] {
             assert_eq!(std::fs::read_to_string(path).expect("a file").lines().count(), 1);
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn a_log_that_is_off_takes_nothing() {
         let log = AccessLog::start(1, LogFormat::Text).expect("started");
-        (0..2 * RECORDS_MAX).for_each(|_| log.push(record(0)));
+        (0..2 * RECORDS_MAX).for_each(|_| log.push(&record(0)));
         assert_eq!((log.written(), log.dropped(), log.lost()), (0, 0, 0));
         assert!(log.close(Duration::from_secs(1)));
     }

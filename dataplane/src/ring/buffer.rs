@@ -5,19 +5,62 @@
 //! Read next: `socket.rs`, which fills and sends them.
 
 use std::cell::{Cell, RefCell};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 use monoio::buf::{IoBuf, IoBufMut};
 
-use crate::bounds::{BUFFER_LARGE_BYTES, BUFFER_SMALL_BYTES, BUFFERS_KEPT_BYTES_MAX};
+use crate::bounds::{BUFFER_LARGE_BYTES, BUFFER_SMALL_BYTES, BUFFER_TINY_BYTES, BUFFERS_KEPT_BYTES_MAX};
 
-/// A worker's buffers: two sizes, each with a free list.
+/// How large a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Size {
+    /// [`BUFFER_TINY_BYTES`]: events of a stream, and the watch beside it.
+    Tiny,
+    /// [`BUFFER_SMALL_BYTES`]: most heads, small bodies.
+    Small,
+    /// [`BUFFER_LARGE_BYTES`]: any head, large bodies.
+    Large,
+}
+
+impl Size {
+    /// How many bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Tiny => BUFFER_TINY_BYTES,
+            Self::Small => BUFFER_SMALL_BYTES,
+            Self::Large => BUFFER_LARGE_BYTES,
+        }
+    }
+
+    /// The next larger one.
+    #[must_use]
+    pub const fn larger(self) -> Self {
+        match self {
+            Self::Tiny => Self::Small,
+            Self::Small | Self::Large => Self::Large,
+        }
+    }
+
+    /// The smallest that holds `bytes` and leaves room.
+    pub const fn holding(bytes: usize) -> Self {
+        match bytes {
+            0..BUFFER_TINY_BYTES => Self::Tiny,
+            BUFFER_TINY_BYTES..BUFFER_SMALL_BYTES => Self::Small,
+            _ => Self::Large,
+        }
+    }
+}
+
+/// Memory nobody has written yet costs no page: it is not cleared when it is made.
+type Memory = Box<[MaybeUninit<u8>]>;
+
+/// A worker's buffers: three sizes, each with a free list.
 #[derive(Clone)]
 pub struct Buffers(Rc<Shelves>);
 
 struct Shelves {
-    small: RefCell<Vec<Box<[u8]>>>,
-    large: RefCell<Vec<Box<[u8]>>>,
+    free: [RefCell<Vec<Memory>>; 3],
     kept_bytes: Cell<usize>,
     lent_bytes: Cell<usize>,
 }
@@ -26,21 +69,42 @@ impl Buffers {
     /// Empty shelves: buffers are made when first asked for.
     pub fn new() -> Self {
         Self(Rc::new(Shelves {
-            small: RefCell::new(Vec::new()),
-            large: RefCell::new(Vec::new()),
+            free: [const { RefCell::new(Vec::new()) }; 3],
             kept_bytes: Cell::new(0),
             lent_bytes: Cell::new(0),
         }))
     }
 
-    /// An empty buffer of [`BUFFER_SMALL_BYTES`]: heads, events.
-    pub fn small(&self) -> Buffer {
-        self.take(BUFFER_SMALL_BYTES)
+    /// An empty buffer of this size.
+    pub fn take(&self, size: Size) -> Buffer {
+        let bytes = size.bytes();
+        let kept = self.0.free[size as usize].borrow_mut().pop();
+        let mem = if let Some(mem) = kept {
+            self.0.kept_bytes.set(self.0.kept_bytes.get() - bytes);
+            mem
+        } else {
+            Box::new_uninit_slice(bytes)
+        };
+        self.0.lent_bytes.set(self.0.lent_bytes.get() + bytes);
+        Buffer { mem, start: 0, end: 0, written: 0, size, home: Rc::clone(&self.0) }
     }
 
-    /// An empty buffer of [`BUFFER_LARGE_BYTES`]: bodies, and heads that outgrew a small one.
+    /// An empty buffer of [`Size::Small`].
+    pub fn small(&self) -> Buffer {
+        self.take(Size::Small)
+    }
+
+    /// An empty buffer of [`Size::Large`].
     pub fn large(&self) -> Buffer {
-        self.take(BUFFER_LARGE_BYTES)
+        self.take(Size::Large)
+    }
+
+    /// The same bytes in a buffer of this size, which must hold them.
+    pub fn moved(&self, from: &Buffer, size: Size) -> Buffer {
+        let mut to = self.take(size);
+        let moved = to.append(from.bytes());
+        assert_eq!(moved, from.len(), "a move loses nothing");
+        to
     }
 
     /// Bytes of all buffers in use now.
@@ -52,18 +116,6 @@ impl Buffers {
     pub fn kept_bytes(&self) -> usize {
         self.0.kept_bytes.get()
     }
-
-    fn take(&self, size: usize) -> Buffer {
-        let kept = self.0.shelf(size).borrow_mut().pop();
-        let mem = if let Some(mem) = kept {
-            self.0.kept_bytes.set(self.0.kept_bytes.get() - size);
-            mem
-        } else {
-            vec![0; size].into_boxed_slice()
-        };
-        self.0.lent_bytes.set(self.0.lent_bytes.get() + size);
-        Buffer { mem, start: 0, end: 0, home: Rc::clone(&self.0) }
-    }
 }
 
 impl Default for Buffers {
@@ -73,16 +125,12 @@ impl Default for Buffers {
 }
 
 impl Shelves {
-    fn shelf(&self, size: usize) -> &RefCell<Vec<Box<[u8]>>> {
-        if size == BUFFER_SMALL_BYTES { &self.small } else { &self.large }
-    }
-
-    fn give_back(&self, mem: Box<[u8]>) {
-        let size = mem.len();
-        self.lent_bytes.set(self.lent_bytes.get() - size);
-        if self.kept_bytes.get() + size <= BUFFERS_KEPT_BYTES_MAX {
-            self.kept_bytes.set(self.kept_bytes.get() + size);
-            self.shelf(size).borrow_mut().push(mem);
+    fn give_back(&self, size: Size, mem: Memory) {
+        let bytes = size.bytes();
+        self.lent_bytes.set(self.lent_bytes.get() - bytes);
+        if self.kept_bytes.get() + bytes <= BUFFERS_KEPT_BYTES_MAX {
+            self.kept_bytes.set(self.kept_bytes.get() + bytes);
+            self.free[size as usize].borrow_mut().push(mem);
         }
     }
 }
@@ -91,21 +139,34 @@ impl Shelves {
 ///
 /// Receiving appends behind the window, sending shortens it from the front, dropping returns the memory.
 pub struct Buffer {
-    mem: Box<[u8]>,
+    mem: Memory,
     start: usize,
     end: usize,
+    /// Everything before it was written since the buffer was taken: the window never reaches beyond.
+    written: usize,
+    size: Size,
     home: Rc<Shelves>,
 }
 
 impl Buffer {
     /// The bytes in the window.
     pub fn bytes(&self) -> &[u8] {
-        &self.mem[self.start..self.end]
+        let window = &self.mem[self.start..self.end];
+        // SAFETY: `end <= written` holds after every method, and every byte before `written` was written, by `append`
+        // or by the kernel (`set_init`). `u8` and `MaybeUninit<u8>` have the same layout.
+        unsafe { &*(std::ptr::from_ref(window) as *const [u8]) }
     }
 
     /// The bytes in the window, to be compacted in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.mem[self.start..self.end]
+        let window = &mut self.mem[self.start..self.end];
+        // SAFETY: as in `bytes`; and writing initialised bytes leaves them initialised.
+        unsafe { &mut *(std::ptr::from_mut(window) as *mut [u8]) }
+    }
+
+    /// Which size it is.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// Bytes in the window.
@@ -121,11 +182,6 @@ impl Buffer {
     /// Bytes that fit behind the window.
     pub fn room(&self) -> usize {
         self.mem.len() - self.end
-    }
-
-    /// True for one of [`BUFFER_LARGE_BYTES`].
-    pub fn is_large(&self) -> bool {
-        self.mem.len() == BUFFER_LARGE_BYTES
     }
 
     /// Forgets the first `n` bytes of the window.
@@ -151,8 +207,9 @@ impl Buffer {
     /// Copies as many of `bytes` as fit behind the window; says how many.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let n = bytes.len().min(self.room());
-        self.mem[self.end..self.end + n].copy_from_slice(&bytes[..n]);
+        self.mem[self.end..self.end + n].write_copy_of_slice(&bytes[..n]);
         self.end += n;
+        self.written = self.written.max(self.end);
         n
     }
 
@@ -163,20 +220,20 @@ impl Buffer {
 
     /// Puts the window back where `mark` found it.
     pub fn rewind(&mut self, mark: (usize, usize)) {
-        assert!(mark.0 <= mark.1 && mark.1 <= self.mem.len(), "a mark is of this buffer");
+        assert!(mark.0 <= mark.1 && mark.1 <= self.written, "a mark is of this buffer");
         (self.start, self.end) = mark;
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.home.give_back(std::mem::take(&mut self.mem));
+        self.home.give_back(self.size, std::mem::take(&mut self.mem));
     }
 }
 
 // SAFETY: `IoBuf` wants `bytes_init` readable bytes at an address that holds until completion.
 // Address: the bytes are boxed, so moving a `Buffer` moves the box's pointer and not the bytes.
-// Length:  `start <= end <= mem.len()` holds after every method, and the box is initialised from birth.
+// Length:  the window holds only bytes that were written (see `bytes`).
 // Sharing: monoio owns the `Buffer` while the kernel reads it, even if the future is dropped.
 unsafe impl IoBuf for Buffer {
     fn read_ptr(&self) -> *const u8 {
@@ -193,7 +250,7 @@ unsafe impl IoBuf for Buffer {
 // Length:   `set_init(n)` is called with n <= bytes_total after a receive; the assertion holds it to that.
 unsafe impl IoBufMut for Buffer {
     fn write_ptr(&mut self) -> *mut u8 {
-        self.mem[self.end..].as_mut_ptr()
+        self.mem[self.end..].as_mut_ptr().cast()
     }
 
     fn bytes_total(&mut self) -> usize {
@@ -203,6 +260,7 @@ unsafe impl IoBufMut for Buffer {
     unsafe fn set_init(&mut self, n: usize) {
         assert!(n <= self.room(), "the kernel writes no more than the room it was given");
         self.end += n;
+        self.written = self.written.max(self.end);
     }
 }
 

@@ -12,7 +12,7 @@ mod guard;
 mod mailbox;
 mod socket;
 
-pub use buffer::{Buffer, Buffers, Out};
+pub use buffer::{Buffer, Buffers, Out, Size};
 pub use driver::{Driver, IoChoice, allowed_cores, pin_to_core, run};
 pub use guard::Guarded;
 pub use mailbox::{Letterbox, Mailbox, mailbox};
