@@ -4,7 +4,7 @@
 //! Must not: run beside another test of this file: it uses most of the process's descriptors.
 //! Read next: `soak.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_tests::client::get;
 use ringway_tests::programs::optimised;
@@ -17,6 +17,7 @@ const SPARE: u64 = 500;
 const RELEASE_BYTES_MAX: u64 = 2 * 1_024;
 /// Unoptimised futures are several times larger; this only catches a buffer left behind.
 const DEBUG_BYTES_MAX: u64 = 12 * 1_024;
+const BETWEEN_CONNECTIONS: Duration = Duration::from_millis(1);
 const WATCHED: Duration = Duration::from_secs(2);
 
 /// How many connections the limits of this system allow, at both ends of each.
@@ -53,18 +54,19 @@ fn measure(io: Io, count: u64) {
         assert_eq!(gateway.ask(get("/warm")).status(), 200); // pools and caches are not a connection's
     }
     gateway.assert_idle();
-    let before = gateway.resident_bytes();
-    let mut held: Vec<Client> = Vec::new();
-    for _ in 0..count {
-        let mut caller = gateway.connect();
-        assert_eq!(caller.ask(get("/held")).status(), 200);
-        held.push(caller);
-    }
-    let each = gateway.resident_bytes().saturating_sub(before) / count;
+    let bare = gateway.resident_bytes();
+    let mut held = open(&gateway, count / 5);
+    let pooled = gateway.resident_bytes();
+    held.extend(open(&gateway, count - count / 5));
+    let each = gateway.resident_bytes().saturating_sub(pooled) / (count - count / 5);
+    let with_pools = gateway.resident_bytes().saturating_sub(bare) / count;
     let began = gateway.cpu();
     std::thread::sleep(WATCHED);
     let used = gateway.cpu().saturating_sub(began);
-    println!("{io}: {count} idle connections, {each} bytes each, {used:?} of processor time in {WATCHED:?}");
+    println!(
+        "{io}: {count} idle connections, {each} bytes each ({with_pools} with the pools that opening them filled), \
+         {used:?} of processor time in {WATCHED:?}"
+    );
     let bound = if optimised() { RELEASE_BYTES_MAX } else { DEBUG_BYTES_MAX };
     assert!(each < bound, "{each} bytes a connection");
     assert!(used < WATCHED / 20, "idle connections used {used:?} in {WATCHED:?}");
@@ -72,4 +74,18 @@ fn measure(io: Io, count: u64) {
     drop(held);
     gateway.assert_idle_within(Duration::from_secs(10));
     gateway.finish();
+}
+
+/// Opens connections at a calm pace, each with one request. What was busy a moment ago still holds its buffers; at
+/// a steady pace their number is steady, so what each further connection adds is what an idle one costs.
+fn open(gateway: &Gateway, count: u64) -> Vec<Client> {
+    let began = Instant::now();
+    let one = |number: u64| {
+        let due = began + BETWEEN_CONNECTIONS * u32::try_from(number).unwrap_or(u32::MAX);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let mut caller = gateway.connect();
+        assert_eq!(caller.ask(get("/held")).status(), 200);
+        caller
+    };
+    (0..count).map(one).collect()
 }
