@@ -62,11 +62,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts `ringway` with this setup and waits until it serves.
-    pub fn start(io: Io, mut setup: Setup) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("ringway-test-")
-            .tempdir()
-            .expect("a temporary folder can be made");
+    pub fn start(io: Io, setup: Setup) -> Self {
+        Self::try_start(io, setup).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same; why it does not serve, if so.
+    pub fn try_start(io: Io, mut setup: Setup) -> Result<Self, String> {
+        let folder = tempfile::Builder::new().prefix("ringway-test-").tempdir();
+        let folder = folder.expect("a temporary folder can be made");
         if setup.snapshot.logging.access == AccessLog::Off {
             setup.snapshot.logging.access = AccessLog::Path(path_text(&folder.path().join("access.log")));
         }
@@ -74,26 +77,30 @@ impl Gateway {
         write_private(&folder.path().join("snapshot.json"), &json(&setup.snapshot));
         let child = spawn(folder.path(), &setup, io, true);
         let mut gateway = Self { child, folder, setup, io, start: Gauges::default() };
-        gateway.wait_ready();
-        gateway
+        gateway.wait_ready()?;
+        Ok(gateway)
     }
 
     /// Starts it again in the same folder; it finds its last good snapshot by itself.
     pub fn restart_from_state(&mut self) {
         assert!(self.setup.state, "a setup without state cannot restart from it");
         self.child = spawn(self.folder.path(), &self.setup, self.io, false);
-        self.wait_ready();
+        self.wait_ready().unwrap_or_else(|why| panic!("{why}"));
     }
 
-    fn wait_ready(&mut self) {
+    fn wait_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_MAX;
         while !self.is_ready() {
-            let gone = self.child.try_wait().expect("a child can be waited for");
-            assert!(gone.is_none(), "ringway ended at start with {gone:?}:\n{}", self.log_text());
-            assert!(Instant::now() < deadline, "ringway is not ready in time:\n{}", self.log_text());
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return Err(format!("ringway ended at start with {status}:\n{}", self.log_text()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("ringway is not ready in time:\n{}", self.log_text()));
+            }
             std::thread::sleep(POLL_EVERY);
         }
         self.start = self.at_rest(deadline);
+        Ok(())
     }
 
     /// The gauges once the connection that found it ready is gone again.
@@ -310,8 +317,9 @@ impl Drop for Gateway {
 
 /// Whether `ringway --io uring` really runs on io_uring here; a container may forbid it.
 pub fn uring_works() -> bool {
-    let gateway = Gateway::start(Io::Uring, Setup::raw(crate::ports::Port::take().address()));
-    gateway.stats().workers.iter().all(|worker| worker.io.starts_with("uring"))
+    let nobody = crate::ports::Port::refusing();
+    let gateway = Gateway::try_start(Io::Uring, Setup::raw(nobody.address()));
+    gateway.is_ok_and(|gateway| gateway.stats().workers.iter().all(|worker| worker.io.starts_with("uring")))
 }
 
 fn spawn(folder: &Path, setup: &Setup, io: Io, with_snapshot: bool) -> Child {
