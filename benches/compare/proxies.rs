@@ -135,8 +135,10 @@ impl Proxy {
         workload: &Workload,
     ) -> io::Result<Self> {
         let address = free_address()?;
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(PROXY_CORE.to_string()).arg(subject.program(built));
+        // It ends with us, however we end, and runs on its core; both programs become the next on the line.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", &PROXY_CORE.to_string()]);
+        command.arg(subject.program(built));
         let log = fs::File::create(log_of(subject, folder))?;
         arguments(subject, &mut command, folder, address, origin, workload)?;
         let child =
@@ -146,7 +148,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Its process: `taskset` became the proxy.
+    /// Its process: what it was started with became the proxy.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
