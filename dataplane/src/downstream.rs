@@ -90,17 +90,19 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         listener,
         deadline,
         head_began_us: 0,
-        idle_since_ms: 0,
+        idle_since_ms: worker.clock.coarse_ms(),
         streaming: false,
         half_closed: false,
     };
+    // Where there are many already, a new one waits for its first byte without a buffer or a boxed session.
+    if worker.is_crowded() && !next_request(&worker, &mut down).await {
+        return;
+    }
     loop {
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
             Session::Idle => {
-                let keep_alive_ms = down.listener.timeouts.keep_alive_ms.get();
-                down.deadline.wait(Wait::NextRequest, down.idle_since_ms, keep_alive_ms);
-                if down.socket.readable().await.is_err() || down.deadline.elapsed().is_some() {
+                if !next_request(&worker, &mut down).await {
                     return;
                 }
             }
@@ -108,6 +110,16 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
             Session::Linger => return Box::pin(linger(&worker, &mut down)).await,
         }
     }
+}
+
+/// Waits for the next request holding nothing; false if the connection is over instead.
+async fn next_request(worker: &Worker, down: &mut Downstream) -> bool {
+    let keep_alive_ms = down.listener.timeouts.keep_alive_ms.get();
+    down.deadline.wait(Wait::NextRequest, down.idle_since_ms, keep_alive_ms);
+    let readable = down.socket.readable().await;
+    let elapsed = down.deadline.elapsed();
+    down.idle_since_ms = worker.clock.coarse_ms();
+    readable.is_ok() && elapsed.is_none()
 }
 
 async fn session(worker: &Rc<Worker>, down: &mut Downstream) -> Session {

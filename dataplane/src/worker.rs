@@ -16,7 +16,8 @@ use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
 use crate::bounds::{
-    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS, TICK_MS,
+    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
+    TICK_MS, WARM_CONNECTIONS_MAX,
 };
 use crate::cells::Slot;
 use crate::clock::Clock;
@@ -257,6 +258,11 @@ impl Worker {
     /// Counts an abnormal end that is no exchange's, or not its last.
     pub fn count_reason(&self, reason: Reason) {
         self.shard.reason(reason as usize);
+    }
+
+    /// True if so many connections are open that none should hold memory before it has something to say.
+    pub fn is_crowded(&self) -> bool {
+        self.connections.get() > WARM_CONNECTIONS_MAX
     }
 
     /// Connections now.
