@@ -289,6 +289,11 @@ impl Out {
         self.bytes.len() - self.sent
     }
 
+    /// The bytes still to be sent.
+    pub(super) fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
     /// Notes that `n` bytes left.
     pub(super) fn consume(&mut self, n: usize) {
         self.sent = (self.sent + n).min(self.bytes.len());
@@ -300,7 +305,7 @@ impl Out {
 // Length:  `sent <= bytes.len()`: `consume` caps it and `clear` resets both.
 unsafe impl IoBuf for Out {
     fn read_ptr(&self) -> *const u8 {
-        self.bytes[self.sent..].as_ptr()
+        self.unsent().as_ptr()
     }
 
     fn bytes_init(&self) -> usize {
