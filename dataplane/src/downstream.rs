@@ -13,7 +13,7 @@ use ringway_contract::snapshot::{HalfClose, Listener};
 use ringway_dialect::surface::Grammar;
 use ringway_wire::http1::{HeadBounds, Parse, RequestHead};
 
-use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX, WARM_MS};
+use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX};
 use crate::deadline::{Deadline, Elapsed, Wait};
 use crate::exchange::{self, After};
 use crate::outcome::Reason;
@@ -102,6 +102,7 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
             Session::Idle => {
+                down.read_side().inbox.rest();
                 if !next_request(&worker, &mut down).await {
                     return;
                 }
@@ -199,13 +200,15 @@ impl Downstream {
     ) -> Result<Buffer, Next> {
         let now = worker.clock.coarse_ms();
         let timeouts = self.listener.timeouts;
+        let mut warm = None;
         if have.is_some() {
             // From its first byte: dripping does not extend it.
             let since = *begun_ms.get_or_insert(now);
             self.deadline.wait(Wait::Head, since, timeouts.head_ms.get());
         } else {
             self.idle_since_ms = now;
-            self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
+            let counted = warm.insert(worker.wait_warm());
+            self.deadline.wait(Wait::Warm, now, counted.ms.min(timeouts.keep_alive_ms.get()));
         }
         let read = self.read.as_mut().expect("no pump runs between requests");
         let (received, buffer) = if read.inbox.is_armed() {
@@ -217,6 +220,7 @@ impl Downstream {
             self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
             read.inbox.wait().await
         };
+        drop(warm);
         let elapsed = self.deadline.elapsed();
         self.deadline.rest();
         match received {

@@ -17,7 +17,7 @@ use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
 use crate::bounds::{
     ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
-    TICK_MS, WARM_CONNECTIONS_MAX,
+    TICK_MS, WARM_CONNECTIONS_MAX, WARM_MS,
 };
 use crate::cells::Slot;
 use crate::clock::Clock;
@@ -102,6 +102,7 @@ pub struct Worker {
     scratches: RefCell<Vec<Box<Scratch>>>,
     spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
+    warm: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
     swept_ms: Cell<u64>,
@@ -136,6 +137,19 @@ impl Drop for Live {
     fn drop(&mut self) {
         let cell = (self.count)(&self.worker);
         cell.set(cell.get() - 1);
+    }
+}
+
+/// Counts a connection that waits with a buffer for as long as it exists.
+pub struct Warm<'w> {
+    count: &'w Cell<u64>,
+    /// How long it may.
+    pub ms: u64,
+}
+
+impl Drop for Warm<'_> {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
     }
 }
 
@@ -186,6 +200,7 @@ impl Worker {
             scratches: RefCell::new(Vec::new()),
             spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
+            warm: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
             swept_ms: Cell::new(0),
@@ -260,9 +275,16 @@ impl Worker {
         self.shard.reason(reason as usize);
     }
 
-    /// True if so many connections are open that none should hold memory before it has something to say.
+    /// True if so many connections wait with a buffer that no further one should before it has something to say.
     pub fn is_crowded(&self) -> bool {
-        self.connections.get() > WARM_CONNECTIONS_MAX
+        self.warm.get() >= WARM_CONNECTIONS_MAX
+    }
+
+    /// Counts a connection that waits with a buffer; for how many milliseconds it may is [`Warm::ms`].
+    pub fn wait_warm(&self) -> Warm<'_> {
+        let ms = if self.is_crowded() { TICK_MS } else { WARM_MS };
+        self.warm.set(self.warm.get() + 1);
+        Warm { count: &self.warm, ms }
     }
 
     /// Connections now.

@@ -150,10 +150,14 @@ impl Socket {
 pub type Received = (io::Result<usize>, Buffer);
 
 /// The receiving side of a socket: at most one receive is in flight.
-pub struct Inbox(Pin<Box<dyn Receive>>);
+pub struct Inbox {
+    socket: Socket,
+    /// Room for a receive: made for the first one, kept for those that follow.
+    receiver: Option<Pin<Box<dyn Receive>>>,
+}
 
 trait Receive {
-    fn arm(self: Pin<&mut Self>, buffer: Buffer, stop: Option<CancelHandle>);
+    fn arm(self: Pin<&mut Self>, socket: Socket, buffer: Buffer, stop: Option<CancelHandle>);
     fn is_armed(&self) -> bool;
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received>;
 }
@@ -161,24 +165,33 @@ trait Receive {
 impl Inbox {
     /// The inbox of `socket`. Make one per socket: two would race for the same bytes.
     pub fn new(socket: &Socket) -> Self {
-        Self(Box::pin(Receiver { socket: socket.clone(), build: receive, op: None }))
+        Self { socket: socket.clone(), receiver: None }
     }
 
     /// Starts a receive that appends to `buffer`, which must have room. `stop` can cancel it.
     pub fn arm(&mut self, buffer: Buffer, stop: Option<&Canceller>) {
         assert!(!self.is_armed(), "one receive in flight per socket");
         assert!(buffer.room() > 0, "a receive without room looks like the end of input");
-        self.0.as_mut().arm(buffer, stop.map(Canceller::handle));
+        let receiver = self.receiver.get_or_insert_with(|| Box::pin(Receiver { build: receive, op: None }));
+        receiver.as_mut().arm(self.socket.clone(), buffer, stop.map(Canceller::handle));
     }
 
     /// True while a receive is in flight.
     pub fn is_armed(&self) -> bool {
-        self.0.is_armed()
+        self.receiver.as_ref().is_some_and(|receiver| receiver.is_armed())
     }
 
     /// Polls the receive in flight.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        self.0.as_mut().poll(cx)
+        let receiver = self.receiver.as_mut().expect("polled only while a receive is in flight");
+        receiver.as_mut().poll(cx)
+    }
+
+    /// Gives back the room for a receive, if none is in flight: a third of what an idle connection would hold.
+    pub fn rest(&mut self) {
+        if !self.is_armed() {
+            self.receiver = None;
+        }
     }
 
     /// Waits for the receive in flight.
@@ -195,7 +208,6 @@ impl Inbox {
 
 pin_project_lite::pin_project! {
     struct Receiver<F> {
-        socket: Socket,
         build: fn(Socket, Buffer, Option<CancelHandle>) -> F,
         #[pin]
         op: Option<F>,
@@ -203,9 +215,9 @@ pin_project_lite::pin_project! {
 }
 
 impl<F: Future<Output = Received>> Receive for Receiver<F> {
-    fn arm(self: Pin<&mut Self>, buffer: Buffer, stop: Option<CancelHandle>) {
+    fn arm(self: Pin<&mut Self>, socket: Socket, buffer: Buffer, stop: Option<CancelHandle>) {
         let mut this = self.project();
-        let op = (this.build)(this.socket.clone(), buffer, stop);
+        let op = (this.build)(socket, buffer, stop);
         this.op.set(Some(op));
     }
 
