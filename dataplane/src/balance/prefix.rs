@@ -199,8 +199,9 @@ impl Index {
 
     /// True if the block was not there.
     fn touch(&self, recency: &mut Recency, at: usize, hash: BlockHash) -> bool {
-        let Some(slot) = self.shelf.put(hash, at) else { return false }; // its part of the shelf is full: a lost hit
-        if recency.touch(slot) {
+        // Where its part of the shelf is full, a block is not indexed: a lost hit.
+        let Some((slot, held)) = self.shelf.put(hash, at) else { return false };
+        if held && recency.touch(slot) {
             return false;
         }
         if let Some(oldest) = recency.push(slot) {

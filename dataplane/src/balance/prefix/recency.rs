@@ -160,7 +160,11 @@ impl Recency {
     }
 
     fn enter(&mut self, slot: Slot, node: u16) {
-        let at = self.place_of(slot);
+        // It is not there: the next free place is its place, and nothing need be compared on the way.
+        let ideal = self.ideal(slot);
+        let free = |places: &[u16]| places.iter().position(|place| *place == NONE);
+        let behind = free(&self.places[ideal..]).map(|at| ideal + at);
+        let at = behind.or_else(|| free(&self.places)).expect("there are more places than nodes");
         self.places[at] = node;
     }
 

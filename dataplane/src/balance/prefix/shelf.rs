@@ -65,8 +65,8 @@ impl Shelf {
         self.sets[slot as usize * self.words + word].load(Relaxed)
     }
 
-    /// Adds the endpoint to the block's set. None if there is no room for the block.
-    pub fn put(&self, hash: BlockHash, endpoint: usize) -> Option<Slot> {
+    /// Adds the endpoint to the block's set; says whether it was in it. None if there is no room for the block.
+    pub fn put(&self, hash: BlockHash, endpoint: usize) -> Option<(Slot, bool)> {
         let home = self.home(hash);
         let _part = self.lock(home.part);
         let slot = if let Some(slot) = self.find_at(&home) {
@@ -76,8 +76,9 @@ impl Shelf {
             self.tags[slot as usize].store(home.tag, Relaxed);
             slot
         };
-        self.sets[slot as usize * self.words + endpoint / 64].fetch_or(1 << (endpoint % 64), Relaxed);
-        Some(slot)
+        let bit = 1 << (endpoint % 64);
+        let before = self.sets[slot as usize * self.words + endpoint / 64].fetch_or(bit, Relaxed);
+        Some((slot, before & bit != 0))
     }
 
     /// Takes the endpoint out of the set; a block that nobody holds is free.
