@@ -100,6 +100,18 @@ pub const PREFILL_TOKENS_PER_S: f32 = 10_000.0;
 pub const RING_POINTS_PER_ENDPOINT: usize = 256;
 /// Points of all endpoints of one ring, unless there are more endpoints.
 pub const RING_POINTS_MAX: usize = 1 << 18;
+/// Blocks from which `balance: hash` takes a prompt's beginning: 6 KiB, about three blocks of a trace.
+pub const HASHED_BLOCKS_MAX: usize = 24;
+/// Bytes of a request's body that are held for its prompt; of a longer one the rest is not looked at.
+pub const PROMPT_BODY_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of prompt to a token before usage tells.
+pub const BYTES_PER_TOKEN: f32 = 4.0;
+/// The fewest that are believed.
+pub const BYTES_PER_TOKEN_MIN: f32 = 1.5;
+/// The most.
+pub const BYTES_PER_TOKEN_MAX: f32 = 8.0;
+/// Tokens of a KV cache of unknown size, for the length of its index.
+pub const KV_TOKENS_UNKNOWN: u64 = 426_000;
 /// Bytes of a block of the prefix index.
 pub const BLOCK_BYTES: usize = 256;
 /// Blocks of one prompt that are indexed; the rest of a longer one counts as missed.

@@ -189,8 +189,8 @@ fn candidate(backend: &Backend, endpoint: &Endpoint) -> Candidate {
         why: why_ranked(backend, endpoint, in_flight),
         in_flight,
         score: match backend.balance {
-            Balance::RoundRobin => 0.0, // compares nothing
-            Balance::LeastRequests | Balance::P2c => balance::score(endpoint),
+            Balance::RoundRobin | Balance::Hash => 0.0, // compares nothing
+            Balance::LeastRequests | Balance::P2c | Balance::Gpu => balance::score(endpoint),
         },
     }
 }
@@ -215,6 +215,12 @@ fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String 
         }
         Balance::P2c => format!("{in_flight} in flight at weight {weight}; the lower of two drawn gets it"),
         Balance::RoundRobin => format!("in turn, at weight {weight}"),
+        Balance::Hash => {
+            format!(
+                "{in_flight} in flight at weight {weight}; the first below its bound behind the hash gets it"
+            )
+        }
+        Balance::Gpu => format!("{in_flight} in flight; the lowest cost of its target gets it"),
     }
 }
 
