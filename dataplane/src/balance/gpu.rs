@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ringway_contract::snapshot;
+use ringway_contract::stats::{EndpointLoad, EndpointReport};
 
 use super::prefix::Index;
 use super::prefix::blocks::Key;
 use super::prompt::Prompt;
-use super::score::{Asked, Choice, Hardware, Pool, Terms, Weights};
+use super::score::{Asked, Choice, Hardware, Pool, Reports, Terms, Weights};
 use crate::bounds::{
     BLOCK_BYTES, BYTES_PER_TOKEN, BYTES_PER_TOKEN_MAX, BYTES_PER_TOKEN_MIN, KV_TOKENS_UNKNOWN,
 };
@@ -173,6 +174,27 @@ impl Gpu {
         let asked = Asked { prompt: self.tokens(prompt), ..Asked::default() };
         prompt.look_up(&self.key, model, &self.known.index);
         (0..self.pool.len()).map(|at| self.pool.terms(at, &asked, prompt.matches(), now)).collect()
+    }
+
+    /// The load of the endpoint at this place, to be shown.
+    pub fn load(&self, at: usize, now: Moment) -> EndpointLoad {
+        let cell = self.pool.cell(at);
+        let counts = cell.life().counts();
+        EndpointLoad {
+            uncached_tokens: counts.uncached,
+            prompt_tokens: counts.prompt,
+            generated_tokens: counts.generated,
+            kv: self.pool.pressure(at, Reports::Believed, now).kv.into(),
+            token_gap_ms: cell.life().gap_us().map(|us| f64::from(us) / 1e3),
+            cached_blocks: self.known.index.blocks(at) as u64,
+            restarts: cell.restarts(),
+            report: cell.fresh(now).map(|fresh| EndpointReport {
+                running: fresh.said.running,
+                waiting: fresh.said.waiting,
+                kv: fresh.said.kv.map(f64::from),
+                age_ms: now.since_us(fresh.taken_at) / 1_000,
+            }),
+        }
     }
 
     /// The key its prompts are hashed with.
