@@ -77,6 +77,18 @@ pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
 pub const CONNECT_MS_MAX: u64 = 2 * MINUTE_MS;
 /// Idle connections kept per endpoint and worker.
 pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
+/// Prompt tokens an endpoint computes a second.
+pub const TOKENS_PER_S_MAX: u64 = 100_000_000;
+/// Tokens of an endpoint's KV cache.
+pub const KV_TOKENS_MAX: u64 = 1_000_000_000;
+/// How often a missed token may count.
+pub const SCORE_MISS_MAX: u64 = 100;
+/// Weight of a part of the score.
+pub const SCORE_MS_MAX: u64 = 60_000;
+/// Gateways that send to the same endpoints.
+pub const GATEWAYS_MAX: u64 = 1_000;
+/// Tokens that an image counts as.
+pub const MEDIA_TOKENS_MAX: u64 = 1_000_000;
 /// Weight of an endpoint or a target.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// Attempts of one exchange: two more than the first (spec faults.md section 4).

@@ -183,8 +183,6 @@ fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else(
     let later: Vec<_> = report.problems().into_iter().map(|problem| problem.at).collect();
     let expected = [
         "listeners[0].tls",
-        "backends.llama.hardware",
-        "backends.llama.balance",
         "backends.llama.admission",
         "backends.llama.health",
         "backends.claude.endpoints[0]",
@@ -201,6 +199,25 @@ fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else(
         others,
         ["listeners[0].address", "routes[0].targets[1].backend", "routes[1].targets[0].backend"]
     );
+}
+
+#[test]
+fn an_endpoint_says_what_it_can_do_and_else_its_backend_does() {
+    let snapshot = snap(&with_backend(
+        "{engine: vllm, balance: gpu, hardware: {preset: h100, kv_tokens: 100}, score: {in_flight: 5ms, gateways: 2}, \
+         endpoints: [\"http://10.0.0.1\", {url: \"http://10.0.0.2\", hardware: {preset: a100}}, \
+         {url: \"http://10.0.0.3\", hardware: {prefill_tokens_per_s: 7}}]}",
+    ));
+    let backend = &snapshot.backends[0];
+    let figures = |at: usize| {
+        let hardware = backend.endpoints[at].hardware;
+        (hardware.prefill_tokens_per_s, hardware.kv_tokens)
+    };
+    assert_eq!(figures(0), (Some(35_711), Some(100)));
+    assert_eq!(figures(1), (Some(12_466), Some(426_000)));
+    assert_eq!(figures(2), (Some(7), Some(100)));
+    let score = backend.score;
+    assert_eq!((score.in_flight_ms.get(), score.kv_ms.get(), score.gateways, score.miss), (5, 150, 2, 2));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use ringway_wire::http1::{
 use ringway_wire::json;
 
 use crate::bounds::{BUFFER_LARGE_BYTES, COPIED_BYTES_MAX, INTERIM_HEADS_MAX};
+use crate::clock::Moment;
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
@@ -121,12 +122,16 @@ async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> 
         Some(Ok(connection)) => {
             worker.shard.count(Counter::Connects);
             cell.count_connected();
+            cell.note_back(Moment::from_ms(worker.clock.coarse_ms()));
             Ok(connection)
         }
         Some(Err(error)) => {
             worker.shard.count(Counter::ConnectFailures);
             if error.blame == Blame::Upstream {
                 cell.count_refused(worker.clock.coarse_ms());
+            }
+            if error.reason == Reason::UpConnectRefused {
+                cell.note_gone();
             }
             Err(error.into())
         }

@@ -71,6 +71,57 @@ pub const PROBLEMS_MAX: usize = 256;
 
 /// Load cells kept although no table holds them; beyond it they are forgotten at the next reload.
 pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
+/// Lives of an endpoint that may have leases at once: its server started again while answers of before are unfinished.
+pub const LIVES_MAX: usize = 4;
+/// A restart that we noticed ourselves explains a report's new generation for so long.
+pub const RESTART_NOTICED_MS: u64 = 5_000;
+/// A report older than this is not believed.
+pub const REPORT_AGE_MS_MAX: u64 = 1_000;
+/// How long an endpoint that is new, or came back, is given less than others.
+pub const WARM_UP_S: f32 = 30.0;
+/// How often a report is read again because it changed meanwhile.
+pub const REPORT_READS_MAX: usize = 4;
+/// Tokens of a stream that are counted before the cell is told.
+pub const TOKENS_BATCH: u32 = 16;
+
+// ---- balance -----------------------------------------------------------------------------------------------
+
+/// Endpoints of which all are scored for each request; of more a few.
+pub const SCANNED_MAX: usize = 64;
+/// Of those few, the ones with the longest match.
+pub const CANDIDATES_PREFIX_MAX: usize = 4;
+/// And the ones that are drawn.
+pub const CANDIDATES_RANDOM_MAX: usize = 8;
+/// The fullest that a KV cache counts as: beyond it `k/(1 - k)` says nothing.
+pub const KV_SHARE_MAX: f32 = 0.98;
+/// Prompt tokens a second of an endpoint of which nothing is known.
+pub const PREFILL_TOKENS_PER_S: f32 = 10_000.0;
+/// Points of an endpoint of middle weight on the ring of `balance: hash`.
+pub const RING_POINTS_PER_ENDPOINT: usize = 256;
+/// Points of all endpoints of one ring, unless there are more endpoints.
+pub const RING_POINTS_MAX: usize = 1 << 18;
+/// Blocks from which `balance: hash` takes a prompt's beginning: 6 KiB, about three blocks of a trace.
+pub const HASHED_BLOCKS_MAX: usize = 24;
+/// Bytes of a request's body that are held for its prompt; of a longer one the rest is not looked at.
+pub const PROMPT_BODY_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of prompt to a token before usage tells.
+pub const BYTES_PER_TOKEN: f32 = 4.0;
+/// The fewest that are believed.
+pub const BYTES_PER_TOKEN_MIN: f32 = 1.5;
+/// The most.
+pub const BYTES_PER_TOKEN_MAX: f32 = 8.0;
+/// Tokens of a KV cache of unknown size, for the length of its index.
+pub const KV_TOKENS_UNKNOWN: u64 = 426_000;
+/// Bytes of a block of the prefix index.
+pub const BLOCK_BYTES: usize = 256;
+/// Blocks of one prompt that are indexed; the rest of a longer one counts as missed.
+pub const BLOCKS_MAX: usize = 2_048;
+/// Blocks that are indexed under one lock.
+pub const INSERT_BATCH_BLOCKS: usize = 64;
+/// Blocks of one endpoint that are indexed: 4.2 million tokens at 4 bytes. Links between them are 16 bits wide.
+pub const BLOCKS_PER_ENDPOINT_MAX: usize = 65_534;
+
+const _: () = assert!(BLOCKS_MAX <= u16::MAX as usize, "lengths of matches are 16 bits wide");
 
 // ---- attempts ----------------------------------------------------------------------------------------------
 

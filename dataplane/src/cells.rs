@@ -3,129 +3,25 @@
 //! Owns: one [`LoadCell`] per endpoint name and one [`Slot`] per endpoint and addresses; both survive reloads,
 //! so a new table goes on counting where the old one is. [`Lease`] is the only way to count an attempt.
 //! Must not: lock or allocate per request. The registry's lock is taken when a table is compiled.
-//! Read next: [`crate::balance`], which reads the cells.
+//! Read next: [`cell`], [`life`] and [`lease`]; then [`crate::balance`], which reads the cells.
+
+pub(crate) mod atomic;
+pub mod cell;
+pub mod lease;
+pub mod life;
+pub mod unary;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::bounds::{CELLS_MAX, SHUN_AFTER, SHUN_MS_MAX, SHUN_MS_MIN};
-
-/// What all workers know of one endpoint. 128 bytes of its own: the prefetcher pairs lines of 64.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct LoadCell {
-    in_flight: AtomicI64,
-    attempts: AtomicU64,
-    failures: AtomicU64,
-    shunned_until_ms: AtomicU64,
-    refused_in_a_row: AtomicU32,
-    drained: AtomicBool,
-}
-
-impl LoadCell {
-    /// Attempts in flight now, all workers.
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed).max(0).unsigned_abs()
-    }
-
-    /// Attempts since this process first saw the endpoint.
-    pub fn attempts_total(&self) -> u64 {
-        self.attempts.load(Relaxed)
-    }
-
-    /// Attempts that failed, the upstream being to blame.
-    pub fn failures_total(&self) -> u64 {
-        self.failures.load(Relaxed)
-    }
-
-    /// Counts a failed attempt; call it where the blame is [`crate::outcome::Blame::Upstream`].
-    pub fn count_failure(&self) {
-        self.failures.fetch_add(1, Relaxed);
-    }
-
-    /// Whether the operator took the endpoint out while it runs (`POST /v1/drain`).
-    pub fn is_drained(&self) -> bool {
-        self.drained.load(Relaxed)
-    }
-
-    /// Notes that no connection could be made (UF-01). After [`SHUN_AFTER`] in a row the endpoint is left alone for a
-    /// while, twice as long each time: a server that refuses at once has the lowest load of all, and would get every
-    /// request. `now_ms` is of the process's clock.
-    pub fn count_refused(&self, now_ms: u64) {
-        let in_a_row = self.refused_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        if let Some(times) = in_a_row.checked_sub(SHUN_AFTER) {
-            let pause_ms = (SHUN_MS_MIN << times.min(16)).min(SHUN_MS_MAX);
-            self.shunned_until_ms.store(now_ms + pause_ms, Relaxed);
-        }
-    }
-
-    /// Notes that a connection was made.
-    pub fn count_connected(&self) {
-        if self.refused_in_a_row.load(Relaxed) != 0 {
-            self.refused_in_a_row.store(0, Relaxed);
-            self.shunned_until_ms.store(0, Relaxed);
-        }
-    }
-
-    /// Whether the endpoint is left alone for now.
-    pub fn is_shunned(&self) -> bool {
-        self.shunned_until_ms.load(Relaxed) != 0
-    }
-
-    /// Gives the endpoint another chance once its pause is over; one more refusal shuns it again.
-    pub fn readmit(&self, now_ms: u64) {
-        let until_ms = self.shunned_until_ms.load(Relaxed);
-        if until_ms != 0 && now_ms >= until_ms {
-            let _ = self.shunned_until_ms.compare_exchange(until_ms, 0, Relaxed, Relaxed);
-        }
-    }
-
-    /// Takes the endpoint out, or puts it back. Outlives reloads, as the cell does.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Relaxed);
-    }
-}
-
-/// Leases given back that were never taken; must stay 0 (`ringway_load_underflow_total`).
-pub fn underflow_total() -> u64 {
-    UNDERFLOW.load(Relaxed)
-}
-
-static UNDERFLOW: AtomicU64 = AtomicU64::new(0);
-
-/// One attempt's load on its endpoint, from dispatch to the last byte. Dropping it is the only release.
-#[must_use = "a lease dropped at once counts nothing"]
-#[derive(Debug)]
-pub struct Lease {
-    cell: Arc<LoadCell>,
-}
-
-impl Lease {
-    /// Counts an attempt on this cell.
-    pub fn take(cell: &Arc<LoadCell>) -> Self {
-        cell.in_flight.fetch_add(1, Relaxed);
-        cell.attempts.fetch_add(1, Relaxed);
-        Self { cell: Arc::clone(cell) }
-    }
-
-    /// The cell it counts on.
-    pub fn cell(&self) -> &LoadCell {
-        &self.cell
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let before = self.cell.in_flight.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a lease was given back twice");
-        if before <= 0 {
-            self.cell.in_flight.fetch_add(1, Relaxed);
-            UNDERFLOW.fetch_add(1, Relaxed);
-        }
-    }
-}
+pub use self::cell::{Intake, LoadCell, Report};
+pub use self::lease::{Lease, Prefill};
+pub use self::life::{Counts, Fresh, Load, Said};
+use crate::balance::gpu::Known;
+use crate::balance::prefix::blocks::Key;
+use crate::bounds::CELLS_MAX;
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
 ///
@@ -162,16 +58,30 @@ impl Turn {
     }
 }
 
-/// All cells, slots and turns of the process, by name. One per process; tables are compiled against it.
-#[derive(Debug, Default)]
+/// All cells, slots and turns of the process, by name, and what is known of caches. One per process; tables are
+/// compiled against it.
+#[derive(Debug)]
 pub struct Cells {
     kept: Mutex<Kept>,
+    prompt_key: Arc<Key>,
+    public_key: Arc<Key>,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            prompt_key: Arc::new(Key::secret()),
+            public_key: Arc::new(Key::public()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     cells: HashMap<Box<str>, Arc<LoadCell>>,
     turns: HashMap<Box<str>, Arc<Turn>>,
+    known: HashMap<Box<str>, Arc<Known>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
     next_index: u32,
@@ -198,6 +108,30 @@ impl Cells {
     /// The turn of this backend, new or as it was.
     pub fn turn(&self, backend: &str) -> Arc<Turn> {
         entry(&mut self.kept().turns, backend)
+    }
+
+    /// The key of this process, which prompts are hashed with for the prefix index.
+    pub fn prompt_key(&self) -> Arc<Key> {
+        Arc::clone(&self.prompt_key)
+    }
+
+    /// The key of every process, which prompts are hashed with for `balance: hash`.
+    pub fn public_key(&self) -> Arc<Key> {
+        Arc::clone(&self.public_key)
+    }
+
+    /// What is known of the caches of this backend's endpoints (name and blocks each): as it was if they are the same
+    /// ones, else nothing but the ratio.
+    pub fn known(&self, backend: &str, members: Box<[(Box<str>, usize)]>) -> Arc<Known> {
+        let mut kept = self.kept();
+        let before = kept.known.get(backend);
+        if let Some(known) = before.filter(|known| known.is_about(&members)) {
+            return Arc::clone(known);
+        }
+        let ratio = before.map_or_else(Arc::default, |known| known.ratio());
+        let known = Arc::new(Known::new(members, ratio));
+        kept.known.insert(backend.into(), Arc::clone(&known));
+        known
     }
 
     /// The slot of this endpoint at these addresses, in any order.
@@ -254,6 +188,7 @@ impl Kept {
             }
             held
         });
+        self.known.retain(|_, known| Arc::strong_count(known) > 1); // megabytes each
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.cells.len() > CELLS_MAX {
             self.cells.retain(|_, cell| Arc::strong_count(cell) > 1);
@@ -265,33 +200,11 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod registry_tests {
     use super::*;
-
-    #[test]
-    fn a_cell_has_its_cache_lines_to_itself() {
-        assert_eq!((size_of::<LoadCell>(), align_of::<LoadCell>()), (128, 128));
-    }
-
-    #[test]
-    fn an_endpoint_that_refuses_in_a_row_is_left_alone_twice_as_long_each_time() {
-        let cell = LoadCell::default();
-        for _ in 1..SHUN_AFTER {
-            cell.count_refused(0);
-            assert!(!cell.is_shunned());
-        }
-        cell.count_refused(0);
-        assert!(cell.is_shunned());
-        cell.readmit(SHUN_MS_MIN - 1);
-        assert!(cell.is_shunned());
-        cell.readmit(SHUN_MS_MIN);
-        assert!(!cell.is_shunned(), "its chance");
-        cell.count_refused(SHUN_MS_MIN);
-        cell.readmit(SHUN_MS_MIN + 2 * SHUN_MS_MIN - 1);
-        assert!(cell.is_shunned(), "a refusal at its chance doubles the pause");
-        cell.count_connected();
-        assert!(!cell.is_shunned());
-    }
 
     #[test]
     fn the_same_endpoint_keeps_its_cell_over_reloads() {
@@ -303,44 +216,6 @@ mod tests {
         assert_eq!(cells.cell("a/x:1").in_flight(), 0);
         assert_eq!(cells.cell("a/x:1").attempts_total(), 1);
         assert_eq!(cells.cell("a/y:1").attempts_total(), 0);
-    }
-
-    #[test]
-    fn a_panicking_attempt_gives_its_lease_back() {
-        let cell = Arc::new(LoadCell::default());
-        let inside = Arc::clone(&cell);
-        let panicked = std::panic::catch_unwind(move || {
-            let _lease = Lease::take(&inside);
-            panic!("an attempt that panics");
-        });
-        assert!(panicked.is_err());
-        assert_eq!(cell.in_flight(), 0);
-    }
-
-    #[test]
-    fn many_threads_taking_and_giving_back_end_at_zero() {
-        let cell = Arc::new(LoadCell::default());
-        std::thread::scope(|scope| {
-            for seed in 0..8 {
-                let cell = &cell;
-                scope.spawn(move || take_and_give_back(cell, seed, 2_000));
-            }
-        });
-        assert_eq!(cell.in_flight(), 0);
-        assert_eq!(cell.attempts_total(), 8 * 2_000);
-        assert_eq!(underflow_total(), 0);
-    }
-
-    fn take_and_give_back(cell: &Arc<LoadCell>, seed: u64, attempts: usize) {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut held = Vec::new();
-        for _ in 0..attempts {
-            held.push(Lease::take(cell));
-            assert!(cell.in_flight() >= held.len() as u64, "our own leases at least are counted");
-            while !held.is_empty() && rng.bool() {
-                let _ = held.swap_remove(rng.usize(..held.len()));
-            }
-        }
     }
 
     #[test]

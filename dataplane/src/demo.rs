@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Limits, Listener,
-    ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Target,
+    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Hardware, Limits,
+    Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target,
 };
 use ringway_contract::{Generation, Millis, Snapshot};
 use ringway_gpusim::{Fleet, FleetSpec, Preset};
@@ -65,6 +65,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         addresses: vec![*address],
         base_path: String::new(),
         weight: 1,
+        hardware: Hardware::default(),
         drained: false,
         labels: std::collections::BTreeMap::new(),
     };
@@ -74,6 +75,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         dialect,
         endpoints: addresses.iter().map(endpoint).collect(),
         balance: Balance::LeastRequests,
+        score: Score::default(),
         models: vec![MODEL.to_owned()],
         connect_timeout_ms: Millis::from_secs(2),
         connections: Connections::default(),

@@ -20,6 +20,7 @@ use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
 use crate::cells::Cells;
+use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
@@ -27,7 +28,7 @@ use crate::observe::metrics::Words;
 use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
 use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
-use crate::table::Table;
+use crate::table::{Backend, Endpoint, Table};
 use crate::worker::Message;
 
 /// What all workers and control share.
@@ -322,12 +323,19 @@ impl Plane for Process {
     fn stats(&self) -> Stats {
         let shared = &self.0;
         let table = shared.table();
+        let now = Moment::from_us(shared.started.elapsed().as_micros() as u64);
+        let load = |backend: &Backend, endpoint: &Endpoint| {
+            let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
+            Some(backend.gpu.as_ref()?.load(at, now))
+        };
+        let underflows = table.endpoints().map(|(_, endpoint)| endpoint.cell.underflows_total()).sum();
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
+            load: load(backend, endpoint),
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
             addresses: endpoint.addresses.to_vec(),
             drained: endpoint.is_drained(),
-            in_flight: endpoint.cell.in_flight(),
+            in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
         });
@@ -337,12 +345,14 @@ impl Plane for Process {
             uptime_s: shared.started.elapsed().as_secs_f64(),
             draining: shared.is_draining(),
             workers: shared.metrics.worker_stats(),
+            load_underflow_total: underflows,
             endpoints: endpoints.collect(),
         }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
-        explain::explain(&self.0.table(), question)
+        let now = Moment::from_us(self.0.started.elapsed().as_micros() as u64);
+        explain::explain(&self.0.table(), question, now)
     }
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {

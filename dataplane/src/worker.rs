@@ -15,12 +15,14 @@ use std::sync::Arc;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
+use crate::balance::prompt::Prompt;
 use crate::bounds::{
     ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
     TICK_MS, WARM_CONNECTIONS_MAX, WARM_MS,
 };
 use crate::cells::Slot;
-use crate::clock::Clock;
+use crate::cells::unary::Prefills;
+use crate::clock::{Clock, Moment};
 use crate::deadline::Wheel;
 use crate::intake::Scanners;
 use crate::listen;
@@ -80,6 +82,8 @@ pub struct Worker {
     pub log: Arc<AccessLog>,
     /// Its JSON scanners.
     pub scanners: Scanners,
+    /// Prompts of unary requests in flight, on endpoints that are chosen by them.
+    pub prefills: Prefills,
     /// Its chance.
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
@@ -125,6 +129,8 @@ pub struct Scratch {
     pub observer: Observer,
     /// The caller was told to send its body.
     pub invited: bool,
+    /// The prompt, on routes that choose by it; made when a session first comes to one.
+    pub prompt: Option<Box<Prompt>>,
 }
 
 /// Counts something as live for as long as it exists.
@@ -189,6 +195,7 @@ impl Worker {
             shard,
             log: Arc::clone(&seed.shared.log),
             scanners: Scanners::default(),
+            prefills: Prefills::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
@@ -307,6 +314,7 @@ impl Worker {
         self.clock.tick();
         let now_ms = self.clock.coarse_ms();
         self.wheel.turn(now_ms);
+        self.prefills.release(Moment::from_ms(now_ms));
         if now_ms >= self.swept_ms.get() + SWEEP_MS {
             self.swept_ms.set(now_ms);
             let held = self.slots.borrow();

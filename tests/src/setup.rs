@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, Limits, Listener,
-    ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Snapshot, Target,
+    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, Hardware, Limits, Listener,
+    ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Score, Snapshot, Target,
 };
 use ringway_contract::{Generation, Millis};
 
@@ -142,6 +142,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         dialect: dialect_of(engine),
         endpoints: addresses.iter().copied().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        score: Score::default(),
         models: Vec::new(),
         connect_timeout_ms: Millis::from_secs(2),
         connections: Connections::default(),
@@ -177,6 +178,7 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
         addresses: vec![address],
         base_path: String::new(),
         weight: 1,
+        hardware: Hardware::default(),
         drained: false,
         labels: std::collections::BTreeMap::new(),
     }

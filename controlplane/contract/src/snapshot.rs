@@ -146,6 +146,48 @@ pub enum Balance {
     P2c,
     /// In turn, by weight.
     RoundRobin,
+    /// Where the request costs least: by what waits there, the prompt's prefix in its cache, and memory in use.
+    Gpu,
+    /// By a hash of the prompt's beginning, or of the path; an endpoint that has too much to do is passed over.
+    Hash,
+}
+
+/// What the parts of the cost weigh in `balance: gpu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Score {
+    /// How often a token counts that is not expected in the endpoint's cache.
+    pub miss: u32,
+    /// For each request in flight.
+    pub in_flight_ms: Millis,
+    /// For `k/(1 - k)`, where `k` is the share of the KV cache in use.
+    pub kv_ms: Millis,
+    /// Processes like this one that send to the same endpoints.
+    pub gateways: u32,
+    /// Tokens that an image or a sound counts as.
+    pub media_tokens: u32,
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self {
+            miss: 2,
+            in_flight_ms: Millis::new(20),
+            kv_ms: Millis::new(150),
+            gateways: 1,
+            media_tokens: 1_000,
+        }
+    }
+}
+
+/// What an endpoint can do, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hardware {
+    /// Prompt tokens it computes a second.
+    pub prefill_tokens_per_s: Option<u64>,
+    /// Tokens its KV cache holds.
+    pub kv_tokens: Option<u64>,
 }
 
 /// Endpoints that serve the same models.
@@ -163,6 +205,9 @@ pub struct Backend {
     /// How one of them is chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// Weights of `balance: gpu`.
+    #[serde(default)]
+    pub score: Score,
     /// Models they serve, for `GET /v1/models`; empty: what the routes name literally.
     #[serde(default)]
     pub models: Vec<String>,
@@ -195,6 +240,9 @@ pub struct Endpoint {
     /// Its share relative to its siblings, 1 to 1000.
     #[serde(default = "default_weight")]
     pub weight: u32,
+    /// What it can do; for `balance: gpu`.
+    #[serde(default)]
+    pub hardware: Hardware,
     /// Takes no new requests.
     #[serde(default)]
     pub drained: bool,

@@ -196,7 +196,17 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
 }
 
 fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
-    let header = ["endpoint", "engine", "addresses", "state", "in flight", "attempts", "failures"];
+    let header = [
+        "endpoint",
+        "engine",
+        "addresses",
+        "state",
+        "in flight",
+        "waiting tokens",
+        "kv",
+        "attempts",
+        "failures",
+    ];
     let rows =
         backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
     output::table(&header, rows)
@@ -211,6 +221,7 @@ fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
         (false, true) => "no address",
         (false, false) => "in use",
     };
+    let tokens = load.and_then(|load| load.load.as_ref());
     let number =
         |field: fn(&EndpointStats) -> u64| load.map_or("-".to_owned(), |load| field(load).to_string());
     vec![
@@ -222,6 +233,8 @@ fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
         addresses.join(" "),
         state.to_owned(),
         number(|load| load.in_flight),
+        tokens.map_or("-".to_owned(), |it| it.uncached_tokens.to_string()),
+        tokens.map_or("-".to_owned(), |it| format!("{:.0}%", it.kv * 100.0)),
         number(|load| load.attempts_total),
         number(|load| load.failures_total),
     ]

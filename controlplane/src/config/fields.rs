@@ -6,9 +6,10 @@
 //! Read next: `decode.rs`, which walks a file along it.
 
 use crate::bounds::{
-    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, IDLE_CONNECTIONS_MAX,
-    LISTENERS_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
-    REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SMALL_LIST_MAX, TARGETS_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, GATEWAYS_MAX,
+    IDLE_CONNECTIONS_MAX, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX, REQUEST_BODY_BYTES_MAX,
+    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX,
+    SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -96,10 +97,6 @@ const fn later(name: &'static str, about: &'static str, meanwhile: &'static str)
 
 const fn choice(name: &'static str, about: &'static str) -> Choice {
     Choice { name, about, later: None }
-}
-
-const fn later_choice(name: &'static str, about: &'static str, meanwhile: &'static str) -> Choice {
-    Choice { name, about, later: Some(meanwhile) }
 }
 
 const WAIT: Kind = Kind::Duration(WAIT_MS_MIN, WAIT_MS_MAX);
@@ -265,11 +262,13 @@ pub(super) const BACKEND: Section = Section {
             "finding endpoints by DNS, Kubernetes or etcd",
             "list `endpoints`, or use a host name with several addresses",
         ),
-        later(
+        optional(
             "hardware",
-            "what the GPUs of a backend can do",
-            "leave it out; `weight` of an endpoint tells strong from weak",
+            Kind::Section(&HARDWARE),
+            "unknown",
+            "What its endpoints can do, for `balance: gpu`; an endpoint may say otherwise.",
         ),
+        optional("score", Kind::Section(&SCORE), "see there", "What counts how much in `balance: gpu`."),
         later(
             "admission",
             "a queue in front of a backend",
@@ -320,8 +319,14 @@ const BALANCES: &[Choice] = &[
     choice("least_requests", "the endpoint with the fewest requests in flight by weight; ties rotate"),
     choice("p2c", "the less loaded of two drawn at random"),
     choice("round_robin", "in turn, by weight"),
-    later_choice("gpu", "balancing by queue depth, KV cache and prefixes", "`least_requests` comes nearest"),
-    later_choice("hash", "balancing by a hash of the request", "`least_requests` comes nearest"),
+    choice(
+        "gpu",
+        "where the request costs least: by the prompts that wait there, how much of its own is cached there, requests in flight and memory in use; reads the whole prompt",
+    ),
+    choice(
+        "hash",
+        "by a hash of the prompt's beginning (`engine: http`: of the path), so that the same goes to the same endpoint; one that has a quarter more than its share is passed over",
+    ),
 ];
 
 pub(super) const ENDPOINT: Section = Section {
@@ -336,10 +341,74 @@ pub(super) const ENDPOINT: Section = Section {
             "none",
             "Free-form labels of yours.",
         ),
-        later(
+        optional(
             "hardware",
-            "what the GPUs of an endpoint can do",
-            "leave it out; `weight` tells strong from weak",
+            Kind::Section(&HARDWARE),
+            "that of the backend",
+            "What it can do, for `balance: gpu`; what is left out is that of the backend.",
+        ),
+    ],
+};
+
+const HARDWARE: Section = Section {
+    name: "hardware",
+    about: "What an endpoint can do. Measure `prefill_tokens_per_s` on yours: 8,192 divided by the seconds to the first token of a prompt of 8,192 tokens on an idle server.",
+    fields: &[
+        optional(
+            "preset",
+            Kind::Choice(PRESETS),
+            "none",
+            "Figures of a known machine; fields beside it go first.",
+        ),
+        optional(
+            "prefill_tokens_per_s",
+            Kind::Whole(1, TOKENS_PER_S_MAX),
+            "from the preset, else 10000",
+            "Prompt tokens it computes a second.",
+        ),
+        optional(
+            "kv_tokens",
+            Kind::Whole(1, KV_TOKENS_MAX),
+            "from the preset, else unknown",
+            "Tokens its KV cache holds. Unknown: memory in use is known from its reports alone, and its cache is taken for one of 426,000.",
+        ),
+    ],
+};
+
+const PRESETS: &[Choice] = &[
+    choice("h100", "an H100 with a model of 8 billion parameters: 35,711 tokens/s, 426,000 tokens"),
+    choice("a100", "an A100 with a model of 8 billion parameters: 12,466 tokens/s, 426,000 tokens"),
+    choice("qwen32", "two H100 with a model of 32 billion parameters: 20,453 tokens/s, 307,328 tokens"),
+];
+
+const SCORE: Section = Section {
+    name: "score",
+    about: "What counts how much in `balance: gpu`: the cost of an endpoint is the seconds of prompt that wait there, plus these.",
+    fields: &[
+        optional(
+            "miss",
+            Kind::Whole(0, SCORE_MISS_MAX),
+            "2",
+            "How often the request's own tokens count that are not expected in the endpoint's cache.",
+        ),
+        optional("in_flight", Kind::Duration(0, SCORE_MS_MAX), "20ms", "For each request in flight."),
+        optional(
+            "kv",
+            Kind::Duration(0, SCORE_MS_MAX),
+            "150ms",
+            "For `k/(1 - k)`, where `k` is the share of the KV cache in use.",
+        ),
+        optional(
+            "gateways",
+            Kind::Whole(1, GATEWAYS_MAX),
+            "1",
+            "Processes like this one that send to the same endpoints.",
+        ),
+        optional(
+            "media_tokens",
+            Kind::Whole(0, MEDIA_TOKENS_MAX),
+            "1000",
+            "Tokens that an image or a sound in a prompt counts as.",
         ),
     ],
 };

@@ -9,6 +9,7 @@
 mod decode;
 mod environment;
 mod fields;
+mod hardware;
 mod overlap;
 mod redact;
 mod report;

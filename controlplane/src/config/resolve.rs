@@ -225,12 +225,15 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     let credential = from.credential.as_ref().map(|source| credential(source, engine_and_dialect, env, sink));
     let default = Connections::default();
     let (engine, dialect) = engine_and_dialect?;
+    gpu_reads_prompts(from, engine, sink);
+    let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
         engine,
         dialect,
-        endpoints: from.endpoints.iter().map(endpoint).collect::<Option<_>>()?,
+        endpoints: from.endpoints.iter().map(|it| endpoint(it, hardware)).collect::<Option<_>>()?,
         balance: or(from.balance.as_ref(), contract::Balance::default()),
+        score: score(&from.score),
         models: values(&from.models),
         connect_timeout: or(from.connect.as_ref(), CONNECT_DEFAULT),
         connections: Connections {
@@ -299,7 +302,30 @@ fn credential(
     Some(secret::credential(secret.text, engine, dialect))
 }
 
-fn endpoint(from: &written::Endpoint) -> Option<Endpoint> {
+/// `engine: http` reads nothing, so it knows of no prompt.
+fn gpu_reads_prompts(from: &written::Backend, engine: Engine, sink: &Sink) {
+    let Some(balance) = &from.balance else { return };
+    if engine == Engine::Http && balance.value == contract::Balance::Gpu {
+        let fault = Fault::new("`balance: gpu` reads prompts, and `engine: http` reads nothing");
+        sink.error(
+            &balance.at,
+            fault.mend("write `least_requests`, or name the engine that serves the models"),
+        );
+    }
+}
+
+fn score(from: &written::Score) -> contract::Score {
+    let default = contract::Score::default();
+    contract::Score {
+        miss: or_u32(from.miss.as_ref(), default.miss),
+        in_flight_ms: or(from.in_flight.as_ref(), default.in_flight_ms),
+        kv_ms: or(from.kv.as_ref(), default.kv_ms),
+        gateways: or_u32(from.gateways.as_ref(), default.gateways),
+        media_tokens: or_u32(from.media_tokens.as_ref(), default.media_tokens),
+    }
+}
+
+fn endpoint(from: &written::Endpoint, backend: contract::Hardware) -> Option<Endpoint> {
     let url = &from.url.as_ref()?.value;
     let labels = from.labels.iter().map(|(name, label)| (name.value.clone(), label.value.clone()));
     Some(Endpoint {
@@ -308,6 +334,7 @@ fn endpoint(from: &written::Endpoint) -> Option<Endpoint> {
         port: url.port,
         base_path: url.base_path.clone(),
         weight: or_u32(from.weight.as_ref(), 1),
+        hardware: from.hardware.or(backend),
         labels: labels.collect(),
     })
 }

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Balance, Connections, Credential, Dialect, Engine, Limits, Listener, Logging, Match, Retry, RouteTimeouts,
+    Balance, Connections, Credential, Dialect, Engine, Hardware, Limits, Listener, Logging, Match, Retry,
+    RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
@@ -64,6 +65,7 @@ pub(super) struct Backend {
     pub(super) dialect: Dialect,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) balance: Balance,
+    pub(super) score: Score,
     pub(super) models: Vec<String>,
     pub(super) connect_timeout: Millis,
     pub(super) connections: Connections,
@@ -78,6 +80,7 @@ pub(super) struct Endpoint {
     pub(super) port: u16,
     pub(super) base_path: String,
     pub(super) weight: u32,
+    pub(super) hardware: Hardware,
     pub(super) labels: BTreeMap<String, String>,
 }
 

@@ -36,6 +36,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         dialect: from.dialect,
         endpoints: from.endpoints.iter().map(|e| endpoint(e, addresses)).collect(),
         balance: from.balance,
+        score: from.score,
         models: from.models.clone(),
         connect_timeout_ms: from.connect_timeout,
         connections: from.connections,
@@ -58,6 +59,7 @@ fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -
         addresses,
         base_path: from.base_path.clone(),
         weight: from.weight,
+        hardware: from.hardware,
         drained: false,
         labels: from.labels.clone(),
     }

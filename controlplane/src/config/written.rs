@@ -13,6 +13,7 @@ use ringway_contract::{Bytes, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
 use super::fields;
+use super::hardware::Hardware;
 use super::redact;
 use super::report::Report;
 use super::source::Source;
@@ -51,6 +52,8 @@ pub(super) struct Backend {
     pub(super) dialect: Option<Written<Dialect>>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) balance: Option<Written<Balance>>,
+    pub(super) hardware: Hardware,
+    pub(super) score: Score,
     pub(super) models: Vec<Written<String>>,
     pub(super) connect: Option<Written<Millis>>,
     pub(super) idle_max: Option<Written<u64>>,
@@ -59,10 +62,21 @@ pub(super) struct Backend {
     pub(super) credential: Option<Written<SecretSource>>,
 }
 
+/// Weights of `balance: gpu`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Score {
+    pub(super) miss: Option<Written<u64>>,
+    pub(super) in_flight: Option<Written<Millis>>,
+    pub(super) kv: Option<Written<Millis>>,
+    pub(super) gateways: Option<Written<u64>>,
+    pub(super) media_tokens: Option<Written<u64>>,
+}
+
 /// One address of a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Endpoint {
     pub(super) url: Option<Written<Url>>,
+    pub(super) hardware: Hardware,
     pub(super) weight: Option<Written<u64>>,
     pub(super) labels: Vec<(Written<String>, Written<String>)>,
 }
@@ -179,6 +193,8 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         dialect: fields.choice("dialect"),
         endpoints: fields.items("endpoints").iter().map(endpoint).collect(),
         balance: fields.choice("balance"),
+        hardware: hardware(&fields),
+        score: score(&fields.section("score")),
         models: fields.texts("models", values::model),
         connect: fields.section("timeouts").duration("connect"),
         idle_max: connections.whole("idle_max"),
@@ -190,13 +206,34 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
 
 fn endpoint(item: &Item<'_>) -> Endpoint {
     if !item.is_map() {
-        return Endpoint { url: item.text(values::url), weight: None, labels: Vec::new() };
+        let (weight, hardware, labels) = (None, Hardware::default(), Vec::new());
+        return Endpoint { url: item.text(values::url), hardware, weight, labels };
     }
     let fields = item.fields(&fields::ENDPOINT);
     Endpoint {
         url: fields.text("url", values::url),
+        hardware: hardware(&fields),
         weight: fields.whole("weight"),
         labels: pairs(&fields, "labels", values::name, values::line),
+    }
+}
+
+fn hardware(of: &Fields<'_>) -> Hardware {
+    let fields = of.section("hardware");
+    Hardware {
+        preset: fields.choice("preset"),
+        prefill_tokens_per_s: fields.whole("prefill_tokens_per_s"),
+        kv_tokens: fields.whole("kv_tokens"),
+    }
+}
+
+fn score(fields: &Fields<'_>) -> Score {
+    Score {
+        miss: fields.whole("miss"),
+        in_flight: fields.duration("in_flight"),
+        kv: fields.duration("kv"),
+        gateways: fields.whole("gateways"),
+        media_tokens: fields.whole("media_tokens"),
     }
 }
 

@@ -247,6 +247,7 @@ fn stats(held: &Held) -> Stats {
     let backends = held.snapshot.iter().flat_map(|snapshot| &snapshot.backends);
     let endpoints = backends.flat_map(|backend| {
         backend.endpoints.iter().map(|endpoint| EndpointStats {
+            load: None,
             backend: backend.name.clone(),
             endpoint: endpoint.authority.clone(),
             addresses: endpoint.addresses.clone(),
@@ -257,6 +258,7 @@ fn stats(held: &Held) -> Stats {
         })
     });
     Stats {
+        load_underflow_total: 0,
         version: "0.1.0".to_owned(),
         generation: held.generation(),
         uptime_s: 61.0,

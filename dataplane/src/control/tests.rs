@@ -73,7 +73,15 @@ impl Plane for Pretender {
     fn stats(&self) -> Stats {
         let generation = self.running().map_or(Generation::NONE, |running| running.generation);
         let (workers, endpoints) = (Vec::new(), Vec::new());
-        Stats { version: "0".to_owned(), generation, uptime_s: 1.0, draining: false, workers, endpoints }
+        Stats {
+            version: "0".to_owned(),
+            generation,
+            uptime_s: 1.0,
+            draining: false,
+            workers,
+            load_underflow_total: 0,
+            endpoints,
+        }
     }
 
     fn explain(&self, question: &Question) -> Explanation {

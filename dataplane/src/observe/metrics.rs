@@ -418,6 +418,7 @@ mod tests {
 
     fn stats(endpoints: usize) -> Stats {
         let one = |index| EndpointStats {
+            load: None,
             backend: "llama".to_owned(),
             endpoint: format!("gpu-{index}:8000"),
             addresses: Vec::new(),
@@ -427,6 +428,7 @@ mod tests {
             failures_total: 1,
         };
         Stats {
+            load_underflow_total: 0,
             version: "0".to_owned(),
             generation: Generation::new(4),
             uptime_s: 1.0,

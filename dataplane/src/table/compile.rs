@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use ringway_contract::snapshot::{self, Engine, FORMAT, Snapshot};
+use ringway_contract::snapshot::{self, Balance, Engine, FORMAT, Snapshot};
 use ringway_contract::{Generation, Millis, Problem};
 
 use super::check::{self, Wrong, wrong};
@@ -18,7 +18,10 @@ use super::index::Index;
 use super::matching::{Conditions, HeaderCondition, HostCondition, PathCondition};
 use super::models::Offers;
 use super::{Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
-use crate::balance;
+use crate::balance::gpu::Gpu;
+use crate::balance::hash::Ring;
+use crate::balance::prefix::blocks::Key;
+use crate::balance::{self};
 use crate::bounds::{
     ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
     ENDPOINTS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX,
@@ -54,7 +57,7 @@ impl Table {
 
         // Nothing below can fail: names are interned and cells taken only for a snapshot that will run.
         let backends = compile_backends(&snapshot.backends, cells);
-        let routes = compile_routes(&snapshot.routes, &backends);
+        let routes = compile_routes(&snapshot.routes, &backends, cells);
         let offers = Offers::new(&routes);
         if offers.len() > OFFERS_MAX {
             let what = format!("the routes offer {} models together; {OFFERS_MAX} are allowed", offers.len());
@@ -195,6 +198,13 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
     if (backend.engine == Engine::Http) != (backend.dialect == snapshot::Dialect::Http) {
         let mend = "engine http goes with dialect http, other engines with another";
         found.add(format_args!("{at}.dialect"), wrong("engine and dialect do not go together", mend));
+    }
+    if backend.engine == Engine::Http && backend.balance == Balance::Gpu {
+        let mend = "use another policy, or name the engine that serves the models";
+        found.add(
+            format_args!("{at}.balance"),
+            wrong("gpu reads prompts and engine http reads nothing", mend),
+        );
     }
     if backend.endpoints.is_empty() {
         found.add(format_args!("{at}.endpoints"), wrong("the backend has no endpoint", "add one"));
@@ -342,7 +352,11 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         header: credential.header.as_bytes().into(),
         value: credential.value.as_bytes().into(),
     });
+    let loads: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.cell)).collect();
+    let named = || endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.weight));
     Backend {
+        gpu: (backend.balance == Balance::Gpu).then(|| Gpu::new(backend, &loads, cells)),
+        ring: (backend.balance == Balance::Hash).then(|| Ring::new(named())),
         name: Name::intern(&backend.name),
         engine: backend.engine,
         dialect: backend.dialect,
@@ -374,13 +388,28 @@ fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells)
     }
 }
 
-fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>]) -> Vec<Route> {
+fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>], cells: &Cells) -> Vec<Route> {
     let by_name: HashMap<&str, &Arc<Backend>> =
         backends.iter().map(|backend| (backend.name.as_str(), backend)).collect();
-    routes.iter().enumerate().map(|(order, route)| compile_route(order as u32, route, &by_name)).collect()
+    let route = |(order, route): (usize, _)| compile_route(order as u32, route, &by_name, cells);
+    routes.iter().enumerate().map(route).collect()
 }
 
-fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &Arc<Backend>>) -> Route {
+/// The key that a route's prompts are hashed with. Where one target has an index, its key serves for hashing too.
+fn prompt_key(targets: &[Target], cells: &Cells) -> Option<Arc<Key>> {
+    let any = |test: fn(&Backend) -> bool| targets.iter().any(|target| test(&target.backend));
+    if any(|backend| backend.gpu.is_some()) {
+        return Some(cells.prompt_key());
+    }
+    any(|backend| backend.ring.is_some() && backend.engine != Engine::Http).then(|| cells.public_key())
+}
+
+fn compile_route(
+    order: u32,
+    route: &snapshot::Route,
+    backends: &HashMap<&str, &Arc<Backend>>,
+    cells: &Cells,
+) -> Route {
     let list: Box<[Target]> = route
         .targets
         .iter()
@@ -391,6 +420,7 @@ fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &
         })
         .collect();
     let conditions = compile_match(&route.matches);
+    let prompt_key = prompt_key(&list, cells);
     Route {
         name: Name::intern(&route.name),
         order,
@@ -404,7 +434,11 @@ fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &
         expose: route.expose,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
-        reads_body: !conditions.models.is_empty() || list.iter().any(|target| target.model.is_some()),
+        reads_body: !conditions.models.is_empty()
+            || prompt_key.is_some()
+            || list.iter().any(|target| target.model.is_some()),
+        wishes: list.iter().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
+        prompt_key,
         raw: list.iter().all(|target| target.backend.engine == Engine::Http),
         conditions,
         targets: Targets { weight: list.iter().map(|target| target.weight).sum(), list },

@@ -26,6 +26,9 @@ use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
 use self::models::Offers;
+use crate::balance::gpu::Gpu;
+use crate::balance::hash::Ring;
+use crate::balance::prefix::blocks::Key;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
 
@@ -122,6 +125,10 @@ pub struct Route {
     pub idempotent: bool,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
+    /// A target chooses by what is asked for, not by load alone.
+    pub wishes: bool,
+    /// The key that the prompt is hashed with, if a target chooses by it: then the whole body is read before.
+    pub prompt_key: Option<Arc<Key>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
 }
@@ -178,6 +185,10 @@ pub struct Backend {
     pub connections: Connections,
     /// Field name and value sent with each request.
     pub credential: Option<Credential>,
+    /// What `balance: gpu` chooses by.
+    pub gpu: Option<Gpu>,
+    /// What `balance: hash` chooses by.
+    pub ring: Option<Ring>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
