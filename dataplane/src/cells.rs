@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::R
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bounds::{CELLS_MAX, SHUN_AFTER, SHUN_MS_MAX, SHUN_MS_MIN};
+use crate::seen::Seen;
 
 /// What all workers know of one endpoint. 128 bytes of its own: the prefetcher pairs lines of 64.
 #[derive(Debug, Default)]
@@ -172,6 +173,7 @@ pub struct Cells {
 struct Kept {
     cells: HashMap<Box<str>, Arc<LoadCell>>,
     turns: HashMap<Box<str>, Arc<Turn>>,
+    seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
     next_index: u32,
@@ -198,6 +200,11 @@ impl Cells {
     /// The turn of this backend, new or as it was.
     pub fn turn(&self, backend: &str) -> Arc<Turn> {
         entry(&mut self.kept().turns, backend)
+    }
+
+    /// What is seen of this endpoint (`backend/authority`), new or as it was.
+    pub fn seen(&self, endpoint: &str) -> Arc<Seen> {
+        entry(&mut self.kept().seen, endpoint)
     }
 
     /// The slot of this endpoint at these addresses, in any order.
@@ -257,6 +264,9 @@ impl Kept {
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.cells.len() > CELLS_MAX {
             self.cells.retain(|_, cell| Arc::strong_count(cell) > 1);
+        }
+        if self.seen.len() > CELLS_MAX {
+            self.seen.retain(|_, seen| Arc::strong_count(seen) > 1);
         }
         if self.turns.len() > CELLS_MAX {
             self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);

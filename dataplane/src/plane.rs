@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_utils::CachePadded;
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::snapshot::Listener;
 use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
 use ringway_contract::{Generation, Problem, Snapshot};
@@ -23,6 +24,7 @@ use crate::cells::Cells;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
+use crate::load;
 use crate::observe::metrics::Words;
 use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
@@ -102,6 +104,11 @@ impl Shared {
             rules,
         };
         Ok((Arc::new(shared), letterboxes))
+    }
+
+    /// Microseconds since the process began: what every worker's clock says.
+    pub fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
     }
 
     /// The table in force.
@@ -322,6 +329,7 @@ impl Plane for Process {
     fn stats(&self) -> Stats {
         let shared = &self.0;
         let table = shared.table();
+        let now_us = shared.now_us();
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
@@ -330,6 +338,10 @@ impl Plane for Process {
             in_flight: endpoint.cell.in_flight(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
+            state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
+            probe: endpoint.seen.probe(),
+            reported: endpoint.seen.reported(now_us),
+            answers: endpoint.seen.answers(),
         });
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -338,11 +350,16 @@ impl Plane for Process {
             draining: shared.is_draining(),
             workers: shared.metrics.worker_stats(),
             endpoints: endpoints.collect(),
+            times: shared.metrics.times(),
         }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
         explain::explain(&self.0.table(), question)
+    }
+
+    fn load(&self, report: &LoadReport) -> LoadTaken {
+        load::take_in(&self.0.table(), report, load::Now::since(self.0.now_us()))
     }
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {

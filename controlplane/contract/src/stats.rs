@@ -1,7 +1,8 @@
-//! What the data plane tells about itself: `GET /v1/stats`, `POST /v1/load`, `GET /v1/events`.
+//! What the data plane tells about itself: `GET /v1/stats`, `GET /v1/events`.
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::Probe;
 use crate::numbers::Generation;
 
 /// The body of `GET /v1/stats`.
@@ -19,6 +20,31 @@ pub struct Stats {
     pub workers: Vec<WorkerStats>,
     /// One per endpoint, in snapshot order.
     pub endpoints: Vec<EndpointStats>,
+    /// Where the time of exchanges went, all of them since start.
+    #[serde(default)]
+    pub times: Times,
+}
+
+/// Where the time of exchanges went. Each grows; two looks make a rate and an average.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// What the gateway itself added: waiting neither for the upstream nor for the caller.
+    pub own: Timed,
+    /// To the first byte of the answer.
+    pub first_byte: Timed,
+    /// To the first token.
+    pub first_token: Timed,
+    /// To the end.
+    pub total: Timed,
+}
+
+/// Spans added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timed {
+    /// How many.
+    pub count: u64,
+    /// All together, in microseconds.
+    pub sum_us: u64,
 }
 
 /// One worker, as `GET /v1/stats` shows it.
@@ -43,7 +69,7 @@ pub struct WorkerStats {
 }
 
 /// One endpoint, as `GET /v1/stats` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndpointStats {
     /// Name of its backend.
     pub backend: String,
@@ -59,6 +85,54 @@ pub struct EndpointStats {
     pub attempts_total: u64,
     /// Attempts that failed, the upstream being to blame.
     pub failures_total: u64,
+    /// `ok`, `warm`, `suspect`, `open`, `half_open` or `drain`.
+    #[serde(default)]
+    pub state: String,
+    /// How the last active probe went, if there was one.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// What it last said of itself, whatever its age.
+    #[serde(default)]
+    pub reported: Option<Reported>,
+    /// What its answers brought, since this process first saw it.
+    #[serde(default)]
+    pub answers: Answers,
+}
+
+/// What an endpoint last said of itself. None: it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Requests it works on.
+    pub running: Option<u32>,
+    /// Requests that wait in it.
+    pub waiting: Option<u32>,
+    /// Share of its KV cache in use, 0 to 1.
+    pub kv: Option<f64>,
+    /// Tokens that wait to be computed.
+    pub uncached_waiting: Option<u64>,
+    /// Tokens that its KV cache holds.
+    pub capacity: Option<u64>,
+    /// Adapters in use.
+    pub adapters: Vec<String>,
+    /// The life of its server.
+    pub generation: u64,
+    /// How old that is. Past a second it counts no more.
+    pub age_s: f64,
+}
+
+/// What the answers of an endpoint brought. Each grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Answers whose first token was seen.
+    pub first_tokens: u64,
+    /// From their requests to their first tokens, in microseconds, all together.
+    pub first_token_us: u64,
+    /// Tokens of prompts, where it tells.
+    pub tokens_in: u64,
+    /// Tokens produced, where it tells.
+    pub tokens_out: u64,
+    /// Tokens of prompts that it had cached, where it tells.
+    pub tokens_cached: u64,
 }
 
 /// The answer to `PUT /v1/snapshot` when all workers run it.

@@ -352,6 +352,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         connect_timeout_ms: backend.connect_timeout_ms.get(),
         connections: backend.connections,
         credential,
+        orca: backend.orca.filter(|_| backend.engine != Engine::Http),
         cumulative,
         stride,
         turn: cells.turn(&backend.name),
@@ -369,6 +370,7 @@ fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells)
         base_path: endpoint.base_path.as_str().into(),
         weight: endpoint.weight,
         cell: cells.cell(&name),
+        seen: cells.seen(&name),
         drained: endpoint.drained,
         _hold: hold,
     }

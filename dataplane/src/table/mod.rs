@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::Generation;
-use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging};
+use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
 
 use self::index::Index;
 use self::matching::Conditions;
@@ -28,6 +28,7 @@ pub use self::matching::{Ask, ModelSeen, Verdict};
 use self::models::Offers;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
+use crate::seen::Seen;
 
 /// One compiled snapshot.
 #[derive(Debug)]
@@ -178,6 +179,8 @@ pub struct Backend {
     pub connections: Connections,
     /// Field name and value sent with each request.
     pub credential: Option<Credential>,
+    /// In which form each answer is asked for the server's load.
+    pub orca: Option<Orca>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
@@ -218,6 +221,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Its load, shared with other tables and all workers.
     pub cell: Arc<LoadCell>,
+    /// What is seen of it, for whoever looks.
+    pub seen: Arc<Seen>,
     /// Taken out by the configuration.
     pub drained: bool,
     /// Keeps the slot from being given to another endpoint.

