@@ -71,6 +71,18 @@ pub const PROBLEMS_MAX: usize = 256;
 
 /// Load cells kept although no table holds them; beyond it they are forgotten at the next reload.
 pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
+/// Lives of an endpoint that may have leases at once: its server started again while answers of before are unfinished.
+pub const LIVES_MAX: usize = 4;
+/// A restart that we noticed ourselves explains a report's new generation for so long.
+pub const RESTART_NOTICED_MS: u64 = 5_000;
+/// A report older than this is not believed.
+pub const REPORT_AGE_MS_MAX: u64 = 1_000;
+/// How long an endpoint that is new, or came back, is given less than others.
+pub const WARM_UP_S: f32 = 30.0;
+/// How often a report is read again because it changed meanwhile.
+pub const REPORT_READS_MAX: usize = 4;
+/// Tokens of a stream that are counted before the cell is told.
+pub const TOKENS_BATCH: u32 = 16;
 
 // ---- attempts ----------------------------------------------------------------------------------------------
 

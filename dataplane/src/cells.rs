@@ -3,130 +3,23 @@
 //! Owns: one [`LoadCell`] per endpoint name and one [`Slot`] per endpoint and addresses; both survive reloads,
 //! so a new table goes on counting where the old one is. [`Lease`] is the only way to count an attempt.
 //! Must not: lock or allocate per request. The registry's lock is taken when a table is compiled.
-//! Read next: [`crate::balance`], which reads the cells.
+//! Read next: [`cell`], [`life`] and [`lease`]; then [`crate::balance`], which reads the cells.
+
+pub(crate) mod atomic;
+pub mod cell;
+pub mod lease;
+pub mod life;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::bounds::{CELLS_MAX, SHUN_AFTER, SHUN_MS_MAX, SHUN_MS_MIN};
+pub use self::cell::{Intake, LoadCell, Report};
+pub use self::lease::{Lease, Prefill};
+pub use self::life::{Counts, Fresh, Load, Said};
+use crate::bounds::CELLS_MAX;
 use crate::seen::Seen;
-
-/// What all workers know of one endpoint. 128 bytes of its own: the prefetcher pairs lines of 64.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct LoadCell {
-    in_flight: AtomicI64,
-    attempts: AtomicU64,
-    failures: AtomicU64,
-    shunned_until_ms: AtomicU64,
-    refused_in_a_row: AtomicU32,
-    drained: AtomicBool,
-}
-
-impl LoadCell {
-    /// Attempts in flight now, all workers.
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed).max(0).unsigned_abs()
-    }
-
-    /// Attempts since this process first saw the endpoint.
-    pub fn attempts_total(&self) -> u64 {
-        self.attempts.load(Relaxed)
-    }
-
-    /// Attempts that failed, the upstream being to blame.
-    pub fn failures_total(&self) -> u64 {
-        self.failures.load(Relaxed)
-    }
-
-    /// Counts a failed attempt; call it where the blame is [`crate::outcome::Blame::Upstream`].
-    pub fn count_failure(&self) {
-        self.failures.fetch_add(1, Relaxed);
-    }
-
-    /// Whether the operator took the endpoint out while it runs (`POST /v1/drain`).
-    pub fn is_drained(&self) -> bool {
-        self.drained.load(Relaxed)
-    }
-
-    /// Notes that no connection could be made (UF-01). After [`SHUN_AFTER`] in a row the endpoint is left alone for a
-    /// while, twice as long each time: a server that refuses at once has the lowest load of all, and would get every
-    /// request. `now_ms` is of the process's clock.
-    pub fn count_refused(&self, now_ms: u64) {
-        let in_a_row = self.refused_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        if let Some(times) = in_a_row.checked_sub(SHUN_AFTER) {
-            let pause_ms = (SHUN_MS_MIN << times.min(16)).min(SHUN_MS_MAX);
-            self.shunned_until_ms.store(now_ms + pause_ms, Relaxed);
-        }
-    }
-
-    /// Notes that a connection was made.
-    pub fn count_connected(&self) {
-        if self.refused_in_a_row.load(Relaxed) != 0 {
-            self.refused_in_a_row.store(0, Relaxed);
-            self.shunned_until_ms.store(0, Relaxed);
-        }
-    }
-
-    /// Whether the endpoint is left alone for now.
-    pub fn is_shunned(&self) -> bool {
-        self.shunned_until_ms.load(Relaxed) != 0
-    }
-
-    /// Gives the endpoint another chance once its pause is over; one more refusal shuns it again.
-    pub fn readmit(&self, now_ms: u64) {
-        let until_ms = self.shunned_until_ms.load(Relaxed);
-        if until_ms != 0 && now_ms >= until_ms {
-            let _ = self.shunned_until_ms.compare_exchange(until_ms, 0, Relaxed, Relaxed);
-        }
-    }
-
-    /// Takes the endpoint out, or puts it back. Outlives reloads, as the cell does.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Relaxed);
-    }
-}
-
-/// Leases given back that were never taken; must stay 0 (`ringway_load_underflow_total`).
-pub fn underflow_total() -> u64 {
-    UNDERFLOW.load(Relaxed)
-}
-
-static UNDERFLOW: AtomicU64 = AtomicU64::new(0);
-
-/// One attempt's load on its endpoint, from dispatch to the last byte. Dropping it is the only release.
-#[must_use = "a lease dropped at once counts nothing"]
-#[derive(Debug)]
-pub struct Lease {
-    cell: Arc<LoadCell>,
-}
-
-impl Lease {
-    /// Counts an attempt on this cell.
-    pub fn take(cell: &Arc<LoadCell>) -> Self {
-        cell.in_flight.fetch_add(1, Relaxed);
-        cell.attempts.fetch_add(1, Relaxed);
-        Self { cell: Arc::clone(cell) }
-    }
-
-    /// The cell it counts on.
-    pub fn cell(&self) -> &LoadCell {
-        &self.cell
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let before = self.cell.in_flight.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a lease was given back twice");
-        if before <= 0 {
-            self.cell.in_flight.fetch_add(1, Relaxed);
-            UNDERFLOW.fetch_add(1, Relaxed);
-        }
-    }
-}
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
 ///
@@ -275,33 +168,11 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod registry_tests {
     use super::*;
-
-    #[test]
-    fn a_cell_has_its_cache_lines_to_itself() {
-        assert_eq!((size_of::<LoadCell>(), align_of::<LoadCell>()), (128, 128));
-    }
-
-    #[test]
-    fn an_endpoint_that_refuses_in_a_row_is_left_alone_twice_as_long_each_time() {
-        let cell = LoadCell::default();
-        for _ in 1..SHUN_AFTER {
-            cell.count_refused(0);
-            assert!(!cell.is_shunned());
-        }
-        cell.count_refused(0);
-        assert!(cell.is_shunned());
-        cell.readmit(SHUN_MS_MIN - 1);
-        assert!(cell.is_shunned());
-        cell.readmit(SHUN_MS_MIN);
-        assert!(!cell.is_shunned(), "its chance");
-        cell.count_refused(SHUN_MS_MIN);
-        cell.readmit(SHUN_MS_MIN + 2 * SHUN_MS_MIN - 1);
-        assert!(cell.is_shunned(), "a refusal at its chance doubles the pause");
-        cell.count_connected();
-        assert!(!cell.is_shunned());
-    }
 
     #[test]
     fn the_same_endpoint_keeps_its_cell_over_reloads() {
@@ -313,44 +184,6 @@ mod tests {
         assert_eq!(cells.cell("a/x:1").in_flight(), 0);
         assert_eq!(cells.cell("a/x:1").attempts_total(), 1);
         assert_eq!(cells.cell("a/y:1").attempts_total(), 0);
-    }
-
-    #[test]
-    fn a_panicking_attempt_gives_its_lease_back() {
-        let cell = Arc::new(LoadCell::default());
-        let inside = Arc::clone(&cell);
-        let panicked = std::panic::catch_unwind(move || {
-            let _lease = Lease::take(&inside);
-            panic!("an attempt that panics");
-        });
-        assert!(panicked.is_err());
-        assert_eq!(cell.in_flight(), 0);
-    }
-
-    #[test]
-    fn many_threads_taking_and_giving_back_end_at_zero() {
-        let cell = Arc::new(LoadCell::default());
-        std::thread::scope(|scope| {
-            for seed in 0..8 {
-                let cell = &cell;
-                scope.spawn(move || take_and_give_back(cell, seed, 2_000));
-            }
-        });
-        assert_eq!(cell.in_flight(), 0);
-        assert_eq!(cell.attempts_total(), 8 * 2_000);
-        assert_eq!(underflow_total(), 0);
-    }
-
-    fn take_and_give_back(cell: &Arc<LoadCell>, seed: u64, attempts: usize) {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut held = Vec::new();
-        for _ in 0..attempts {
-            held.push(Lease::take(cell));
-            assert!(cell.in_flight() >= held.len() as u64, "our own leases at least are counted");
-            while !held.is_empty() && rng.bool() {
-                let _ = held.swap_remove(rng.usize(..held.len()));
-            }
-        }
     }
 
     #[test]

@@ -8,6 +8,44 @@
 use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// A moment, in microseconds since a clock began. What depends on time is handed one, so that a test or a simulation may
+/// hand it any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// So many microseconds after the clock began.
+    pub const fn from_us(us: u64) -> Self {
+        Self(us)
+    }
+
+    /// So many milliseconds after the clock began.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms.saturating_mul(1_000))
+    }
+
+    /// Microseconds since the clock began.
+    pub const fn us(self) -> u64 {
+        self.0
+    }
+
+    /// Microseconds since `earlier`; 0 if that is later.
+    pub const fn since_us(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Seconds since `earlier`; 0 if that is later.
+    pub const fn since_s(self, earlier: Self) -> f32 {
+        self.since_us(earlier) as f32 * 1e-6
+    }
+
+    /// The moment so many microseconds later.
+    #[must_use]
+    pub const fn plus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_add(us))
+    }
+}
+
 /// A worker's clock.
 pub struct Clock {
     start: Instant,
@@ -26,6 +64,11 @@ impl Clock {
     /// Microseconds since the clock began.
     pub fn now_us(&self) -> u64 {
         self.start.elapsed().as_micros() as u64
+    }
+
+    /// This moment.
+    pub fn now(&self) -> Moment {
+        Moment(self.now_us())
     }
 
     /// Milliseconds since the clock began, as of the last tick.

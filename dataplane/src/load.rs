@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken, Outlived};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::cells::{Intake, Report, Said};
+use crate::clock::Moment;
 use crate::orca::Beside;
 use crate::seen::News;
 use crate::table::{Endpoint, Table};
@@ -57,13 +59,37 @@ pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
 }
 
 /// Lets a report that is news count where endpoints are chosen.
-fn count(_endpoint: &Endpoint, _load: &EndpointLoad, _now: Now, taken: &mut LoadTaken) {
-    taken.taken += 1;
+fn count(endpoint: &Endpoint, load: &EndpointLoad, now: Now, taken: &mut LoadTaken) {
+    if !load.has_values() {
+        taken.taken += 1; // a probe alone
+        return;
+    }
+    let said = Said {
+        running: load.running,
+        waiting: load.waiting,
+        kv: load.kv.map(|kv| kv as f32),
+        uncached_waiting: load.uncached_waiting.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+    };
+    let report = Report {
+        sequence: load.seq,
+        generation: load.generation,
+        taken_at: Moment::from_us(now.own_us(load.taken_at_ns)),
+        said,
+    };
+    match endpoint.cell.report(&report, Moment::from_us(now.us)) {
+        Intake::Taken => taken.taken += 1,
+        Intake::Restarted => (taken.taken, taken.restarted) = (taken.taken + 1, taken.restarted + 1),
+        // Not by order, which was looked at: another report was being written. The next comes in a second.
+        Intake::Stale | Intake::Outlived => taken.stale += 1,
+    }
 }
 
 /// Takes in what the head of an answer said, at the moment it came.
-pub fn beside(_endpoint: &Endpoint, beside: Beside, _now_us: u64) {
-    if beside.is_empty() {}
+pub fn beside(endpoint: &Endpoint, beside: Beside, now: Moment) {
+    let Beside { waiting, kv } = beside;
+    if waiting.is_some() || kv.is_some() {
+        endpoint.cell.report_beside(&Said { waiting, kv, ..Said::default() }, now);
+    }
 }
 
 #[cfg(test)]

@@ -34,11 +34,6 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Whether it said anything that is used.
-    pub const fn is_empty(&self) -> bool {
-        self.waiting.is_none() && self.kv.is_none()
-    }
-
     fn take(&mut self, name: &str, value: f64) {
         let name = name.strip_prefix("named_metrics.").unwrap_or(name);
         if !value.is_finite() || value < 0.0 {

@@ -15,12 +15,12 @@ use crossbeam_utils::CachePadded;
 use ringway_contract::explain::{Explanation, Question};
 use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::snapshot::Listener;
-use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
+use ringway_contract::stats::{Applied, Drain, EndpointStats, Own, Stats};
 use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
-use crate::cells::Cells;
+use crate::cells::{Cells, LoadCell};
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
@@ -330,6 +330,16 @@ impl Plane for Process {
         let shared = &self.0;
         let table = shared.table();
         let now_us = shared.now_us();
+        let own = |cell: &LoadCell| {
+            let counts = cell.counts_of_all_lives();
+            Own {
+                prompt_tokens: counts.prompt,
+                missed_tokens: counts.missed,
+                uncached_tokens: counts.uncached,
+                generated_tokens: counts.generated,
+                restarts: cell.restarts(),
+            }
+        };
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
@@ -341,6 +351,7 @@ impl Plane for Process {
             state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
             probe: endpoint.seen.probe(),
             reported: endpoint.seen.reported(now_us),
+            own: own(&endpoint.cell),
             answers: endpoint.seen.answers(),
         });
         Stats {

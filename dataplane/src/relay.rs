@@ -86,7 +86,7 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome
 fn read_load(x: &Exchange<'_>, aim: Aim<'_>, head: &Buffer) {
     let Some(value) = x.scratch.answer.find(head.bytes(), orca::FIELD) else { return };
     match orca::read(value) {
-        Some(beside) => load::beside(aim.endpoint, beside, x.worker.clock.now_us()),
+        Some(beside) => load::beside(aim.endpoint, beside, x.worker.clock.now()),
         None => x.worker.shard.count(Counter::OrcaMalformed),
     }
 }

@@ -94,9 +94,27 @@ pub struct EndpointStats {
     /// What it last said of itself, whatever its age.
     #[serde(default)]
     pub reported: Option<Reported>,
+    /// What we count of our own requests there.
+    #[serde(default)]
+    pub own: Own,
     /// What its answers brought, since this process first saw it.
     #[serde(default)]
     pub answers: Answers,
+}
+
+/// What the gateway counts of its own requests in flight at an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Of those, the ones that were not expected in its cache.
+    pub missed_tokens: u64,
+    /// Of those, the ones still to be computed: no first token came yet.
+    pub uncached_tokens: u64,
+    /// Tokens produced so far.
+    pub generated_tokens: u64,
+    /// How often its server started again.
+    pub restarts: u32,
 }
 
 /// What an endpoint last said of itself. None: it does not say.
