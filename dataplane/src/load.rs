@@ -47,7 +47,7 @@ pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
             taken.unknown += 1;
             continue;
         };
-        match endpoint.seen.report(load, now.own_us(load.taken_at_ns)) {
+        match endpoint.seen.report(load) {
             News::Fresh => count(endpoint, load, now, &mut taken),
             News::Stale => taken.stale += 1,
             News::Outlived(generation) => {
@@ -95,6 +95,50 @@ pub fn beside(endpoint: &Endpoint, beside: Beside, now: Moment) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::testing;
+
+    fn load(seq: u64, generation: u64, running: u32) -> EndpointLoad {
+        let (endpoint, taken_at_ns) = ("ai/ai:1".to_owned(), 900_000_000);
+        EndpointLoad {
+            endpoint,
+            seq,
+            generation,
+            taken_at_ns,
+            running: Some(running),
+            ..EndpointLoad::default()
+        }
+    }
+
+    #[test]
+    fn each_entry_gets_its_verdict_and_what_counts_is_shown() {
+        let table = testing::table(vec![testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai")]);
+        let now = Now { monotonic_ns: 1_000_000_000, us: 5_000_000 };
+        let tell = |entries: Vec<EndpointLoad>| take_in(&table, &LoadReport { endpoints: entries }, now);
+        let elsewhere = EndpointLoad { endpoint: "gone/x:1".into(), ..load(1, 1, 1) };
+        let taken = tell(vec![load(3, 2, 4), elsewhere]);
+        assert_eq!((taken.taken, taken.unknown, taken.restarted), (1, 1, 0));
+        let (_, endpoint) = table.endpoints().next().expect("one");
+        let shown = || endpoint.seen.reported(&endpoint.cell, Moment::from_us(now.us)).expect("reported");
+        assert_eq!((shown().running, shown().kv, shown().generation), (Some(4), None, 2));
+        assert!((shown().age_s - 0.1).abs() < 1e-6, "{:?}", shown());
+        assert_eq!(tell(vec![load(3, 2, 9)]).stale, 1);
+        let outlived = Outlived { endpoint: "ai/ai:1".to_owned(), generation: 2 };
+        assert_eq!(tell(vec![load(4, 1, 9)]).outlived, [outlived]);
+        let restarted = tell(vec![load(5, 3, 6)]);
+        assert_eq!((restarted.taken, restarted.restarted), (1, 1));
+        assert_eq!((shown().running, endpoint.cell.restarts()), (Some(6), 1));
+    }
+
+    #[test]
+    fn what_a_head_says_is_added_to_what_was_reported() {
+        let table = testing::table(vec![testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai")]);
+        let now = Now { monotonic_ns: 1_000_000_000, us: 5_000_000 };
+        take_in(&table, &LoadReport { endpoints: vec![load(1, 1, 4)] }, now);
+        let (_, endpoint) = table.endpoints().next().expect("one");
+        beside(endpoint, Beside { waiting: Some(2), kv: None }, Moment::from_us(now.us));
+        let shown = endpoint.seen.reported(&endpoint.cell, Moment::from_us(now.us)).expect("reported");
+        assert_eq!((shown.running, shown.waiting, shown.kv), (Some(4), Some(2), None));
+    }
 
     #[test]
     fn a_moment_of_the_shared_clock_is_told_on_our_own_and_never_lies_ahead() {

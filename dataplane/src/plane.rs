@@ -21,6 +21,7 @@ use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
 use crate::cells::{Cells, LoadCell};
+use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
@@ -329,7 +330,7 @@ impl Plane for Process {
     fn stats(&self) -> Stats {
         let shared = &self.0;
         let table = shared.table();
-        let now_us = shared.now_us();
+        let now = Moment::from_us(shared.now_us());
         let own = |cell: &LoadCell| {
             let counts = cell.counts_of_all_lives();
             Own {
@@ -350,7 +351,7 @@ impl Plane for Process {
             failures_total: endpoint.cell.failures_total(),
             state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
             probe: endpoint.seen.probe(),
-            reported: endpoint.seen.reported(now_us),
+            reported: endpoint.seen.reported(&endpoint.cell, now),
             own: own(&endpoint.cell),
             answers: endpoint.seen.answers(),
         });

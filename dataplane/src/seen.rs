@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringway_contract::load::{EndpointLoad, Probe};
 use ringway_contract::stats::{Answers, Reported};
 
+use crate::cells::{Fresh, LoadCell};
+use crate::clock::Moment;
 use crate::observe::Record;
 
 /// What is seen of one endpoint.
@@ -28,8 +30,6 @@ pub struct Seen {
 #[derive(Debug, Default)]
 struct Last {
     load: Option<EndpointLoad>,
-    /// Of the process's clock.
-    taken_us: u64,
     probe: Option<Probe>,
 }
 
@@ -75,7 +75,7 @@ impl Seen {
     }
 
     /// Takes a report in, if it is news. One that only tells of a probe leaves the values.
-    pub fn report(&self, load: &EndpointLoad, taken_us: u64) -> News {
+    pub fn report(&self, load: &EndpointLoad) -> News {
         let mut last = self.last();
         if let Some(known) = &last.load {
             if load.seq <= known.seq {
@@ -89,7 +89,7 @@ impl Seen {
             last.probe = Some(probe);
         }
         if load.has_values() {
-            (last.load, last.taken_us) = (Some(load.clone()), taken_us);
+            last.load = Some(load.clone());
         }
         News::Fresh
     }
@@ -99,19 +99,21 @@ impl Seen {
         self.last().probe
     }
 
-    /// What was last reported, as `GET /v1/stats` shows it.
-    pub fn reported(&self, now_us: u64) -> Option<Reported> {
+    /// What `cell` goes by, and what it has no use for, as `GET /v1/stats` shows it.
+    pub fn reported(&self, cell: &LoadCell, now: Moment) -> Option<Reported> {
+        let Fresh { said, taken_at, .. } = cell.life().last()?;
         let last = self.last();
-        let load = last.load.as_ref()?;
+        let load = last.load.as_ref();
+        let adapters = load.and_then(|load| load.adapters.as_ref());
         Some(Reported {
-            running: load.running,
-            waiting: load.waiting,
-            kv: load.kv,
-            uncached_waiting: load.uncached_waiting,
-            capacity: load.capacity,
-            adapters: load.adapters.as_ref().map(|adapters| adapters.named.clone()).unwrap_or_default(),
-            generation: load.generation,
-            age_s: now_us.saturating_sub(last.taken_us) as f64 / 1e6,
+            running: said.running,
+            waiting: said.waiting,
+            kv: said.kv.map(|kv| (f64::from(kv) * 1e6).round() / 1e6), // as many digits as the cell keeps
+            uncached_waiting: said.uncached_waiting.map(u64::from),
+            capacity: load.and_then(|load| load.capacity),
+            adapters: adapters.map(|adapters| adapters.named.clone()).unwrap_or_default(),
+            generation: load.map_or(0, |load| load.generation),
+            age_s: now.since_us(taken_at) as f64 / 1e6,
         })
     }
 
@@ -131,22 +133,19 @@ mod tests {
     #[test]
     fn only_news_is_taken_in() {
         let seen = Seen::default();
-        assert_eq!(seen.report(&load(5, 2, Some(1)), 10), News::Fresh);
-        assert_eq!(seen.report(&load(5, 2, Some(9)), 20), News::Stale);
-        assert_eq!(seen.report(&load(6, 1, Some(9)), 20), News::Outlived(2));
-        assert_eq!(seen.report(&load(7, 3, Some(2)), 30), News::Fresh);
-        let shown = seen.reported(1_000_030).expect("reported");
-        assert_eq!((shown.running, shown.generation), (Some(2), 3));
-        assert!((shown.age_s - 1.0).abs() < 1e-9);
+        assert_eq!(seen.report(&load(5, 2, Some(1))), News::Fresh);
+        assert_eq!(seen.report(&load(5, 2, Some(9))), News::Stale);
+        assert_eq!(seen.report(&load(6, 1, Some(9))), News::Outlived(2));
+        assert_eq!(seen.report(&load(7, 3, Some(2))), News::Fresh);
     }
 
     #[test]
-    fn a_probe_alone_leaves_the_values_and_their_age() {
+    fn a_probe_alone_is_of_any_life_and_leaves_the_values() {
         let seen = Seen::default();
-        seen.report(&load(1, 1, Some(4)), 10);
+        seen.report(&load(1, 7, Some(4)));
         let probe = EndpointLoad { probe: Some(Probe::Failed), ..load(2, 1, None) };
-        assert_eq!(seen.report(&probe, 500), News::Fresh);
+        assert_eq!(seen.report(&probe), News::Fresh);
         assert_eq!(seen.probe(), Some(Probe::Failed));
-        assert_eq!(seen.reported(10).expect("kept").running, Some(4));
+        assert_eq!(seen.last().load.as_ref().and_then(|load| load.running), Some(4));
     }
 }

@@ -70,6 +70,8 @@ pub const REQUEST_MS_MAX: Duration = Duration::from_secs(10);
 pub const PAGE_BYTES_MAX: usize = 8 * MIB;
 /// For a page to be there, connection included.
 pub const SCRAPE_MS_MAX: Duration = Duration::from_millis(500);
+/// From the moment an endpoint is known to its first reading and probe, which are spread over it.
+pub const FIRST_LOOK_MS_MAX: Duration = Duration::from_secs(1);
 /// For the answer to a probe, connection included.
 pub const PROBE_MS_MAX: Duration = Duration::from_secs(1);
 /// Values kept of one page: parts of an engine times series that are read.

@@ -146,9 +146,9 @@ fn not_found(paths: &[String]) -> String {
     )
 }
 
-/// Turns at the phase, one interval apart; one that was missed is left out.
+/// Turns one interval apart; one that was missed is left out. The first comes within a second: somebody waits for it.
 fn rounds(every: Duration, phase: f64) -> tokio::time::Interval {
-    let mut rounds = interval_at(Instant::now() + every.mul_f64(phase), every);
+    let mut rounds = interval_at(Instant::now() + every.min(bounds::FIRST_LOOK_MS_MAX).mul_f64(phase), every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     rounds
 }
