@@ -3,7 +3,11 @@
 //! Owns: the choice, a pure function of cells, what was tried, chance and turns.
 //! Must not: count the load of what it chose; whoever dispatches takes a [`crate::cells::Lease`] before the
 //! next choice of the same thread.
-//! Read next: [`crate::cells`].
+//! Read next: [`crate::cells`]; [`score`] and [`prefix`] for `balance: gpu`, [`hash`] for `balance: hash`.
+
+pub mod hash;
+pub mod prefix;
+pub mod score;
 
 use ringway_contract::snapshot::Balance;
 

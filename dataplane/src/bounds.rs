@@ -84,6 +84,33 @@ pub const REPORT_READS_MAX: usize = 4;
 /// Tokens of a stream that are counted before the cell is told.
 pub const TOKENS_BATCH: u32 = 16;
 
+// ---- balance -----------------------------------------------------------------------------------------------
+
+/// Endpoints of which all are scored for each request; of more a few.
+pub const SCANNED_MAX: usize = 64;
+/// Of those few, the ones with the longest match.
+pub const CANDIDATES_PREFIX_MAX: usize = 4;
+/// And the ones that are drawn.
+pub const CANDIDATES_RANDOM_MAX: usize = 8;
+/// The fullest that a KV cache counts as: beyond it `k/(1 - k)` says nothing.
+pub const KV_SHARE_MAX: f32 = 0.98;
+/// Prompt tokens a second of an endpoint of which nothing is known.
+pub const PREFILL_TOKENS_PER_S: f32 = 10_000.0;
+/// Points of an endpoint of middle weight on the ring of `balance: hash`.
+pub const RING_POINTS_PER_ENDPOINT: usize = 256;
+/// Points of all endpoints of one ring, unless there are more endpoints.
+pub const RING_POINTS_MAX: usize = 1 << 18;
+/// Bytes of a block of the prefix index.
+pub const BLOCK_BYTES: usize = 256;
+/// Blocks of one prompt that are indexed; the rest of a longer one counts as missed.
+pub const BLOCKS_MAX: usize = 2_048;
+/// Blocks that are indexed under one lock.
+pub const INSERT_BATCH_BLOCKS: usize = 64;
+/// Blocks of one endpoint that are indexed: 4.2 million tokens at 4 bytes. Links between them are 16 bits wide.
+pub const BLOCKS_PER_ENDPOINT_MAX: usize = 65_534;
+
+const _: () = assert!(BLOCKS_MAX <= u16::MAX as usize, "lengths of matches are 16 bits wide");
+
 // ---- attempts ----------------------------------------------------------------------------------------------
 
 /// Attempts of one exchange.
