@@ -75,6 +75,12 @@ pub const WAIT_MS_MIN: u64 = 10;
 pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
 /// Longest time to make a connection: kernels give up after about two minutes.
 pub const CONNECT_MS_MAX: u64 = 2 * MINUTE_MS;
+/// Shortest time between two readings or probes of one endpoint: a page of 400 KB takes a server some milliseconds.
+pub const INTERVAL_MS_MIN: u64 = 50;
+/// Longest time between two readings or probes of one endpoint.
+pub const INTERVAL_MS_MAX: u64 = HOUR_MS;
+/// Largest port.
+pub const PORT_MAX: u64 = 65_535;
 /// Idle connections kept per endpoint and worker.
 pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
 /// Prompt tokens an endpoint computes a second.

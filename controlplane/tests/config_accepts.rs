@@ -11,6 +11,7 @@ use ringway_contract::snapshot::{
 };
 use ringway_contract::{Bytes, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
+use ringway_controlplane::scrape;
 
 struct Keys;
 
@@ -175,6 +176,40 @@ fn the_short_examples_work_and_are_ten_lines_long() {
 }
 
 #[test]
+fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise() {
+    let target = |backend: &str| {
+        let config = accept(&with_backend(backend));
+        config::targets(&config, &|_, _| Vec::new()).pop()
+    };
+    let paths = |target: &scrape::Target| target.metrics.clone().map(|metrics| (metrics.paths, metrics.port));
+    let owned = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+
+    let vllm = target("{engine: vllm, endpoints: [\"http://10.0.0.1:8000/base\"], models: m}").expect("read");
+    assert_eq!((vllm.name.as_str(), vllm.models), ("b/10.0.0.1:8000", owned(&["m"])));
+    let usual = scrape::Metrics { paths: owned(&["/metrics"]), port: None, interval: Millis::from_secs(1) };
+    assert_eq!(vllm.metrics, Some(usual), "the path of the URL does not go before it");
+    assert_eq!(vllm.health, Some(scrape::Health { path: "/health".into(), interval: Millis::from_secs(5) }));
+
+    let sglang = target("{engine: sglang, endpoints: [\"http://10.0.0.1\"]}").expect("read");
+    assert_eq!(paths(&sglang), Some((owned(&["/v1/loads", "/metrics"]), None)));
+    let triton = target("{engine: triton, endpoints: [\"http://10.0.0.1:8000\"]}").expect("read");
+    assert_eq!(paths(&triton), Some((owned(&["/metrics"]), Some(8_002))));
+
+    let own =
+        "metrics: {path: \"/metrics?model=m\", port: 9, interval: 250ms}, health: {path: /up, interval: 2s}";
+    let own =
+        target(&format!("{{engine: llamacpp, endpoints: [\"http://10.0.0.1\"], {own}}}")).expect("read");
+    assert_eq!(paths(&own), Some((owned(&["/metrics?model=m"]), Some(9))));
+    assert_eq!(own.health, Some(scrape::Health { path: "/up".into(), interval: Millis::from_secs(2) }));
+
+    assert_eq!(target("{engine: openai, endpoints: [\"http://10.0.0.1\"]}"), None);
+    assert_eq!(target("{engine: vllm, endpoints: [\"http://10.0.0.1\"], metrics: off, health: off}"), None);
+    let plain =
+        target("{engine: http, endpoints: [\"http://10.0.0.1\"], health: {path: /}}").expect("probed");
+    assert!(plain.metrics.is_none() && plain.health.is_some());
+}
+
+#[test]
 fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else() {
     let text =
         std::fs::read_to_string(root().join("controlplane/tests/fixtures/contract.yaml")).expect("ours");
@@ -184,7 +219,6 @@ fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else(
     let expected = [
         "listeners[0].tls",
         "backends.llama.admission",
-        "backends.llama.health",
         "backends.claude.endpoints[0]",
         "routes[0].fallback",
     ];

@@ -138,7 +138,6 @@ fn every_later_field_is_told_from_the_others() {
         }
     }
     for expected in ["listener.tls", "backend.discovery", "backend.admission"].into_iter().chain([
-        "backend.health",
         "route.fallback",
         "match.tenant",
         "match.schedule",

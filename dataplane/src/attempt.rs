@@ -24,6 +24,7 @@ use crate::downstream::Downstream;
 use crate::exchange::Exchange;
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
 use crate::observe::Counter;
+use crate::orca;
 use crate::outcome::{AttemptError, Blame, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Socket};
@@ -293,6 +294,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         strip_credentials: false,
         credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,
+        instead: aim.backend.orca.map(|form| (orca::ASK, orca::wish(form))),
         close: false,
     };
     write_request(&mut scratch.out.bytes, &scratch.head, buf, &how);

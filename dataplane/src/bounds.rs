@@ -220,6 +220,13 @@ pub const HEARTBEAT_LATE_MS: u64 = 2_000;
 /// And for so long ends it.
 pub const HEARTBEAT_DEAD_MS: u64 = 10_000;
 
+// ---- load reports ------------------------------------------------------------------------------------------
+
+/// Bytes of an `endpoint-load-metrics` field.
+pub const ORCA_BYTES_MAX: usize = 4 * KIB;
+/// Values in one.
+pub const ORCA_PAIRS_MAX: usize = 32;
+
 // ---- process -----------------------------------------------------------------------------------------------
 
 /// Worker threads.

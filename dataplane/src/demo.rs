@@ -80,6 +80,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         connect_timeout_ms: Millis::from_secs(2),
         connections: Connections::default(),
         credential: None,
+        orca: None,
     }
 }
 

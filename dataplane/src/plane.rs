@@ -13,17 +13,19 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_utils::CachePadded;
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::snapshot::Listener;
-use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
+use ringway_contract::stats::{Applied, Drain, EndpointStats, Own, Stats};
 use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
-use crate::cells::Cells;
+use crate::cells::{Cells, LoadCell};
 use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
+use crate::load;
 use crate::observe::metrics::Words;
 use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
@@ -103,6 +105,11 @@ impl Shared {
             rules,
         };
         Ok((Arc::new(shared), letterboxes))
+    }
+
+    /// Microseconds since the process began: what every worker's clock says.
+    pub fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
     }
 
     /// The table in force.
@@ -323,14 +330,24 @@ impl Plane for Process {
     fn stats(&self) -> Stats {
         let shared = &self.0;
         let table = shared.table();
-        let now = Moment::from_us(shared.started.elapsed().as_micros() as u64);
-        let load = |backend: &Backend, endpoint: &Endpoint| {
+        let now = Moment::from_us(shared.now_us());
+        let estimate = |backend: &Backend, endpoint: &Endpoint| {
             let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
-            Some(backend.gpu.as_ref()?.load(at, now))
+            Some(backend.gpu.as_ref()?.estimate(at, now))
         };
         let underflows = table.endpoints().map(|(_, endpoint)| endpoint.cell.underflows_total()).sum();
+        let own = |cell: &LoadCell| {
+            let counts = cell.counts_of_all_lives();
+            Own {
+                prompt_tokens: counts.prompt,
+                missed_tokens: counts.missed,
+                uncached_tokens: counts.uncached,
+                generated_tokens: counts.generated,
+                restarts: cell.restarts(),
+            }
+        };
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
-            load: load(backend, endpoint),
+            estimate: estimate(backend, endpoint),
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
             addresses: endpoint.addresses.to_vec(),
@@ -338,6 +355,11 @@ impl Plane for Process {
             in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
+            state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
+            probe: endpoint.seen.probe(),
+            reported: endpoint.seen.reported(&endpoint.cell, now),
+            own: own(&endpoint.cell),
+            answers: endpoint.seen.answers(),
         });
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -347,12 +369,17 @@ impl Plane for Process {
             workers: shared.metrics.worker_stats(),
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
+            times: shared.metrics.times(),
         }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
         let now = Moment::from_us(self.0.started.elapsed().as_micros() as u64);
         explain::explain(&self.0.table(), question, now)
+    }
+
+    fn load(&self, report: &LoadReport) -> LoadTaken {
+        load::take_in(&self.0.table(), report, load::Now::since(self.0.now_us()))
     }
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {

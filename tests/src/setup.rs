@@ -147,6 +147,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         connect_timeout_ms: Millis::from_secs(2),
         connections: Connections::default(),
         credential: None,
+        orca: None,
     }
 }
 

@@ -220,6 +220,19 @@ pub struct Backend {
     /// A secret sent with each request, in the form the engine expects.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Whether each answer is asked for the server's load, and in which form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orca: Option<Orca>,
+}
+
+/// A form of the `endpoint-load-metrics` field of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Orca {
+    /// `name=value` pairs.
+    Text,
+    /// A JSON object.
+    Json,
 }
 
 fn default_connect() -> Millis {

@@ -7,9 +7,10 @@
 
 use crate::bounds::{
     ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, GATEWAYS_MAX,
-    IDLE_CONNECTIONS_MAX, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX, REQUEST_BODY_BYTES_MAX,
-    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX,
-    SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
+    PORT_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN,
+    ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX,
+    WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -274,10 +275,23 @@ pub(super) const BACKEND: Section = Section {
             "a queue in front of a backend",
             "leave it out; requests go to endpoints at once and queue there",
         ),
-        later(
+        optional(
+            "metrics",
+            Kind::Either(&[Kind::Text(&OFF), Kind::Section(&METRICS)]),
+            "see there",
+            "The page on which each endpoint tells its load, or `off`.",
+        ),
+        optional(
             "health",
-            "active health checks",
-            "leave it out; endpoints that cannot be reached are retried elsewhere",
+            Kind::Either(&[Kind::Text(&OFF), Kind::Section(&HEALTH)]),
+            "see there",
+            "The probe of each endpoint, or `off`.",
+        ),
+        optional(
+            "orca",
+            Kind::Choice(ORCA),
+            "not asked for",
+            "The form in which each answer is asked for the server's load (`endpoint-load-metrics`).",
         ),
         later("tls", "TLS to endpoints", "go through a local proxy that speaks TLS to them"),
         later("prices", "prices of models", "price the token counts of the access log"),
@@ -422,6 +436,37 @@ const BACKEND_TIMEOUTS: Section = Section {
         "2s",
         "To accept a connection.",
     )],
+};
+
+const ORCA: &[Choice] = &[choice("text", "`name=value` pairs"), choice("json", "a JSON object")];
+
+pub(super) const METRICS: Section = Section {
+    name: "metrics",
+    about: "Where each endpoint tells its load. Read by the control plane, for engines that have such a page.",
+    fields: &[
+        optional(
+            "path",
+            Kind::Text(&QUESTION),
+            "the engine's",
+            "Its place, query included. A path in the endpoint's URL does not go before it.",
+        ),
+        optional("port", Kind::Whole(1, PORT_MAX), "the endpoint's; of `triton` 8002", "Its port."),
+        optional("interval", Kind::Duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX), "1s", "Between two readings."),
+    ],
+};
+
+pub(super) const HEALTH: Section = Section {
+    name: "health",
+    about: "Asks each endpoint whether it is well: 2xx is yes, 5xx and silence are no, anything else says nothing.",
+    fields: &[
+        optional(
+            "path",
+            Kind::Text(&QUESTION),
+            "the engine's; none of its own: not probed",
+            "What is asked for. A path in the endpoint's URL does not go before it.",
+        ),
+        optional("interval", Kind::Duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX), "5s", "Between two probes."),
+    ],
 };
 
 const CONNECTIONS: Section = Section {
@@ -667,6 +712,9 @@ const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,25
 const MODEL_GLOB: Format =
     Format { word: "model glob", pattern: "^[A-Za-z0-9._:/@+*?-]{1,256}$", example: "llama-*" };
 const PATH: Format = Format { word: "path", pattern: "^/[^?#]*$", example: "/v1/chat/completions" };
+const QUESTION: Format =
+    Format { word: "path with or without a query", pattern: "^/[^#\\s]*$", example: "/metrics" };
+const OFF: Format = Format { word: "`off`", pattern: "^off$", example: "off" };
 const METHOD: Format = Format { word: "method", pattern: "^[^a-z\\s]+$", example: "POST" };
 const HOST: Format = Format { word: "host", pattern: "^[^/\\s]+$", example: "api.example.com" };
 const HEADER_GLOB: Format = Format { word: "glob", pattern: "^.+$", example: "*" };

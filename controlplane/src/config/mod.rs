@@ -35,7 +35,7 @@ pub use report::{Finding, Report, Severity};
 pub use resolve::resolve;
 pub use resolved::Config;
 pub use schema::{reference, schema};
-pub use snapshot::{may_connect, snapshot};
+pub use snapshot::{may_connect, snapshot, targets};
 pub use source::{Error, Source, read};
 pub use written::{FileConfig, parse};
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Limits, ListenerTimeouts,
-    Logging, Match, Retry, RouteTimeouts,
+    Logging, Match, Orca, Retry, RouteTimeouts,
 };
 
 use super::decode::{Place, Sink, Written};
@@ -24,11 +24,14 @@ use super::source::Source;
 use super::speaks;
 use super::suggest::did_you_mean;
 use super::values::{Fault, quoted};
-use super::written::{self, FileConfig};
+use super::written::{self, FileConfig, Watching};
 use crate::bounds::ENDPOINTS_ALL_MAX;
+use crate::scrape::{self, Health, Metrics};
 
 const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
 const CONNECT_DEFAULT: Millis = Millis::from_secs(2);
+const METRICS_INTERVAL_DEFAULT: Millis = Millis::from_secs(1);
+const HEALTH_INTERVAL_DEFAULT: Millis = Millis::from_secs(5);
 const TARGET_WEIGHT_DEFAULT: u32 = 100;
 
 /// Looks up every name, fills every default, reads every secret; every problem at once.
@@ -245,7 +248,63 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             None => None,
             Some(credential) => Some(credential?),
         },
+        metrics: metrics(engine, from.metrics.as_ref(), sink),
+        health: health(engine, from.health.as_ref()),
+        orca: orca(engine, from.orca.as_ref(), sink),
     })
+}
+
+fn metrics(engine: Engine, written: Option<&Written<Watching>>, sink: &Sink) -> Option<Metrics> {
+    let dialect = scrape::dialect(engine);
+    let (path, port, interval) = match (dialect, written.map(|written| &written.value)) {
+        (None, None) | (_, Some(Watching::Off)) => return None,
+        (Some(_), None) => (None, None, None),
+        (Some(_), Some(Watching::On { path, port, interval })) => {
+            (path.as_ref(), port.as_ref(), interval.as_ref())
+        }
+        (None, Some(Watching::On { .. })) => {
+            let fault =
+                Fault::new(format!("`engine: {}` has no page of metrics that is read", spelled(engine)));
+            let mend = "name the engine that serves there, or leave `metrics` out";
+            sink.error(&written?.at, fault.mend(mend));
+            return None;
+        }
+    };
+    let dialect = dialect?;
+    let usual = || dialect.paths.iter().map(|&path| path.to_owned()).collect();
+    Some(Metrics {
+        paths: path.map_or_else(usual, |path| vec![path.value.clone()]),
+        port: port.and_then(|port| port.value.try_into().ok()).or(dialect.port),
+        interval: or(interval, METRICS_INTERVAL_DEFAULT),
+    })
+}
+
+/// An engine without a path of its own is probed only where one is written.
+fn health(engine: Engine, written: Option<&Written<Watching>>) -> Option<Health> {
+    let usual = || scrape::health(engine).map(str::to_owned);
+    let (path, interval) = match written.map(|written| &written.value) {
+        Some(Watching::Off) => return None,
+        None => (usual(), None),
+        Some(Watching::On { path, interval, .. }) => {
+            (path.as_ref().map(|path| path.value.clone()).or_else(usual), interval.as_ref())
+        }
+    };
+    Some(Health { path: path?, interval: or(interval, HEALTH_INTERVAL_DEFAULT) })
+}
+
+fn orca(engine: Engine, written: Option<&Written<Orca>>, sink: &Sink) -> Option<Orca> {
+    let written = written?;
+    if engine == Engine::Http {
+        let fault = Fault::new("`engine: http` passes bytes as they are and asks for nothing");
+        sink.error(&written.at, fault.mend("leave `orca` out, or name the engine"));
+    }
+    Some(written.value)
+}
+
+/// An engine as the file writes it.
+fn spelled(engine: Engine) -> String {
+    let name = serde_json::to_value(engine).ok();
+    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The dialect that is written, or that of the engine.

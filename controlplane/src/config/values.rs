@@ -404,6 +404,16 @@ pub(super) fn path(text: &str) -> Result<String, Fault> {
     bounded(text, "path", TEXT_BYTES_MAX)
 }
 
+/// A path to ask for, with its query if there is one.
+pub(super) fn question(text: &str) -> Result<String, Fault> {
+    let (place, query) = text.split_once('?').map_or((text, ""), |(place, query)| (place, query));
+    path(place)?;
+    if query.contains('#') || !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::new("this query cannot be sent").mend("write it percent-encoded, as it is sent"));
+    }
+    bounded(text, "path", TEXT_BYTES_MAX)
+}
+
 /// A leading part of paths. Encoded separators and dots are refused: a server behind may read them as such.
 pub(super) fn path_prefix(text: &str) -> Result<String, Fault> {
     let prefix = path(text)?;

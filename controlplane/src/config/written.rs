@@ -8,11 +8,11 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat};
+use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat, Orca};
 use ringway_contract::{Bytes, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
-use super::fields;
+use super::fields::{self, Section};
 use super::hardware::Hardware;
 use super::redact;
 use super::report::Report;
@@ -60,6 +60,16 @@ pub(super) struct Backend {
     pub(super) idle_timeout: Option<Written<Millis>>,
     pub(super) max_age: Option<Written<Millis>>,
     pub(super) credential: Option<Written<SecretSource>>,
+    pub(super) metrics: Option<Written<Watching>>,
+    pub(super) health: Option<Written<Watching>>,
+    pub(super) orca: Option<Written<Orca>>,
+}
+
+/// Whether and how something of each endpoint is looked at again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Watching {
+    Off,
+    On { path: Option<Written<String>>, port: Option<Written<u64>>, interval: Option<Written<Millis>> },
 }
 
 /// Weights of `balance: gpu`.
@@ -201,6 +211,9 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         idle_timeout: connections.duration("idle_timeout"),
         max_age: connections.duration("max_age"),
         credential: fields.get("credential").and_then(|item| credential(&item)),
+        metrics: fields.get("metrics").and_then(|item| watching(&item, &fields::METRICS)),
+        health: fields.get("health").and_then(|item| watching(&item, &fields::HEALTH)),
+        orca: fields.choice("orca"),
     }
 }
 
@@ -235,6 +248,25 @@ fn score(fields: &Fields<'_>) -> Score {
         gateways: fields.whole("gateways"),
         media_tokens: fields.whole("media_tokens"),
     }
+}
+
+/// `off`, or how.
+fn watching(item: &Item<'_>, section: &'static Section) -> Option<Written<Watching>> {
+    if !item.is_map() {
+        return item.text(|text| match text {
+            "off" => Ok(Watching::Off),
+            other => Err(Fault::new(format!("expected `off` or a mapping, found {}", values::quoted(other)))),
+        });
+    }
+    let fields = item.fields(section);
+    let has_port = section.fields.iter().any(|field| field.name == "port");
+    let port = if has_port { fields.whole("port") } else { None };
+    let value = Watching::On {
+        path: fields.text("path", values::question),
+        port,
+        interval: fields.duration("interval"),
+    };
+    Some(Written { value, at: item.at().clone() })
 }
 
 fn credential(item: &Item<'_>) -> Option<Written<SecretSource>> {

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use crossbeam_utils::CachePadded;
 use ringway_contract::Generation;
-use ringway_contract::stats::WorkerStats;
+use ringway_contract::stats::{Timed, Times, WorkerStats};
 
 use super::bounds::ROUTES_MAX;
 use super::histogram::{Cells, bump};
@@ -61,6 +61,8 @@ closed_set! {
         ConnectFailures => "ringway_upstream_connect_failures_total", "Upstream connections that could not be made.";
         /// An attempt went over a connection that had served before.
         Reuses => "ringway_upstream_reuses_total", "Attempts over a connection that had served before.";
+        /// An answer told its server's load in a way that cannot be read.
+        OrcaMalformed => "ringway_orca_malformed_total", "Answers whose endpoint-load-metrics could not be read.";
         /// A connection was lost by a panic.
         Panics => "ringway_panics_total", "Connections ended by a panic: each is a bug.";
     }
@@ -257,6 +259,20 @@ impl Metrics {
         self.workers[worker].beat.load(Ordering::Relaxed)
     }
 
+    /// Where the time of exchanges went, all workers together.
+    pub fn times(&self) -> Times {
+        let timed = |measure: Measure| {
+            let merged = self.merged(measure);
+            Timed { count: merged.count(), sum_us: merged.sum() }
+        };
+        Times {
+            own: timed(Measure::Own),
+            first_byte: timed(Measure::FirstByte),
+            first_token: timed(Measure::FirstToken),
+            total: timed(Measure::Total),
+        }
+    }
+
     /// The workers' part of `GET /v1/stats`.
     pub fn worker_stats(&self) -> Vec<WorkerStats> {
         let one = |(worker, cells): (usize, &Arc<CachePadded<WorkerCells>>)| WorkerStats {
@@ -418,7 +434,6 @@ mod tests {
 
     fn stats(endpoints: usize) -> Stats {
         let one = |index| EndpointStats {
-            load: None,
             backend: "llama".to_owned(),
             endpoint: format!("gpu-{index}:8000"),
             addresses: Vec::new(),
@@ -426,6 +441,7 @@ mod tests {
             in_flight: 2,
             attempts_total: 5,
             failures_total: 1,
+            ..EndpointStats::default()
         };
         Stats {
             load_underflow_total: 0,
@@ -435,6 +451,7 @@ mod tests {
             draining: false,
             workers: Vec::new(),
             endpoints: (0..endpoints).map(one).collect(),
+            times: Times::default(),
         }
     }
 

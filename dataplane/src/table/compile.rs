@@ -366,6 +366,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         connect_timeout_ms: backend.connect_timeout_ms.get(),
         connections: backend.connections,
         credential,
+        orca: backend.orca.filter(|_| backend.engine != Engine::Http),
         cumulative,
         stride,
         turn: cells.turn(&backend.name),
@@ -383,6 +384,7 @@ fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells)
         base_path: endpoint.base_path.as_str().into(),
         weight: endpoint.weight,
         cell: cells.cell(&name),
+        seen: cells.seen(&name),
         drained: endpoint.drained,
         _hold: hold,
     }

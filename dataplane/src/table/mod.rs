@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::Generation;
-use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging};
+use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
 
 use self::index::Index;
 use self::matching::Conditions;
@@ -31,6 +31,7 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
+use crate::seen::Seen;
 
 /// One compiled snapshot.
 #[derive(Debug)]
@@ -189,6 +190,8 @@ pub struct Backend {
     pub gpu: Option<Gpu>,
     /// What `balance: hash` chooses by.
     pub ring: Option<Ring>,
+    /// In which form each answer is asked for the server's load.
+    pub orca: Option<Orca>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
@@ -229,6 +232,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Its load, shared with other tables and all workers.
     pub cell: Arc<LoadCell>,
+    /// What is seen of it, for whoever looks.
+    pub seen: Arc<Seen>,
     /// Taken out by the configuration.
     pub drained: bool,
     /// Keeps the slot from being given to another endpoint.
