@@ -138,7 +138,7 @@ fn every_later_field_is_told_from_the_others() {
         }
     }
     for expected in
-        ["listener.tls", "backend.discovery", "backend.hardware", "endpoint.hardware", "backend.admission"]
+        ["listener.http2", "backend.discovery", "backend.hardware", "endpoint.hardware", "backend.admission"]
             .into_iter()
             .chain([
                 "backend.health",

@@ -324,7 +324,6 @@ impl Refusal {
     pub fn rule(&self) -> Option<&'static str> {
         match self {
             Self::Malformed { rule, .. } => Some(rule),
-            Self::PlainHttp => Some("H1-SY-16"),
             Self::TargetTooLong => Some("S8-REQUEST-LINE"),
             Self::HeadTooLarge => Some("S8-HEAD"),
             Self::BodyTooLarge { announced: true, .. } => Some("H1-FR-04"),
@@ -334,7 +333,8 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => Some("H1-SY-14"),
             Self::BadJson { .. } => Some("SEC-JS-05"),
             Self::EncodedBody => Some("SEC-CMP-01"),
-            Self::HeadTimeout
+            Self::PlainHttp
+            | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::ModelMissing
             | Self::NoRoute
@@ -580,6 +580,7 @@ pub(crate) mod tests {
             let closes = refusal.verdict().close;
             match refusal.code() {
                 "malformed_request"
+                | "plain_http"
                 | "uri_too_long"
                 | "head_too_large"
                 | "body_too_large"

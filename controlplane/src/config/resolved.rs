@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Balance, Connections, Credential, Dialect, Engine, Limits, Listener, Logging, Match, Retry, RouteTimeouts,
+    BackendTls, Balance, Connections, Credential, Dialect, Engine, Limits, Listener, Logging, Match, Retry,
+    RouteTimeouts,
 };
 
 use super::report::{Finding, Report};
@@ -68,11 +69,13 @@ pub(super) struct Backend {
     pub(super) connect_timeout: Millis,
     pub(super) connections: Connections,
     pub(super) credential: Option<Credential>,
+    pub(super) tls: Option<BackendTls>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
+    pub(super) secure: bool,
     pub(super) authority: String,
     pub(super) host: Host,
     pub(super) port: u16,

@@ -38,6 +38,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         balance: from.balance,
         models: from.models.clone(),
         connect_timeout_ms: from.connect_timeout,
+        tls: from.tls.clone(),
         connections: from.connections,
         credential: from.credential.clone(),
     }
@@ -56,6 +57,7 @@ fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -
     contract::Endpoint {
         authority: from.authority.clone(),
         addresses,
+        secure: from.secure,
         base_path: from.base_path.clone(),
         weight: from.weight,
         drained: false,

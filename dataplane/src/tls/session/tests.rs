@@ -4,10 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustls::crypto::cipher::{MessageEncrypter, OutboundPlainMessage};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, Connection as Buffered, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, Connection as Buffered, ConnectionTrafficSecrets, ContentType,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
 };
 
 use super::*;
