@@ -207,7 +207,8 @@ impl Fault {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
             CertificateError::Revoked => Self::Revoked,
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // Of the right name, and not its signature: another authority that calls itself the same.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::WrongName
             }
