@@ -101,7 +101,9 @@ fn a_shared_prefix_goes_where_it_is_cached() {
         }
         assert_eq!(used.len(), 2, "new prefixes go to both: {used:?}");
         assert!(
-            endpoints(&gateway).iter().all(|one| one.estimate.as_ref().is_some_and(|it| it.cached_blocks > 60))
+            endpoints(&gateway)
+                .iter()
+                .all(|one| one.estimate.as_ref().is_some_and(|it| it.cached_blocks > 60))
         );
         assert_given_back(&gateway);
         gateway.finish();

@@ -52,6 +52,8 @@ pub const SECRET_BYTES_MAX: usize = 8 << 10;
 
 /// Listeners.
 pub const LISTENERS_MAX: usize = 64;
+/// Certificates of one listener.
+pub const TLS_CERTIFICATES_MAX: usize = 256;
 /// Backends.
 pub const BACKENDS_MAX: usize = 1_024;
 /// Endpoints of one backend.

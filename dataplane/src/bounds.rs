@@ -205,6 +205,27 @@ pub const INTERIM_HEADS_MAX: usize = 16;
 /// Bytes of a request id.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+// ---- TLS ---------------------------------------------------------------------------------------------------
+
+/// Certificates of one listener.
+pub const TLS_CERTIFICATES_MAX: usize = 256;
+/// Bytes of a file with certificates or a key: the lists of authorities of systems have some 250 KiB.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Authorities of one file.
+pub const TLS_AUTHORITIES_MAX: usize = 4_096;
+/// Bytes of a certificate with those that it is signed with: each full handshake sends them.
+pub const TLS_CHAIN_BYTES_MAX: usize = 64 * KIB;
+/// Sessions with servers that a backend keeps for taking up again, by name of the server.
+pub const TLS_SESSIONS_MAX: usize = 256;
+/// Handshakes with callers under way per worker: each holds buffers and will cost a millisecond or so.
+pub const TLS_HANDSHAKES_MAX: u64 = 1_024;
+/// Bytes that are encrypted in one step: what the socket does not take is kept, so it is not more.
+pub const TLS_PLAIN_BYTES: usize = 64 * KIB;
+/// Bytes they become: four records, and what rustls may send before them.
+pub const TLS_SEALED_BYTES: usize = TLS_PLAIN_BYTES + 4 * KIB;
+/// The longest record on the wire (RFC 8446 section 5.2, RFC 5246 section 6.2.3).
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + 16 * KIB + 2 * KIB;
+
 // ---- time --------------------------------------------------------------------------------------------------
 
 /// A worker's tick: the grain of every deadline.
@@ -245,3 +266,7 @@ const _: () = assert!(
 );
 const _: () =
     assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");
+const _: () = assert!(
+    TLS_SEALED_BYTES < BUFFER_LARGE_BYTES && 2 * TLS_RECORD_BYTES_MAX < BUFFER_LARGE_BYTES,
+    "what a socket does not take, and a record behind the rest of another, fit a buffer"
+);

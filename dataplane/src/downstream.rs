@@ -16,6 +16,7 @@ use ringway_wire::http1::{HeadBounds, Parse, RequestHead};
 use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX};
 use crate::deadline::{Deadline, Elapsed, Wait};
 use crate::exchange::{self, After};
+use crate::handshake;
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
 use crate::reply;
@@ -76,6 +77,9 @@ enum Next {
 
 /// Serves a connection to its end. The future is small while it waits: an idle connection holds no buffer.
 pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listener: Rc<Listener>) {
+    if listener.tls.is_some() && !handshake::prepare(&worker, &socket, &listener) {
+        return;
+    }
     let deadline = worker.wheel.enter(&socket);
     let read = Some(ReadSide {
         inbox: Inbox::new(&socket),
@@ -96,6 +100,9 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
     };
     // Where there are many already, a new one waits for its first byte without a buffer or a boxed session.
     if worker.is_crowded() && !next_request(&worker, &mut down).await {
+        return;
+    }
+    if down.socket.is_secure() && !Box::pin(handshake::shake(&worker, &mut down)).await {
         return;
     }
     loop {
@@ -230,7 +237,9 @@ impl Downstream {
             Ok(0) => Err(Next::Gone(None)),
             Ok(_) => Ok(buffer),
             // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
-            Err(error) if is_cancelled(&error) && !buffer.is_empty() => Ok(buffer),
+            Err(error) if is_cancelled(&error) && (!buffer.is_empty() || self.socket.is_in_record()) => {
+                Ok(buffer)
+            }
             Err(error) if is_cancelled(&error) && self.may_idle(worker) => Err(Next::Idle),
             Err(_) => Err(Next::Gone(None)),
         }
@@ -329,7 +338,7 @@ fn with_room(worker: &Worker, have: Option<Buffer>, bounds: &HeadBounds) -> Resu
 
 /// The orderly close: our last bytes are taken before the socket goes, or the kernel would send a reset that
 /// overtakes them (RFC 9112 section 9.6).
-async fn linger(worker: &Worker, down: &mut Downstream) {
+pub(crate) async fn linger(worker: &Worker, down: &mut Downstream) {
     down.socket.shutdown(Shutdown::Write);
     down.deadline.wait(Wait::Linger, worker.clock.coarse_ms(), LINGER_MS_MAX);
     // A pump that was dropped took the inbox along; the bytes it lost were of a body nobody wants.
@@ -348,6 +357,15 @@ async fn linger(worker: &Worker, down: &mut Downstream) {
 
 /// One connection too many: a short answer, in plain JSON because nothing was asked yet, and the end.
 pub async fn turn_away(worker: &Worker, socket: &Socket) {
+    let mut out = Out::default();
+    unasked(worker, &mut out.bytes, &Refusal::TooManyConnections);
+    // It fits the send buffer of a fresh socket, so this does not wait.
+    let _ = socket.send_out(&mut out).await;
+    socket.shutdown(Shutdown::Write);
+}
+
+/// Writes a refusal to somebody who has not asked anything that could be read.
+pub(crate) fn unasked(worker: &Worker, out: &mut Vec<u8>, refusal: &Refusal) {
     let mut date = Vec::new();
     worker.clock.date_into(&mut date);
     let id = exchange::new_id(&mut worker.rng.borrow_mut());
@@ -362,9 +380,5 @@ pub async fn turn_away(worker: &Worker, socket: &Socket) {
         close: true,
         retries_spent: false,
     };
-    let mut out = Out::default();
-    reply::refusal(&mut out.bytes, &Refusal::TooManyConnections, &to);
-    // It fits the send buffer of a fresh socket, so this does not wait.
-    let _ = socket.send_out(&mut out).await;
-    socket.shutdown(Shutdown::Write);
+    reply::refusal(out, refusal, &to);
 }

@@ -31,12 +31,15 @@ use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
 use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
 use crate::table::{Backend, Endpoint, Table};
+use crate::tls::Vault;
 use crate::worker::Message;
 
 /// What all workers and control share.
 pub struct Shared {
     /// Load cells and slots; they outlive tables.
     pub cells: Cells,
+    /// TLS material; read and refreshed by control's threads.
+    pub vault: Vault,
     /// Shards of all workers.
     pub metrics: Arc<Metrics>,
     /// The access log.
@@ -91,6 +94,7 @@ impl Shared {
         let rules = words.rules.iter().enumerate().map(|(index, rule)| (*rule, index)).collect();
         let shared = Self {
             cells,
+            vault: Vault::default(),
             metrics: Metrics::new(workers, words),
             log,
             started: Instant::now(),
@@ -219,6 +223,18 @@ impl Shared {
         }
     }
 
+    /// The table of `snapshot`, with what it needs from files.
+    fn compile(&self, snapshot: &Snapshot) -> Result<Table, Vec<Problem>> {
+        match self.vault.open(snapshot) {
+            Ok(tls) => Table::compile_with(snapshot, &self.cells, tls),
+            Err(files) => {
+                let mut problems = Table::compile(snapshot, &self.cells).err().unwrap_or_default();
+                problems.extend(files);
+                Err(problems)
+            }
+        }
+    }
+
     fn swap_table(&self, table: Arc<Table>) -> Result<(), ApplyError> {
         let generation = table.generation();
         let before = self.table.swap(table);
@@ -312,7 +328,7 @@ impl Plane for Process {
         if shared.is_draining() {
             return Err(ApplyError::Draining);
         }
-        let table = Table::compile(&snapshot, &shared.cells).map_err(ApplyError::Problems)?;
+        let table = shared.compile(&snapshot).map_err(ApplyError::Problems)?;
         let target = shared.log.open(&snapshot.logging).map_err(|error| {
             let problem = Problem::new("logging.access", format!("the access log cannot be opened: {error}"));
             ApplyError::Problems(vec![problem.mend("give a path that this user may write, or `off`")])
@@ -417,9 +433,11 @@ impl Plane for Process {
 
     fn render_metrics(&self, out: &mut String) {
         self.0.metrics.render(out, &self.stats());
+        self.0.vault.render(out);
     }
 
     fn tick(&self) {
+        self.0.vault.refresh();
         let (worker, late_ms) = self.0.slowest_beat();
         if late_ms > HEARTBEAT_DEAD_MS {
             // A ring that fails for good is silent; whoever supervises us can do better than a dead worker.

@@ -18,7 +18,7 @@ use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 use crate::balance::prompt::Prompt;
 use crate::bounds::{
     ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
-    TICK_MS, WARM_CONNECTIONS_MAX, WARM_MS,
+    TICK_MS, TLS_HANDSHAKES_MAX, WARM_CONNECTIONS_MAX, WARM_MS,
 };
 use crate::cells::Slot;
 use crate::cells::unary::Prefills;
@@ -34,6 +34,7 @@ use crate::relay::Observer;
 use crate::retry::RetryBudget;
 use crate::ring::{self, Buffers, Driver, IoChoice, Letterbox, Out};
 use crate::table::{Route, Table};
+use crate::tls::{Fault, Side};
 use crate::upstream::Pools;
 
 /// What the rest of the process may tell a worker.
@@ -107,6 +108,7 @@ pub struct Worker {
     spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
     warm: Cell<u64>,
+    handshakes: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
     swept_ms: Cell<u64>,
@@ -208,6 +210,7 @@ impl Worker {
             spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
             warm: Cell::new(0),
+            handshakes: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
             swept_ms: Cell::new(0),
@@ -263,6 +266,17 @@ impl Worker {
     /// Counts a connection.
     pub fn count_connection(self: &Rc<Self>) -> Live {
         self.count(|worker| &worker.connections)
+    }
+
+    /// Counts a handshake with a caller, if there is room for one more.
+    pub fn count_handshake(self: &Rc<Self>) -> Option<Live> {
+        let room = self.handshakes.get() < TLS_HANDSHAKES_MAX;
+        room.then(|| self.count(|worker| &worker.handshakes))
+    }
+
+    /// Counts why there is no TLS connection, or no longer one.
+    pub fn count_fault(&self, side: Side, fault: Fault) {
+        self.shard.fault(side, fault);
     }
 
     /// Counts an exchange, if there is room for one more.

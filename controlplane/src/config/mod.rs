@@ -21,6 +21,7 @@ mod snapshot;
 mod source;
 mod speaks;
 mod suggest;
+mod tls;
 mod values;
 mod written;
 mod yaml;
@@ -30,7 +31,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use environment::{Environment, SecretFile, System};
+pub use environment::{Environment, Looks, Placed, SecretFile, System};
 pub use report::{Finding, Report, Severity};
 pub use resolve::resolve;
 pub use resolved::Config;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use ringway_contract::Generation;
 use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use rustls::pki_types::ServerName;
 
 use self::index::Index;
 use self::matching::Conditions;
@@ -32,12 +33,14 @@ use crate::balance::prefix::blocks::Key;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
 use crate::seen::Seen;
+use crate::tls::{ClientSide, ServerSide};
 
 /// One compiled snapshot.
 #[derive(Debug)]
 pub struct Table {
     generation: Generation,
     listeners: Box<[Listener]>,
+    tls: Box<[(SocketAddr, Arc<ServerSide>)]>,
     admin: Option<SocketAddr>,
     limits: Limits,
     logging: Logging,
@@ -57,6 +60,11 @@ impl Table {
     /// Addresses to accept on.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// What the listener at this address shows to callers that speak TLS.
+    pub fn server_side(&self, address: SocketAddr) -> Option<&Arc<ServerSide>> {
+        self.tls.iter().find(|(of, _)| *of == address).map(|(_, side)| side)
     }
 
     /// Address of the admin surface.
@@ -182,6 +190,8 @@ pub struct Backend {
     pub models: Box<[Box<str>]>,
     /// How long a connection may take to be made.
     pub connect_timeout_ms: u64,
+    /// How its secure endpoints are spoken to.
+    pub tls: Option<Arc<ClientSide>>,
     /// What is kept between requests.
     pub connections: Connections,
     /// Field name and value sent with each request.
@@ -226,6 +236,8 @@ pub struct Endpoint {
     pub authority: Box<str>,
     /// Where it resolves to now; may be empty.
     pub addresses: Box<[SocketAddr]>,
+    /// The name it must prove to be; none: it speaks plain text.
+    pub secure: Option<ServerName<'static>>,
     /// Put before every path; empty or `/v1`.
     pub base_path: Box<str>,
     /// Its share relative to its siblings.

@@ -16,7 +16,8 @@ use super::super::bounds::ENDPOINTS_MAX;
 use super::super::exposition::{Family, Label, Page};
 use super::super::histogram::Merged;
 use super::super::process;
-use super::{Counter, Gauge, Measure, Metrics, Row, WorkerCells, column};
+use super::{Counter, Gauge, Measure, Metrics, Row, WorkerCells, column, fault_place};
+use crate::tls::{Fault, Side};
 
 impl Metrics {
     /// Appends the whole page but for what control adds; the endpoints are those of `stats`.
@@ -27,6 +28,7 @@ impl Metrics {
         self.render_workers(&mut page);
         self.render_routes(&mut page);
         self.render_words(&mut page);
+        self.render_faults(&mut page);
         self.render_measures(&mut page);
         render_endpoints(&mut page, &stats.endpoints);
         page.counter("ringway_load_underflow_total", "Load given back that was never taken; must stay 0.")
@@ -96,6 +98,28 @@ impl Metrics {
             "type",
             &tokens,
         );
+    }
+
+    fn render_faults(&self, page: &mut Page<'_>) {
+        for (side, name, help) in [
+            (
+                Side::Server,
+                "ringway_tls_failures_total",
+                "TLS connections with callers that failed, by reason.",
+            ),
+            (
+                Side::Client,
+                "ringway_upstream_tls_failures_total",
+                "TLS connections to endpoints that failed, by reason.",
+            ),
+        ] {
+            let mut family = page.counter(name, help);
+            for fault in Fault::ALL {
+                let place = fault_place(side, fault);
+                let count: u64 = self.workers.iter().map(|cells| cells.faults.get(place)).sum();
+                family.sample(&[("reason", fault.label())], count);
+            }
+        }
     }
 
     fn render_words(&self, page: &mut Page<'_>) {
