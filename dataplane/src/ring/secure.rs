@@ -19,6 +19,7 @@ use crate::bounds::{TLS_PLAIN_BYTES, TLS_RECORD_BYTES_MAX};
 use crate::tls::{Fault, Session, Stage, record_bytes};
 
 /// The TLS side of a socket.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection, not a state")]
 pub(super) struct Secure {
     session: Session,
     buffers: Buffers,
@@ -397,3 +398,6 @@ pub(super) fn before_shutdown(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -404,9 +404,10 @@ fn compile_endpoint(backend: &snapshot::Backend, endpoint: &snapshot::Endpoint, 
     let name = format!("{}/{}", backend.name, endpoint.authority);
     let tls = backend.tls.as_ref().filter(|_| endpoint.secure);
     // Connections made in plain text, or to whoever another `tls` trusted, are not this endpoint's.
-    let hold = match endpoint.secure {
-        true => cells.slot(&format!("{name} {tls:?}"), &endpoint.addresses),
-        false => cells.slot(&name, &endpoint.addresses),
+    let hold = if endpoint.secure {
+        cells.slot(&format!("{name} {tls:?}"), &endpoint.addresses)
+    } else {
+        cells.slot(&name, &endpoint.addresses)
     };
     let host = tls.and_then(|tls| tls.server_name.as_deref()).unwrap_or(host_of(&endpoint.authority));
     let secure = endpoint.secure.then(|| ServerName::try_from(host.to_owned()).expect("checked above"));

@@ -280,10 +280,10 @@ proptest! {
         let mut pair = Pair::new(we_serve, &TLS13, 50);
         let mut seen = 0;
         for _ in 0..8 {
-            if let Some(out) = pair.ours.take_out() {
-                if pair.peer.read_tls(&mut &*out).is_err() || pair.peer.process_new_packets().is_err() {
-                    break;
-                }
+            if let Some(out) = pair.ours.take_out()
+                && (pair.peer.read_tls(&mut &*out).is_err() || pair.peer.process_new_packets().is_err())
+            {
+                break;
             }
             let mut wire = Vec::new();
             while pair.peer.wants_write() {
