@@ -50,7 +50,8 @@ fn gpu(io: Io, servers: &[SocketAddr], hardware: &[Hardware]) -> Gateway {
 /// A prompt of so many bytes of its own words, whoever asks with the same seed.
 fn words(seed: u64, bytes: usize) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
-    (0..bytes / 8).map(|_| format!("{:07x} ", rng.u32(..1 << 28))).collect()
+    let words: Vec<String> = (0..bytes / 8).map(|_| format!("{:07x}", rng.u32(..1 << 28))).collect();
+    words.join(" ")
 }
 
 fn chat(prefix: &str, question: &str, more: &Value) -> Vec<u8> {

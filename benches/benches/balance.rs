@@ -56,6 +56,14 @@ fn choice(c: &mut Criterion) {
             });
         });
     }
+    let small = Fleet::new(8);
+    let mut turn = 0;
+    group.bench_function("insert 220 KB, new, 8 endpoints", |b| {
+        b.iter(|| {
+            turn += 1;
+            small.index.insert(turn as usize % 8, &prompt_chain(turn, 860))
+        });
+    });
     let mut large = Fleet::new(1_000);
     let matches = large.matches(32);
     group.bench_function("choose among 1000, sampled", |b| b.iter(|| large.choose(black_box(&matches))));

@@ -4,7 +4,7 @@
 //! Must not: parse a snapshot's file or keep it; `control` does.
 //! Read next: `worker.rs`, the other end of the mailboxes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -235,6 +235,21 @@ impl Shared {
         }
     }
 
+    /// Begins a slow start of the endpoints that no table had before. At the first table all are new, and none is.
+    fn warm_up_new(&self, table: &Table) {
+        let running = self.table();
+        let known: HashSet<&str> = running.endpoints().map(|(_, endpoint)| endpoint.name.as_str()).collect();
+        let now = Moment::from_us(self.started.elapsed().as_micros() as u64);
+        let new = |endpoint: &Endpoint| {
+            !known.contains(endpoint.name.as_str()) && endpoint.cell.attempts_total() == 0
+        };
+        if !known.is_empty() {
+            for (_, endpoint) in table.endpoints().filter(|(_, endpoint)| new(endpoint)) {
+                endpoint.cell.begin_slow_start(now);
+            }
+        }
+    }
+
     fn swap_table(&self, table: Arc<Table>) -> Result<(), ApplyError> {
         let generation = table.generation();
         let before = self.table.swap(table);
@@ -334,6 +349,7 @@ impl Plane for Process {
             ApplyError::Problems(vec![problem.mend("give a path that this user may write, or `off`")])
         })?;
         let fresh = shared.bind_new(&snapshot.listeners)?;
+        shared.warm_up_new(&table);
         shared.swap_table(Arc::new(table))?;
         shared.open_listeners(&snapshot.listeners, &fresh);
         shared.log.switch(target);

@@ -1,6 +1,6 @@
 //! Which blocks an endpoint holds, from the youngest to the oldest.
 //!
-//! Owns: a list through an array and a small hash table into it: 10.5 bytes a block, exact LRU.
+//! Owns: a list through an array and a small hash table into it: 10.4 bytes a block, exact LRU.
 //! Must not: know hashes. A block is the slot where it stands on the shelf, which does not change while it is held.
 //! Read next: [`super::shelf`].
 
@@ -39,7 +39,7 @@ impl Recency {
         assert!(capacity < usize::from(NONE), "links are 16 bits wide");
         Self {
             nodes: Vec::with_capacity(capacity), // reserved, and touched only as it fills
-            places: vec![NONE; capacity * 5 / 4 + 1].into(),
+            places: vec![NONE; capacity * 6 / 5 + 1].into(),
             youngest: NONE,
             oldest: NONE,
             free: NONE,
