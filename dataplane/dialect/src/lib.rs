@@ -8,10 +8,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer_id;
+pub mod anthropic;
 pub mod bounds;
+pub mod chat;
+pub mod custom;
+pub mod data_url;
 pub mod dialect;
 pub mod errors;
+pub mod failure_in;
 pub mod json;
 pub mod model;
 pub mod stream;
 pub mod surface;
+pub mod translate;

@@ -5,6 +5,7 @@
 //! Must not: undo an escape that nobody reads, reorder a key, or put a number through a float.
 //! Read next: `tape.rs`.
 
+mod members;
 mod number;
 mod raw;
 mod run;
@@ -13,6 +14,7 @@ mod text;
 mod value;
 mod write;
 
+pub use members::{List, Members};
 pub use number::{decimal, integral};
 pub use raw::Raw;
 pub use tape::{Fault, Surrogates, Tape};

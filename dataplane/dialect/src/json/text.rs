@@ -40,6 +40,14 @@ impl<'a> Text<'a> {
         &self.0
     }
 
+    /// The written form, if it lends from the text it was read from.
+    pub const fn lent(&self) -> Option<&'a str> {
+        match &self.0 {
+            Cow::Borrowed(text) => Some(text),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// Nothing in it?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

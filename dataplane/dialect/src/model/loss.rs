@@ -6,9 +6,7 @@
 //! Read next: `failure.rs`, what cannot be carried at all.
 
 use super::failure::Refused;
-use super::request::Source;
 use crate::bounds::{LOSS_HEADER_BYTES_MAX, LOSS_MORE_BYTES_MAX, LOSS_POINTER_BYTES_MAX};
-use crate::json::{Entry, Place, Value};
 use std::fmt::Write as _;
 
 /// What became of something.
@@ -106,61 +104,6 @@ impl Losses {
                 _ => self.header.push('?'),
             }
         }
-    }
-}
-
-/// A body that is being read or written from, and the list of what gets lost on the way.
-#[derive(Debug)]
-pub struct Reading<'r, 'a> {
-    /// The body.
-    pub source: Source<'a>,
-    /// The list.
-    pub losses: &'r mut Losses,
-}
-
-impl<'r, 'a> Reading<'r, 'a> {
-    /// Of this body.
-    pub const fn of(source: Source<'a>, losses: &'r mut Losses) -> Self {
-        Self { source, losses }
-    }
-
-    /// See [`Losses::dropped`].
-    pub fn dropped(&mut self, at: Place) {
-        self.losses.dropped(&self.source.pointer(at));
-    }
-
-    /// See [`Losses::approximated`].
-    pub fn approximated(&mut self, at: Place, value: &str) {
-        self.losses.approximated(&self.source.pointer(at), value);
-    }
-
-    /// See [`Losses::noted`].
-    pub fn noted(&mut self, at: Place, value: &str) {
-        self.losses.noted(&self.source.pointer(at), value);
-    }
-
-    /// A field of an object that nobody here knows; null says nothing.
-    pub fn unknown(&mut self, entry: &Entry<'_>) {
-        if !entry.value.is_null() {
-            self.dropped(entry.value.place());
-        }
-    }
-
-    /// A refusal of what stands there.
-    pub fn refused(&self, at: Place, message: impl Into<String>) -> Refused {
-        Refused::field(self.source.pointer(at), message)
-    }
-
-    /// A refusal of what stands there because the target cannot do it.
-    pub fn unsupported(&self, at: Place, message: impl Into<String>) -> Refused {
-        Refused::unsupported(self.source.pointer(at), message)
-    }
-
-    /// Refuses an object in which a key stands twice: readers differ on which one counts.
-    pub fn unique(&self, object: Value<'a>) -> Result<(), Refused> {
-        object.duplicate().map_or(Ok(()), |entry| {
-            Err(self.refused(entry.value.place(), "this key stands twice in its object"))
-        })
     }
 }
 

@@ -14,10 +14,13 @@ mod capability;
 mod echo;
 mod event;
 mod failure;
+mod history;
 mod loss;
 mod names;
 mod opaque;
 mod part;
+pub mod prose;
+mod reading;
 mod reasoning;
 mod request;
 mod stop;
@@ -30,13 +33,15 @@ pub use capability::{Capabilities, Need, Needs, ReasoningForm};
 pub use echo::Echo;
 pub use event::{Block, BlockKind, Event, Sink, Start};
 pub use failure::{Failure, Refused};
-pub use loss::{Losses, Reading};
+pub use history::{NO_RESULT, Unanswered, call_names};
+pub use loss::Losses;
 pub use names::{ToolName, ToolNames, call_id, derived_call_id, flat_name};
 pub use opaque::{Opaque, Origin, Realm, SealKind};
 pub use part::{
     Args, Audio, CacheMark, Content, Document, DocumentSource, Image, ImageSource, Part, ReasoningPart,
     ServerItem, ToolCall, ToolResult,
 };
+pub use reading::Reading;
 pub use reasoning::{Effort, Mode, Reasoning, Show};
 pub use request::{
     Extra, Logprobs, Modalities, Output, Placed, Request, Role, Sampling, Schema, Source, Tier, Turn,

@@ -8,8 +8,10 @@
 //! Read next: `frames.rs`; then a dialect's `stream_in.rs` and `stream_out.rs`.
 
 mod frames;
+mod whole;
 
 pub use frames::{Frame, Frames};
+pub use whole::Whole;
 
 use crate::json::Value;
 use crate::model::{Event, Sink};
