@@ -40,7 +40,7 @@ pub fn write_request(
 }
 
 /// Reads an answer that is no stream and said success.
-pub fn read_answer<'a>(dialect: Dialect, body: Value<'a>, realm: Realm) -> Result<Answer<'a>, Failure<'a>> {
+pub fn read_answer(dialect: Dialect, body: Value<'_>, realm: Realm) -> Result<Answer<'_>, Failure<'_>> {
     match dialect {
         Dialect::OpenAiChat => chat::read_answer(body, realm),
         Dialect::Anthropic => anthropic::read_answer(body, realm),
