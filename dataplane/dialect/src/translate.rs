@@ -10,6 +10,7 @@ use crate::model::{
     Answer, Echo, Event, Failure, Losses, Realm, Refused, Request, Sink, Stop, Target, Usage,
 };
 use crate::stream::{Frame, Frames, ReadStream, WriteStream};
+use crate::unfold::unfold;
 use crate::{anthropic, chat};
 
 /// Reads a request; a body that is not JSON, or not UTF-8, is refused before.
@@ -155,6 +156,22 @@ impl Translator {
         reader.ended(clean, &mut Passing { through, out });
     }
 
+    /// The upstream answered with a whole body where a stream was asked for: the caller gets a stream all the same.
+    pub fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        let Self { tape, reader, through, .. } = self;
+        let mut sink = Passing { through, out };
+        let text = simdutf8::basic::from_utf8(body).ok();
+        let root = text.and_then(|text| tape.read(text, Surrogates::Replace).ok());
+        let answer = root.map(|root| read_answer(reader.dialect(), root, reader.realm()));
+        match answer {
+            Some(Ok(answer)) => unfold(&answer, &mut sink),
+            Some(Err(failure)) => sink.take(Event::Error(failure)),
+            None => {
+                sink.take(Event::Error(Failure::of(Kind::BadGateway, "the upstream's answer is not JSON")));
+            }
+        }
+    }
+
     /// The caller has heard nothing for a while.
     pub fn heartbeat(&mut self, out: &mut Vec<u8>) {
         self.through.pass(&Event::Heartbeat, out);
@@ -183,6 +200,20 @@ impl Translator {
 }
 
 impl Reader {
+    const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Chat(_) => Dialect::OpenAiChat,
+            Self::Anthropic(_) => Dialect::Anthropic,
+        }
+    }
+
+    const fn realm(&self) -> Realm {
+        match self {
+            Self::Chat(reader) => reader.realm(),
+            Self::Anthropic(reader) => reader.realm(),
+        }
+    }
+
     fn frame(&mut self, frame: Frame<'_>, tape: &mut Tape, sink: &mut impl Sink) {
         match self {
             Self::Chat(reader) => one_frame(reader, frame, tape, sink),
