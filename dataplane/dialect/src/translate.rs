@@ -10,9 +10,10 @@ use crate::model::{
     Answer, Echo, Event, Failure, Losses, Realm, Refused, Request, Sink, Stop, Target, Usage,
 };
 use crate::stream::{Frame, Frames, ReadStream, WriteStream};
-use crate::{anthropic, chat};
+use crate::{anthropic, chat, gemini, responses};
 
-/// Reads a request; a body that is not JSON, or not UTF-8, is refused before.
+/// Reads a request; a body that is not JSON, or not UTF-8, is refused before. Gemini's model and whether it streams stand in
+/// its path, and are to be set from there.
 pub fn read_request<'a>(
     dialect: Dialect,
     body: Value<'a>,
@@ -20,8 +21,9 @@ pub fn read_request<'a>(
 ) -> Result<Request<'a>, Refused> {
     match dialect {
         Dialect::OpenAiChat => chat::read_request(body, losses),
+        Dialect::OpenAiResponses => responses::read_request(body, losses),
         Dialect::Anthropic => anthropic::read_request(body, losses),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(not_yet()),
+        Dialect::Gemini => gemini::read_request(body, losses),
     }
 }
 
@@ -34,17 +36,19 @@ pub fn write_request(
 ) -> Result<(), Refused> {
     match target.dialect {
         Dialect::OpenAiChat => chat::write_request(request, target, losses, out),
+        Dialect::OpenAiResponses => responses::write_request(request, target, losses, out),
         Dialect::Anthropic => anthropic::write_request(request, target, losses, out),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(not_yet()),
+        Dialect::Gemini => gemini::write_request(request, target, losses, out),
     }
 }
 
 /// Reads an answer that is no stream and said success.
-pub fn read_answer<'a>(dialect: Dialect, body: Value<'a>, realm: Realm) -> Result<Answer<'a>, Failure<'a>> {
+pub fn read_answer(dialect: Dialect, body: Value<'_>, realm: Realm) -> Result<Answer<'_>, Failure<'_>> {
     match dialect {
         Dialect::OpenAiChat => chat::read_answer(body, realm),
+        Dialect::OpenAiResponses => responses::read_answer(body, realm),
         Dialect::Anthropic => anthropic::read_answer(body, realm),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(Failure::of(Kind::NotImplemented, NOT_YET)),
+        Dialect::Gemini => gemini::read_answer(body, realm),
     }
 }
 
@@ -62,16 +66,11 @@ pub fn write_answer(
     }
     match dialect {
         Dialect::OpenAiChat => chat::write_answer(answer, echo, losses, out),
+        Dialect::OpenAiResponses => responses::write_answer(answer, echo, losses, out),
         Dialect::Anthropic => anthropic::write_answer(answer, echo, losses, out),
-        Dialect::OpenAiResponses | Dialect::Gemini => return Err(Failure::of(Kind::NotImplemented, NOT_YET)),
+        Dialect::Gemini => gemini::write_answer(answer, echo, losses, out),
     }
     Ok(())
-}
-
-const NOT_YET: &str = "this dialect is not translated";
-
-fn not_yet() -> Refused {
-    Refused { kind: Kind::NotImplemented, pointer: String::new(), message: NOT_YET.to_owned() }
 }
 
 fn bad_call(stop: &Stop<'_>) -> Failure<'static> {
@@ -115,30 +114,45 @@ pub struct Account {
 #[derive(Debug)]
 enum Reader {
     Chat(chat::StreamIn),
+    Responses(responses::StreamIn),
     Anthropic(anthropic::StreamIn),
+    Gemini(gemini::StreamIn),
 }
 
 #[derive(Debug)]
 enum Writer {
     Chat(chat::StreamOut),
+    Responses(Box<responses::StreamOut>),
     Anthropic(anthropic::StreamOut),
+    Gemini(gemini::StreamOut),
 }
 
 impl Translator {
     /// From an upstream of this dialect and realm to a caller of that one.
-    pub fn new(upstream: Dialect, realm: Realm, caller: Dialect, echo: Echo) -> Result<Self, Refused> {
+    pub fn new(upstream: Dialect, realm: Realm, caller: Dialect, echo: Echo) -> Self {
         let reader = match upstream {
             Dialect::OpenAiChat => Reader::Chat(chat::StreamIn::new(realm)),
+            Dialect::OpenAiResponses => Reader::Responses(responses::StreamIn::new(realm)),
             Dialect::Anthropic => Reader::Anthropic(anthropic::StreamIn::new(realm)),
-            Dialect::OpenAiResponses | Dialect::Gemini => return Err(not_yet()),
+            Dialect::Gemini => Reader::Gemini(gemini::StreamIn::new(realm)),
         };
         let writer = match caller {
             Dialect::OpenAiChat => Writer::Chat(chat::StreamOut::new(echo)),
+            Dialect::OpenAiResponses => Writer::Responses(Box::new(responses::StreamOut::new(echo))),
             Dialect::Anthropic => Writer::Anthropic(anthropic::StreamOut::new(echo)),
-            Dialect::OpenAiResponses | Dialect::Gemini => return Err(not_yet()),
+            Dialect::Gemini => Writer::Gemini(gemini::StreamOut::new(gemini::Framing::Events, echo)),
         };
         let through = Through { writer, caller, account: Account::default() };
-        Ok(Self { frames: Frames::new(), tape: Tape::new(), reader, through })
+        Self { frames: Frames::new(), tape: Tape::new(), reader, through }
+    }
+
+    /// For a caller of Gemini's that asked without `alt=sse`: its stream is one JSON array. Before the first byte only.
+    #[must_use]
+    pub fn as_array(mut self) -> Self {
+        if let Writer::Gemini(writer) = &mut self.through.writer {
+            writer.frame_as(gemini::Framing::Array);
+        }
+        self
     }
 
     /// Takes the upstream's next bytes, cut anywhere, and appends what the caller gets of them.
@@ -169,7 +183,9 @@ impl Translator {
     pub fn losses(&self) -> &Losses {
         match &self.through.writer {
             Writer::Chat(writer) => writer.losses(),
+            Writer::Responses(writer) => writer.losses(),
             Writer::Anthropic(writer) => writer.losses(),
+            Writer::Gemini(writer) => writer.losses(),
         }
     }
 
@@ -177,7 +193,9 @@ impl Translator {
     pub fn wants_abort(&self) -> bool {
         match &self.through.writer {
             Writer::Chat(writer) => writer.wants_abort(),
+            Writer::Responses(writer) => writer.wants_abort(),
             Writer::Anthropic(writer) => writer.wants_abort(),
+            Writer::Gemini(writer) => writer.wants_abort(),
         }
     }
 }
@@ -186,14 +204,18 @@ impl Reader {
     fn frame(&mut self, frame: Frame<'_>, tape: &mut Tape, sink: &mut impl Sink) {
         match self {
             Self::Chat(reader) => one_frame(reader, frame, tape, sink),
+            Self::Responses(reader) => one_frame(reader, frame, tape, sink),
             Self::Anthropic(reader) => one_frame(reader, frame, tape, sink),
+            Self::Gemini(reader) => one_frame(reader, frame, tape, sink),
         }
     }
 
     fn ended(&mut self, clean: bool, sink: &mut impl Sink) {
         match self {
             Self::Chat(reader) => reader.ended(clean, sink),
+            Self::Responses(reader) => reader.ended(clean, sink),
             Self::Anthropic(reader) => reader.ended(clean, sink),
+            Self::Gemini(reader) => reader.ended(clean, sink),
         }
     }
 }
@@ -240,7 +262,9 @@ impl Through {
         self.account.note(event);
         match &mut self.writer {
             Writer::Chat(writer) => writer.take(event, out),
+            Writer::Responses(writer) => writer.take(event, out),
             Writer::Anthropic(writer) => writer.take(event, out),
+            Writer::Gemini(writer) => writer.take(event, out),
         }
     }
 }
