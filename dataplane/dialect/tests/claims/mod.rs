@@ -1,0 +1,10 @@
+//! What is claimed of the sixteen directions.
+//! Owns: the list. Must not: hold a claim itself.
+//! Read next: `answers.rs`.
+
+mod answers;
+mod cuts;
+mod emit;
+mod golden;
+mod requests;
+mod table;
