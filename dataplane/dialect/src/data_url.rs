@@ -69,12 +69,12 @@ pub fn write(out: &mut Vec<u8>, mime: &Text<'_>, data: &Text<'_>) {
 /// Base64 in the standard alphabet with padding; only what is not already is changed.
 pub fn standard(data: Text<'_>) -> Text<'_> {
     let written = data.as_written();
-    let whole = written.len() % 4 == 0;
+    let whole = written.len().is_multiple_of(4);
     if whole && memchr::memchr2(b'-', b'_', written.as_bytes()).is_none() {
         return data;
     }
     let mut standard = written.replace('-', "+").replace('_', "/");
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     Text::owned(standard)

@@ -28,8 +28,8 @@ pub fn of_body(root: Value<'_>, status: Option<u16>) -> Option<Failure<'_>> {
     if let Some(error) = root.get("error") {
         return match error.kind() {
             Json::Object => Some(of_error(error, status)),
-            Json::String => Some(plain(error.text()?, status)),
-            Json::True | Json::Number | Json::Array => Some(plain(Text::written("error"), status)),
+            Json::String => Some(plain(&error.text()?, status)),
+            Json::True | Json::Number | Json::Array => Some(plain(&Text::written("error"), status)),
             Json::Null | Json::False | Json::Key => None,
         };
     }
@@ -40,8 +40,8 @@ pub fn of_body(root: Value<'_>, status: Option<u16>) -> Option<Failure<'_>> {
     status?; // only what says no success may be read so loosely
     let message = root.get_text("message").or_else(|| root.get_text("detail"));
     match message {
-        Some(message) => Some(plain(message, status)),
-        None => root.get("detail").map(|detail| plain(detail.raw().to_text(), status)),
+        Some(message) => Some(plain(&message, status)),
+        None => root.get("detail").map(|detail| plain(&detail.raw().to_text(), status)),
     }
 }
 
@@ -58,7 +58,7 @@ pub fn of_error(error: Value<'_>, status: Option<u16>) -> Failure<'_> {
     Failure { kind, message: cut(&message.plain()), retry_after_ms: retry_info(error) }
 }
 
-fn plain(message: Text<'_>, status: Option<u16>) -> Failure<'_> {
+fn plain(message: &Text<'_>, status: Option<u16>) -> Failure<'static> {
     let kind = of_message(&message.plain()).unwrap_or_else(|| status.map_or(Kind::Internal, of_status));
     Failure { kind, message: cut(&message.plain()), retry_after_ms: None }
 }

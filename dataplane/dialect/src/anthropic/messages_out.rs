@@ -212,7 +212,7 @@ impl Messages<'_, '_, '_> {
                     self.reading.noted(part.at, "foreign-reasoning");
                 }
                 list.next(out);
-                self.call(call, part, out)?
+                self.call(call, part, out)
             }
             Content::ToolResult(result) => {
                 list.next(out);
@@ -344,14 +344,14 @@ impl Messages<'_, '_, '_> {
         Ok(())
     }
 
-    fn call(&mut self, call: &ToolCall<'_>, part: &Part<'_>, out: &mut Vec<u8>) -> Result<Members, Refused> {
+    fn call(&mut self, call: &ToolCall<'_>, part: &Part<'_>, out: &mut Vec<u8>) -> Members {
         let mut block = open("tool_use", out);
         block.text(out, "id", &call_id(self.target, &call.id));
         block.key(out, "name");
         write_name(call.namespace.as_ref(), &call.name, out);
         block.key(out, "input");
         self.input(&call.args, part, out);
-        Ok(block)
+        block
     }
 
     /// The arguments as an object. Text that is none is kept under a key of its own.

@@ -241,7 +241,7 @@ impl StreamIn {
         match &*kind.plain() {
             "text_delta" => text("text").into_iter().for_each(|text| sink.take(Event::Text(at, text))),
             "thinking_delta" => {
-                text("thinking").into_iter().for_each(|text| sink.take(Event::Text(at, text)))
+                text("thinking").into_iter().for_each(|text| sink.take(Event::Text(at, text)));
             }
             "input_json_delta" if open.tool => {
                 if let Some(piece) = text("partial_json") {

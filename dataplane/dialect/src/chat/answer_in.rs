@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 /// Reads an answer from the root of its body. `realm` is whose thoughts these are.
-pub fn read_answer<'a>(body: Value<'a>, realm: Realm) -> Result<Answer<'a>, Failure<'a>> {
+pub fn read_answer(body: Value<'_>, realm: Realm) -> Result<Answer<'_>, Failure<'_>> {
     if let Some(failure) = crate::failure_in::of_body(body, None) {
         return Err(failure);
     }

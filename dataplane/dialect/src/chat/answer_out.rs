@@ -206,9 +206,9 @@ fn write_call(call: &ToolCall<'_>, echo: &Echo, out: &mut Vec<u8>) {
     string(out, name);
     inner.key(out, if free { "input" } else { "arguments" });
     if free {
-        crate::custom::input(&call.args).write(out)
+        crate::custom::input(&call.args).write(out);
     } else {
-        write_args(&call.args, out)
+        write_args(&call.args, out);
     }
     inner.close(out);
     if let Some(opaque) = call.opaque.as_ref().filter(|opaque| opaque.origin == Origin::Gemini) {

@@ -19,9 +19,9 @@ pub(super) fn read<'a>(
     for message in reading.elements(messages, REQUEST_ITEMS_MAX)? {
         let fields = Message::read(message, reading)?;
         match &*fields.role.plain() {
-            "system" | "developer" => history.instructions(request, fields, reading)?,
-            "user" => history.user(request, fields, reading)?,
-            "assistant" => history.assistant(request, fields, reading)?,
+            "system" | "developer" => history.instructions(request, &fields, reading)?,
+            "user" => history.user(request, &fields, reading)?,
+            "assistant" => history.assistant(request, &fields, reading)?,
             "tool" => history.result(request, fields, reading)?,
             "function" => history.legacy_result(request, fields, reading)?,
             _ => {
@@ -116,7 +116,7 @@ impl History {
     fn instructions<'a>(
         &mut self,
         request: &mut Request<'a>,
-        message: Message<'a>,
+        message: &Message<'a>,
         reading: &mut Reading<'_, 'a>,
     ) -> Result<(), Refused> {
         let parts = parts(message.content, reading)?;
@@ -130,14 +130,14 @@ impl History {
             request.system.extend(parts);
             return Ok(());
         }
-        self.turn(request, Role::System, &message, parts, reading)
+        self.turn(request, Role::System, message, parts, reading)
     }
 
     /// Text right behind results of tools belongs to their turn.
     fn user<'a>(
         &mut self,
         request: &mut Request<'a>,
-        message: Message<'a>,
+        message: &Message<'a>,
         reading: &mut Reading<'_, 'a>,
     ) -> Result<(), Refused> {
         let parts = parts(message.content, reading)?;
@@ -147,18 +147,18 @@ impl History {
                 self.after_results = false;
                 Ok(())
             }
-            Some(_) | None => self.turn(request, Role::User, &message, parts, reading),
+            Some(_) | None => self.turn(request, Role::User, message, parts, reading),
         }
     }
 
     fn assistant<'a>(
         &mut self,
         request: &mut Request<'a>,
-        message: Message<'a>,
+        message: &Message<'a>,
         reading: &mut Reading<'_, 'a>,
     ) -> Result<(), Refused> {
         let mut all = Vec::new();
-        thoughts(&mut all, &message, reading)?;
+        thoughts(&mut all, message, reading)?;
         all.extend(parts(message.content, reading)?);
         if let Some(refusal) = message.refusal.as_ref().filter(|refusal| !refusal.is_empty()) {
             all.push(Part::new(Content::Refusal(refusal.clone()), message.at));
@@ -172,7 +172,7 @@ impl History {
         if let Some(call) = message.function_call {
             all.push(self.legacy_call(call, reading)?);
         }
-        self.turn(request, Role::Assistant, &message, all, reading)
+        self.turn(request, Role::Assistant, message, all, reading)
     }
 
     fn legacy_call<'a>(&mut self, call: Value<'a>, reading: &Reading<'_, 'a>) -> Result<Part<'a>, Refused> {
@@ -279,7 +279,7 @@ fn tool_call<'a>(call: Value<'a>, reading: &mut Reading<'_, 'a>) -> Result<ToolC
 }
 
 /// The slot that Google's own OpenAI surface has for thought signatures.
-fn signature<'a>(call: Value<'a>) -> Option<Opaque<'a>> {
+fn signature(call: Value<'_>) -> Option<Opaque<'_>> {
     let text = call.get("extra_content")?.get("google")?.get_text("thought_signature")?;
     Opaque::unseal(&text.plain())
 }

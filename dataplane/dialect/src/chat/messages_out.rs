@@ -180,9 +180,9 @@ impl Messages<'_, '_, '_> {
         }
         message.key(out, "content");
         if said.is_empty() {
-            out.extend_from_slice(b"null")
+            out.extend_from_slice(b"null");
         } else {
-            self.content(said.into_iter(), out)?
+            self.content(said.into_iter(), out)?;
         }
         if let Some(refusal) = refusal {
             message.text(out, "refusal", refusal);

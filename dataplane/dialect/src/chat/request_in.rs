@@ -50,7 +50,7 @@ fn field<'a>(
         "tools" => tools_in::tools(request, value, reading)?,
         "functions" => tools_in::legacy_functions(request, value, reading)?,
         "tool_choice" => {
-            request.tool_choice = Some(Reading::placed(tools_in::choice(value, reading)?, value))
+            request.tool_choice = Some(Reading::placed(tools_in::choice(value, reading)?, value));
         }
         "function_call" => {
             request.tool_choice = Some(Reading::placed(tools_in::legacy_choice(value, reading)?, value));

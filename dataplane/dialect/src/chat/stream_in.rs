@@ -60,7 +60,10 @@ impl On {
 
 /// The next state; `None`: it is over, whatever still comes.
 pub const fn step(from: State, on: On) -> Option<State> {
-    use {On::*, State::*};
+    use {
+        On::{AllFinished, BrokenEnd, Choice, CleanEnd, Done, Failure},
+        State::{Ended, Failed, Finished, Fresh, Open},
+    };
     Some(match (from, on) {
         (Fresh | Open | Finished, Choice) => Open,
         (Fresh | Open | Finished, AllFinished) => Finished,
@@ -192,7 +195,7 @@ impl StreamIn {
                 sink.take(Event::Usage(self.early.take().map_or(usage, |mut early| {
                     early.update(&usage);
                     early
-                })))
+                })));
             }
             Some(usage) => self.early = Some(usage),
             None => {}

@@ -54,7 +54,10 @@ impl On {
 
 /// The next state; `None`: nothing is written.
 pub const fn step(from: State, on: On) -> Option<State> {
-    use {On::*, State::*};
+    use {
+        On::{Chunk, End, Error, Start},
+        State::{Ended, Failed, Fresh, Open},
+    };
     Some(match (from, on) {
         (Fresh, Start) | (Open, Chunk) => Open,
         (Open, End) => Ended,

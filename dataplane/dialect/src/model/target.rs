@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 
 /// What an upstream is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a list of independent facts from a route")]
 pub struct Target {
     /// What it speaks.
     pub dialect: Dialect,

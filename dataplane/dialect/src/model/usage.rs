@@ -89,7 +89,8 @@ impl Usage {
         self.input.unwrap_or(0).saturating_add(self.output.unwrap_or(0))
     }
 
-    /// Sets right what cannot be: an upstream whose cache counts exceed its prompt counts the prompt without them.
+    /// Sets right what cannot be: an upstream whose cache counts exceed its prompt counts the prompt without them. No
+    /// more thoughts than answer are believed: the answer is what was billed.
     #[must_use]
     pub fn checked(mut self) -> Self {
         let cached = self.cache_read.unwrap_or(0).saturating_add(self.cache_write.unwrap_or(0));
@@ -102,7 +103,7 @@ impl Usage {
         if let (Some(reasoning), Some(output)) = (self.reasoning, self.output)
             && reasoning > output
         {
-            self.output = Some(output.saturating_add(reasoning));
+            self.reasoning = Some(output); // seen at resellers that count thoughts with another tokenizer
             self.contradictory = true;
         }
         self
@@ -147,7 +148,7 @@ mod tests {
         let odd = Usage { input: Some(3), cache_read: Some(10), output: Some(1), ..Usage::NONE }.checked();
         assert_eq!((odd.input, odd.contradictory), (Some(13), true));
         let odd = Usage { output: Some(3), reasoning: Some(10), ..Usage::NONE }.checked();
-        assert_eq!((odd.output, odd.contradictory), (Some(13), true));
+        assert_eq!((odd.output, odd.reasoning, odd.contradictory), (Some(3), Some(3), true));
         let fine = Usage { input: Some(10), cache_read: Some(10), ..Usage::NONE };
         assert_eq!(fine.checked(), fine);
     }
