@@ -367,6 +367,9 @@ impl Candidate {
         let block = match self.pieces.as_ref() {
             Some((block, _)) if call.get("name").is_none() => *block,
             Some(_) => return Err(Failure::of(Kind::BadGateway, "the upstream began a call inside another")),
+            None if call.get_text("name").is_none_or(|name| name.is_empty()) => {
+                return Err(Failure::of(Kind::BadGateway, "the upstream called a tool without its name"));
+            }
             None => self.begin_call(call, part, context, sink),
         };
         let (_, pieces) = self.pieces.get_or_insert_with(|| (block, Partial::default()));

@@ -245,7 +245,13 @@ impl StreamIn {
     /// The item at this place, begun if it was not.
     fn item(&mut self, index: u64, kind: Family) -> Result<usize, Failure<'static>> {
         if let Some(at) = self.items.iter().position(|item| item.index == index) {
-            return Ok(at);
+            if self.items[at].kind == kind {
+                return Ok(at);
+            }
+            return Err(Failure::of(
+                Kind::BadGateway,
+                "the upstream made one item of its stream into another",
+            ));
         }
         if self.items.len() >= STREAM_BLOCKS_MAX {
             return Err(Failure::of(
@@ -348,6 +354,12 @@ impl StreamIn {
                 "the upstream sent arguments of a call that it did not begin",
             ));
         };
+        if place == Place::Arguments && self.items[at].done {
+            return Err(Failure::of(
+                Kind::BadGateway,
+                "the upstream sent more arguments of a call that was whole",
+            ));
+        }
         let piece = &mut self.items[at].parts[part];
         piece.said += text.plain().len();
         if piece.done || place != Place::Arguments && self.open != Some(piece.block) {

@@ -4,6 +4,7 @@
 
 mod answers;
 mod cuts;
+mod disorder;
 mod emit;
 mod golden;
 mod requests;
