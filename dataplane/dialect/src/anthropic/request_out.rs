@@ -175,6 +175,9 @@ fn write_output(
             if schema.strict == Some(false) {
                 reading.approximated(at, "strict");
             }
+            if schema.name.is_some() || schema.description.is_some() {
+                reading.noted(at, "unnamed"); // every caller must name it, so a strict route puts up with that
+            }
             schema.schema.as_ref()
         }
         Some((Output::JsonAny | Output::JsonSchema(_) | Output::Grammar(_), at)) => {
