@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
 
 fn translate<'a>(from: Dialect, to: Dialect, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let echo = Echo { model: "m".to_owned(), stream_usage: true, show: Show::Full, ..Echo::default() };
-    let mut translator = Translator::new(from, Realm::NONE, to, echo).expect("both are known");
+    let mut translator = Translator::new(from, Realm::NONE, to, echo);
     let mut out = Vec::new();
     pieces.into_iter().for_each(|piece| translator.feed(piece, &mut out));
     translator.finish(true, &mut out);
