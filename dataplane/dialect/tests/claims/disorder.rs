@@ -10,10 +10,9 @@ use crate::bridge;
 use crate::judge::{self, Dialect, Mind};
 
 fn stream(events: &[Value]) -> String {
-    events
-        .iter()
-        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("x")))
-        .collect()
+    events.iter().fold(String::new(), |all, event| {
+        all + &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("x"))
+    })
 }
 
 /// Whatever comes, each caller's grammar is kept, and what did not end is told as an error.
