@@ -4,5 +4,6 @@
 //! Must not: measure anything; `benches/`, `tests/` and `bin/` do, and `compare` for the program as a whole.
 //! Read next: [`pipeline`].
 
+pub mod dialogue;
 pub mod material;
 pub mod pipeline;

@@ -10,6 +10,7 @@ use crate::model::{
     Answer, Echo, Event, Failure, Losses, Realm, Refused, Request, Sink, Stop, Target, Usage,
 };
 use crate::stream::{Frame, Frames, ReadStream, WriteStream};
+use crate::unfold::unfold;
 use crate::{anthropic, chat, gemini, responses};
 
 /// Reads a request; a body that is not JSON, or not UTF-8, is refused before. Gemini's model and whether it streams stand in
@@ -84,6 +85,8 @@ fn bad_call(stop: &Stop<'_>) -> Failure<'static> {
 /// One stream, from an upstream's bytes to a caller's.
 #[derive(Debug)]
 pub struct Translator {
+    upstream: Dialect,
+    realm: Realm,
     frames: Frames,
     tape: Tape,
     reader: Reader,
@@ -143,7 +146,7 @@ impl Translator {
             Dialect::Gemini => Writer::Gemini(gemini::StreamOut::new(gemini::Framing::Events, echo)),
         };
         let through = Through { writer, caller, account: Account::default() };
-        Self { frames: Frames::new(), tape: Tape::new(), reader, through }
+        Self { upstream, realm, frames: Frames::new(), tape: Tape::new(), reader, through }
     }
 
     /// For a caller of Gemini's that asked without `alt=sse`: its stream is one JSON array. Before the first byte only.
@@ -157,16 +160,31 @@ impl Translator {
 
     /// Takes the upstream's next bytes, cut anywhere, and appends what the caller gets of them.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Self { frames, tape, reader, through } = self;
+        let Self { frames, tape, reader, through, .. } = self;
         frames.feed(bytes, &mut |frame| reader.frame(frame, tape, &mut Passing { through, out }));
     }
 
     /// The upstream's body has ended; `clean` if the transport says in good order.
     pub fn finish(&mut self, clean: bool, out: &mut Vec<u8>) {
-        let Self { frames, tape, reader, through } = self;
+        let Self { frames, tape, reader, through, .. } = self;
         let whole = |data: &str| Tape::new().read(data, Surrogates::Replace).is_ok();
         frames.finish(whole, &mut |frame| reader.frame(frame, tape, &mut Passing { through, out }));
         reader.ended(clean, &mut Passing { through, out });
+    }
+
+    /// The upstream answered with a whole body where a stream was asked for: the caller gets a stream all the same.
+    pub fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        let Self { tape, through, .. } = self;
+        let mut sink = Passing { through, out };
+        let text = simdutf8::basic::from_utf8(body).ok();
+        let root = text.and_then(|text| tape.read(text, Surrogates::Replace).ok());
+        match root.map(|root| read_answer(self.upstream, root, self.realm)) {
+            Some(Ok(answer)) => unfold(&answer, &mut sink),
+            Some(Err(failure)) => sink.take(Event::Error(failure)),
+            None => {
+                sink.take(Event::Error(Failure::of(Kind::BadGateway, "the upstream's answer is not JSON")));
+            }
+        }
     }
 
     /// The caller has heard nothing for a while.

@@ -223,7 +223,7 @@ proptest! {
 
     #[test]
     fn any_json_in_any_order_keeps_the_laws(events in prop::collection::vec(event(), 0..12), clean: bool) {
-        let stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let stream = events.iter().fold(String::new(), |all, event| all + "data: " + event + "\n\n");
         read(&mut chat::StreamIn::new(Realm::NONE), stream.as_bytes(), clean);
         read(&mut anthropic::StreamIn::new(Realm::NONE), stream.as_bytes(), clean);
         for from in [Dialect::OpenAiChat, Dialect::Anthropic] {

@@ -4,6 +4,7 @@
 //! Must not: read a stream.
 //! Read next: `canonical.rs`.
 
+use ringway_dialect::anthropic::stream_in as messages;
 use ringway_dialect::{anthropic, chat, gemini, responses};
 
 /// Prints a table, and holds it to what all of them have in common: from every state that is not the end some way
@@ -49,7 +50,6 @@ fn the_end_of_the_body_is_a_success_only_behind_a_reason() {
         assert_eq!(success, from == State::Finished, "{from:?}");
         assert_ne!(step(from, On::BrokenEnd), Some(State::Ended), "{from:?}");
     }
-    use anthropic::stream_in as messages;
     for from in messages::State::ALL {
         let success = messages::step(from, messages::On::CleanEnd) == Some(messages::State::Ended);
         assert_eq!(success, from == messages::State::Stopped, "{from:?}");

@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 use super::words;
 use crate::answer_id;
 use crate::bounds::HELD_BYTES_MAX;
-use crate::errors::{self, Kind, Problem};
+use crate::dialect::Dialect;
+use crate::errors::Kind;
+use crate::failure_out;
 use crate::json::{Raw, Text, number, string};
 use crate::model::{
     Block, BlockKind, Echo, Event, Failure, Losses, Opaque, SealKind, Show, Start, Stop, Usage,
 };
 use crate::stream::WriteStream;
-use crate::surface::Grammar;
 
 /// How far a stream has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -250,18 +251,8 @@ impl StreamOut {
     }
 
     fn write_error(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        let message = failure.message.plain();
-        let problem = Problem {
-            kind: failure.kind,
-            status: failure.kind.status(),
-            message: &message,
-            code: "",
-            param: None,
-            retry_after_ms: failure.retry_after_ms,
-            request_id: &self.echo.id,
-        };
         out.extend_from_slice(b"event: error\ndata: ");
-        errors::write(out, Grammar::Anthropic, &problem);
+        failure_out::write(Dialect::Anthropic, failure, &self.echo.id, out);
         out.extend_from_slice(b"\n\n");
     }
 }

@@ -7,13 +7,13 @@ use super::answer_out::{is_url_citation, write_seal};
 use super::words;
 use crate::answer_id;
 use crate::bounds::HELD_BYTES_MAX;
-use crate::errors::{self, Problem};
+use crate::dialect::Dialect;
+use crate::failure_out;
 use crate::json::{Text, number, string};
 use crate::model::{
     Args, Block, BlockKind, Echo, Event, Failure, Losses, Opaque, Origin, Start, Stop, Usage,
 };
 use crate::stream::WriteStream;
-use crate::surface::Grammar;
 
 /// How far a stream has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -419,17 +419,7 @@ impl StreamOut {
 
 /// The error as an event of its own; the stream then just ends.
 fn write_error(failure: &Failure<'_>, out: &mut Vec<u8>) {
-    let message = failure.message.plain();
-    let problem = Problem {
-        kind: failure.kind,
-        status: failure.kind.status(),
-        message: &message,
-        code: "",
-        param: None,
-        retry_after_ms: failure.retry_after_ms,
-        request_id: "",
-    };
     out.extend_from_slice(b"data: ");
-    errors::write(out, Grammar::OpenAi, &problem);
+    failure_out::write(Dialect::OpenAiChat, failure, "", out);
     out.extend_from_slice(b"\n\n");
 }
