@@ -69,7 +69,7 @@ impl Writer<'_, '_, '_> {
                     if comma {
                         annotations.push(b',');
                     }
-                    if !item::annotation(&mut annotations, citation.as_str()) {
+                    if !item::annotation(&mut annotations, citation.as_str(), text.plain().chars().count()) {
                         annotations.truncate(mark);
                         self.reading.dropped(part.at);
                     }

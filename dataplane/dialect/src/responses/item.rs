@@ -6,7 +6,7 @@
 //! Read next: `answer_out.rs`, `stream_out.rs`.
 
 use super::words::{self, Ending};
-use crate::json::{Members, Text, number, string};
+use crate::json::{Members, Surrogates, Tape, Text, number, string};
 use crate::model::{Echo, Usage};
 
 /// Characters of an answer's id that go into the ids of its items.
@@ -124,13 +124,18 @@ pub(super) fn plain_part(out: &mut Vec<u8>, kind: &'static str, text: &Text<'_>)
     members.close(out);
 }
 
-/// A page that a text is from.
-pub(super) fn annotation(out: &mut Vec<u8>, citation: &str) -> bool {
-    let Some(inside) = citation.trim().strip_prefix('{').filter(|_| citation.contains("\"url\"")) else {
-        return false;
-    };
-    out.extend_from_slice(br#"{"type":"url_citation","#);
-    Text::written(inside).write_inside_line(out);
+/// A page that a text of so many characters is from; false: it is no page. Some dialects cite for a whole text.
+pub(super) fn annotation(out: &mut Vec<u8>, citation: &str, text_chars: usize) -> bool {
+    let mut tape = Tape::new();
+    let page = tape.read(citation, Surrogates::Replace).ok();
+    let Some((page, url)) = page.and_then(|page| Some((page, page.get_text("url")?))) else { return false };
+    out.extend_from_slice(br#"{"type":"url_citation","url":"#);
+    url.write_line(out);
+    out.extend_from_slice(br#","title":"#);
+    page.get_text("title").unwrap_or_default().write_line(out);
+    integer(out, "start_index", page.get_integer("start_index").unwrap_or(0));
+    integer(out, "end_index", page.get_integer("end_index").unwrap_or(text_chars as u64));
+    out.push(b'}');
     true
 }
 

@@ -512,7 +512,8 @@ data: {"type":""#,
         let Some(mut message) = self.message.take() else { return };
         if let Some(part) = &mut message.part {
             let mut annotation = Vec::new();
-            if item::annotation(&mut annotation, citation) {
+            let chars = Text::written(&part.text).plain().chars().count();
+            if item::annotation(&mut annotation, citation, chars) {
                 self.held += annotation.len();
                 let place = ("content_index", message.parts);
                 self.part_event(
