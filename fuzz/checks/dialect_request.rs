@@ -7,9 +7,6 @@ use ringway_dialect::json::{Surrogates, Tape};
 use ringway_dialect::model::{Losses, Target};
 use ringway_dialect::translate;
 
-/// The dialects with a reader and a writer of requests here.
-const DIALECTS: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::Anthropic];
-
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut tape = Tape::new();
@@ -20,10 +17,10 @@ pub fn check(bytes: &[u8]) {
             return;
         }
     };
-    for from in DIALECTS {
+    for from in Dialect::ALL {
         let mut losses = Losses::new();
         let Ok(request) = translate::read_request(from, body, &mut losses) else { continue };
-        for to in DIALECTS {
+        for to in Dialect::ALL {
             let (mut out, mut losses) = (Vec::new(), losses.clone());
             if translate::write_request(&request, &Target::of(to), &mut losses, &mut out).is_err() {
                 continue;

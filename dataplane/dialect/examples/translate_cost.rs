@@ -102,8 +102,7 @@ fn streams() {
     let chat = format!("{piece}\n\n").repeat(EVENTS);
     let echo = || Echo { model: "m".to_owned(), ..Echo::default() };
     let anthropic = {
-        let mut translator =
-            Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo()).expect("known");
+        let mut translator = Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo());
         let mut out = Vec::new();
         translator.feed(chat.as_bytes(), &mut out);
         String::from_utf8(out).expect("UTF-8")
@@ -115,7 +114,7 @@ fn streams() {
         let mut out = Vec::new();
         let time = best(100, || {
             out.clear();
-            let mut translator = Translator::new(from, Realm::NONE, to, echo()).expect("known");
+            let mut translator = Translator::new(from, Realm::NONE, to, echo());
             translator.feed(black_box(stream.as_bytes()), &mut out);
         });
         println!("stream: {} -> {}: {:?} per event", from.name(), to.name(), time / EVENTS as u32);

@@ -11,9 +11,10 @@ use crate::model::{
 };
 use crate::stream::{Frame, Frames, ReadStream, WriteStream};
 use crate::unfold::unfold;
-use crate::{anthropic, chat};
+use crate::{anthropic, chat, gemini, responses};
 
-/// Reads a request; a body that is not JSON, or not UTF-8, is refused before.
+/// Reads a request; a body that is not JSON, or not UTF-8, is refused before. Gemini's model and whether it streams stand in
+/// its path, and are to be set from there.
 pub fn read_request<'a>(
     dialect: Dialect,
     body: Value<'a>,
@@ -21,8 +22,9 @@ pub fn read_request<'a>(
 ) -> Result<Request<'a>, Refused> {
     match dialect {
         Dialect::OpenAiChat => chat::read_request(body, losses),
+        Dialect::OpenAiResponses => responses::read_request(body, losses),
         Dialect::Anthropic => anthropic::read_request(body, losses),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(not_yet()),
+        Dialect::Gemini => gemini::read_request(body, losses),
     }
 }
 
@@ -35,8 +37,9 @@ pub fn write_request(
 ) -> Result<(), Refused> {
     match target.dialect {
         Dialect::OpenAiChat => chat::write_request(request, target, losses, out),
+        Dialect::OpenAiResponses => responses::write_request(request, target, losses, out),
         Dialect::Anthropic => anthropic::write_request(request, target, losses, out),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(not_yet()),
+        Dialect::Gemini => gemini::write_request(request, target, losses, out),
     }
 }
 
@@ -44,8 +47,9 @@ pub fn write_request(
 pub fn read_answer(dialect: Dialect, body: Value<'_>, realm: Realm) -> Result<Answer<'_>, Failure<'_>> {
     match dialect {
         Dialect::OpenAiChat => chat::read_answer(body, realm),
+        Dialect::OpenAiResponses => responses::read_answer(body, realm),
         Dialect::Anthropic => anthropic::read_answer(body, realm),
-        Dialect::OpenAiResponses | Dialect::Gemini => Err(Failure::of(Kind::NotImplemented, NOT_YET)),
+        Dialect::Gemini => gemini::read_answer(body, realm),
     }
 }
 
@@ -63,16 +67,11 @@ pub fn write_answer(
     }
     match dialect {
         Dialect::OpenAiChat => chat::write_answer(answer, echo, losses, out),
+        Dialect::OpenAiResponses => responses::write_answer(answer, echo, losses, out),
         Dialect::Anthropic => anthropic::write_answer(answer, echo, losses, out),
-        Dialect::OpenAiResponses | Dialect::Gemini => return Err(Failure::of(Kind::NotImplemented, NOT_YET)),
+        Dialect::Gemini => gemini::write_answer(answer, echo, losses, out),
     }
     Ok(())
-}
-
-const NOT_YET: &str = "this dialect is not translated";
-
-fn not_yet() -> Refused {
-    Refused { kind: Kind::NotImplemented, pointer: String::new(), message: NOT_YET.to_owned() }
 }
 
 fn bad_call(stop: &Stop<'_>) -> Failure<'static> {
@@ -86,6 +85,8 @@ fn bad_call(stop: &Stop<'_>) -> Failure<'static> {
 /// One stream, from an upstream's bytes to a caller's.
 #[derive(Debug)]
 pub struct Translator {
+    upstream: Dialect,
+    realm: Realm,
     frames: Frames,
     tape: Tape,
     reader: Reader,
@@ -116,41 +117,56 @@ pub struct Account {
 #[derive(Debug)]
 enum Reader {
     Chat(chat::StreamIn),
+    Responses(responses::StreamIn),
     Anthropic(anthropic::StreamIn),
+    Gemini(gemini::StreamIn),
 }
 
 #[derive(Debug)]
 enum Writer {
     Chat(chat::StreamOut),
+    Responses(Box<responses::StreamOut>),
     Anthropic(anthropic::StreamOut),
+    Gemini(gemini::StreamOut),
 }
 
 impl Translator {
     /// From an upstream of this dialect and realm to a caller of that one.
-    pub fn new(upstream: Dialect, realm: Realm, caller: Dialect, echo: Echo) -> Result<Self, Refused> {
+    pub fn new(upstream: Dialect, realm: Realm, caller: Dialect, echo: Echo) -> Self {
         let reader = match upstream {
             Dialect::OpenAiChat => Reader::Chat(chat::StreamIn::new(realm)),
+            Dialect::OpenAiResponses => Reader::Responses(responses::StreamIn::new(realm)),
             Dialect::Anthropic => Reader::Anthropic(anthropic::StreamIn::new(realm)),
-            Dialect::OpenAiResponses | Dialect::Gemini => return Err(not_yet()),
+            Dialect::Gemini => Reader::Gemini(gemini::StreamIn::new(realm)),
         };
         let writer = match caller {
             Dialect::OpenAiChat => Writer::Chat(chat::StreamOut::new(echo)),
+            Dialect::OpenAiResponses => Writer::Responses(Box::new(responses::StreamOut::new(echo))),
             Dialect::Anthropic => Writer::Anthropic(anthropic::StreamOut::new(echo)),
-            Dialect::OpenAiResponses | Dialect::Gemini => return Err(not_yet()),
+            Dialect::Gemini => Writer::Gemini(gemini::StreamOut::new(gemini::Framing::Events, echo)),
         };
         let through = Through { writer, caller, account: Account::default() };
-        Ok(Self { frames: Frames::new(), tape: Tape::new(), reader, through })
+        Self { upstream, realm, frames: Frames::new(), tape: Tape::new(), reader, through }
+    }
+
+    /// For a caller of Gemini's that asked without `alt=sse`: its stream is one JSON array. Before the first byte only.
+    #[must_use]
+    pub fn as_array(mut self) -> Self {
+        if let Writer::Gemini(writer) = &mut self.through.writer {
+            writer.frame_as(gemini::Framing::Array);
+        }
+        self
     }
 
     /// Takes the upstream's next bytes, cut anywhere, and appends what the caller gets of them.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Self { frames, tape, reader, through } = self;
+        let Self { frames, tape, reader, through, .. } = self;
         frames.feed(bytes, &mut |frame| reader.frame(frame, tape, &mut Passing { through, out }));
     }
 
     /// The upstream's body has ended; `clean` if the transport says in good order.
     pub fn finish(&mut self, clean: bool, out: &mut Vec<u8>) {
-        let Self { frames, tape, reader, through } = self;
+        let Self { frames, tape, reader, through, .. } = self;
         let whole = |data: &str| Tape::new().read(data, Surrogates::Replace).is_ok();
         frames.finish(whole, &mut |frame| reader.frame(frame, tape, &mut Passing { through, out }));
         reader.ended(clean, &mut Passing { through, out });
@@ -158,12 +174,11 @@ impl Translator {
 
     /// The upstream answered with a whole body where a stream was asked for: the caller gets a stream all the same.
     pub fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
-        let Self { tape, reader, through, .. } = self;
+        let Self { tape, through, .. } = self;
         let mut sink = Passing { through, out };
         let text = simdutf8::basic::from_utf8(body).ok();
         let root = text.and_then(|text| tape.read(text, Surrogates::Replace).ok());
-        let answer = root.map(|root| read_answer(reader.dialect(), root, reader.realm()));
-        match answer {
+        match root.map(|root| read_answer(self.upstream, root, self.realm)) {
             Some(Ok(answer)) => unfold(&answer, &mut sink),
             Some(Err(failure)) => sink.take(Event::Error(failure)),
             None => {
@@ -186,7 +201,9 @@ impl Translator {
     pub fn losses(&self) -> &Losses {
         match &self.through.writer {
             Writer::Chat(writer) => writer.losses(),
+            Writer::Responses(writer) => writer.losses(),
             Writer::Anthropic(writer) => writer.losses(),
+            Writer::Gemini(writer) => writer.losses(),
         }
     }
 
@@ -194,37 +211,29 @@ impl Translator {
     pub fn wants_abort(&self) -> bool {
         match &self.through.writer {
             Writer::Chat(writer) => writer.wants_abort(),
+            Writer::Responses(writer) => writer.wants_abort(),
             Writer::Anthropic(writer) => writer.wants_abort(),
+            Writer::Gemini(writer) => writer.wants_abort(),
         }
     }
 }
 
 impl Reader {
-    const fn dialect(&self) -> Dialect {
-        match self {
-            Self::Chat(_) => Dialect::OpenAiChat,
-            Self::Anthropic(_) => Dialect::Anthropic,
-        }
-    }
-
-    const fn realm(&self) -> Realm {
-        match self {
-            Self::Chat(reader) => reader.realm(),
-            Self::Anthropic(reader) => reader.realm(),
-        }
-    }
-
     fn frame(&mut self, frame: Frame<'_>, tape: &mut Tape, sink: &mut impl Sink) {
         match self {
             Self::Chat(reader) => one_frame(reader, frame, tape, sink),
+            Self::Responses(reader) => one_frame(reader, frame, tape, sink),
             Self::Anthropic(reader) => one_frame(reader, frame, tape, sink),
+            Self::Gemini(reader) => one_frame(reader, frame, tape, sink),
         }
     }
 
     fn ended(&mut self, clean: bool, sink: &mut impl Sink) {
         match self {
             Self::Chat(reader) => reader.ended(clean, sink),
+            Self::Responses(reader) => reader.ended(clean, sink),
             Self::Anthropic(reader) => reader.ended(clean, sink),
+            Self::Gemini(reader) => reader.ended(clean, sink),
         }
     }
 }
@@ -271,7 +280,9 @@ impl Through {
         self.account.note(event);
         match &mut self.writer {
             Writer::Chat(writer) => writer.take(event, out),
+            Writer::Responses(writer) => writer.take(event, out),
             Writer::Anthropic(writer) => writer.take(event, out),
+            Writer::Gemini(writer) => writer.take(event, out),
         }
     }
 }

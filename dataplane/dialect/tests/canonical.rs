@@ -94,7 +94,7 @@ fn echo() -> Echo {
 }
 
 fn stream<'p>(from: Dialect, to: Dialect, pieces: impl IntoIterator<Item = &'p [u8]>) -> String {
-    let mut translator = Translator::new(from, Realm::NONE, to, echo()).expect("both are known");
+    let mut translator = Translator::new(from, Realm::NONE, to, echo());
     let mut out = Vec::new();
     pieces.into_iter().for_each(|piece| translator.feed(piece, &mut out));
     translator.finish(true, &mut out);
@@ -155,8 +155,7 @@ fn a_stream_cut_anywhere_ends_as_an_error_and_never_as_a_success() {
 
 #[test]
 fn a_body_that_breaks_off_is_an_error_even_after_the_reason() {
-    let mut translator =
-        Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo()).expect("known");
+    let mut translator = Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo());
     let mut out = Vec::new();
     let until = CHAT_STREAM.find("data: [DONE]").expect("there");
     translator.feed(&CHAT_STREAM.as_bytes()[..until], &mut out);
@@ -169,8 +168,7 @@ fn a_body_that_breaks_off_is_an_error_even_after_the_reason() {
 #[test]
 fn counts_that_nobody_asked_for_are_kept_from_the_caller_and_in_the_books() {
     let quiet = Echo { stream_usage: false, ..echo() };
-    let mut translator =
-        Translator::new(Dialect::Anthropic, Realm::NONE, Dialect::OpenAiChat, quiet).expect("known");
+    let mut translator = Translator::new(Dialect::Anthropic, Realm::NONE, Dialect::OpenAiChat, quiet);
     let mut out = Vec::new();
     translator.feed(ANTHROPIC_STREAM.as_bytes(), &mut out);
     translator.finish(true, &mut out);
@@ -181,8 +179,7 @@ fn counts_that_nobody_asked_for_are_kept_from_the_caller_and_in_the_books() {
 
 #[test]
 fn nothing_is_written_behind_the_end() {
-    let mut translator =
-        Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo()).expect("known");
+    let mut translator = Translator::new(Dialect::OpenAiChat, Realm::NONE, Dialect::Anthropic, echo());
     let mut out = Vec::new();
     translator.feed(CHAT_STREAM.as_bytes(), &mut out);
     let len = out.len();

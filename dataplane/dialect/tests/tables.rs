@@ -5,7 +5,7 @@
 //! Read next: `canonical.rs`.
 
 use ringway_dialect::anthropic::stream_in as messages;
-use ringway_dialect::{anthropic, chat};
+use ringway_dialect::{anthropic, chat, gemini, responses};
 
 /// Prints a table, and holds it to what all of them have in common: from every state that is not the end some way
 /// leads there, and out of an end leads none.
@@ -37,6 +37,10 @@ walk!(a_stream_of_chat_completions_is_read_to_an_end, chat::stream_in, ends: End
 walk!(a_stream_of_messages_is_read_to_an_end, anthropic::stream_in, ends: Ended | Failed, failed: Failure);
 walk!(a_stream_of_chat_completions_is_written_to_an_end, chat::stream_out, ends: Ended | Failed, failed: Error);
 walk!(a_stream_of_messages_is_written_to_an_end, anthropic::stream_out, ends: Ended | Failed, failed: Error);
+walk!(a_stream_of_responses_is_read_to_an_end, responses::stream_in, ends: Ended | Failed, failed: Failure);
+walk!(a_stream_of_responses_is_written_to_an_end, responses::stream_out, ends: Ended | Failed, failed: Failure);
+walk!(a_stream_of_geminis_is_read_to_an_end, gemini::stream_in, ends: Ended | Failed, failed: Error);
+walk!(a_stream_of_geminis_is_written_to_an_end, gemini::stream_out, ends: Ended | Failed, failed: Error);
 
 #[test]
 fn the_end_of_the_body_is_a_success_only_behind_a_reason() {

@@ -135,11 +135,6 @@ impl StreamIn {
         }
     }
 
-    /// Whose thoughts these are.
-    pub const fn realm(&self) -> Realm {
-        self.realm
-    }
-
     /// How far it has come.
     pub const fn state(&self) -> State {
         self.state

@@ -91,6 +91,9 @@ struct Choice {
     /// Bytes of the thought at hand.
     thought: usize,
     refused: bool,
+    /// Entries of its lists so far: the vendor's accumulator joins entries by their number.
+    seals: u32,
+    citations: u32,
 }
 
 /// What runs as text.
@@ -303,7 +306,10 @@ impl StreamOut {
             Some(n) if opaque.origin == Origin::Gemini => {
                 out.extend_from_slice(br#""tool_calls":[{"index":"#);
                 number(out, n as u64);
-                out.extend_from_slice(br#","extra_content":{"google":{"thought_signature":""#);
+                // Without a function the vendor's accumulator stops at this piece.
+                out.extend_from_slice(
+                    br#","function":{"arguments":""},"extra_content":{"google":{"thought_signature":""#,
+                );
                 out.extend_from_slice(opaque.seal().as_bytes());
                 out.extend_from_slice(b"\"}}}]");
             }
@@ -311,7 +317,7 @@ impl StreamOut {
                 let length = std::mem::take(&mut self.choices[at].thought);
                 out.extend_from_slice(br#""reasoning_details":["#);
                 write_seal(opaque, length, out);
-                out.push(b']');
+                numbered(out, &mut self.choices[at].seals);
             }
         }
         Self::close(out);
@@ -337,6 +343,15 @@ impl StreamOut {
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
+}
+
+/// Ends a list whose one entry was just written, with the entry's number in it.
+fn numbered(out: &mut Vec<u8>, count: &mut u32) {
+    out.pop();
+    out.extend_from_slice(br#","index":"#);
+    number(out, u64::from(*count));
+    out.extend_from_slice(b"}]");
+    *count += 1;
 }
 
 impl WriteStream for StreamOut {
@@ -379,10 +394,11 @@ impl StreamOut {
                 self.losses.dropped("/citations");
             }
             Event::Citation(block, citation) => {
-                self.open(block.choice, out);
+                let at = self.open(block.choice, out);
                 out.extend_from_slice(br#""annotations":[{"type":"url_citation","url_citation":"#);
                 citation.write_line(out);
-                out.extend_from_slice(b"}]");
+                out.push(b'}');
+                numbered(out, &mut self.choices[at].citations);
                 Self::close(out);
             }
             Event::Logprobs(block, content) => {

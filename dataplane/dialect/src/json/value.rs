@@ -6,6 +6,7 @@ use super::raw::Raw;
 use super::text::Text;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Entry<'a> {
     pub key: &'a str,
     /// The key has escapes; compare [`Self::plain`].
     escaped: bool,
+    /// The byte of the key's first quote.
+    key_start: usize,
     /// What it stands for.
     pub value: Value<'a>,
 }
@@ -90,6 +93,11 @@ impl<'a> Entry<'a> {
     /// The key, unescaped.
     pub fn plain(&self) -> Cow<'a, str> {
         if self.escaped { Cow::Owned(self.name().plain().into_owned()) } else { Cow::Borrowed(self.key) }
+    }
+
+    /// Where it stands in the text, from its key to the end of its value.
+    pub fn range(&self) -> Range<usize> {
+        self.key_start..self.value.range().end
     }
 
     /// Whether the key is this one, however it is escaped.
@@ -153,9 +161,14 @@ impl<'a> Value<'a> {
 
     /// The value as it is written, quotes included.
     pub fn raw(&self) -> Raw<'a> {
+        Raw::written(&self.text[self.range()])
+    }
+
+    /// Where it stands in the text, quotes included.
+    pub fn range(&self) -> Range<usize> {
         let node = self.node();
         let quotes = u32::from(matches!(node.kind, Kind::String | Kind::Key));
-        Raw::written(&self.text[(node.start - quotes) as usize..(node.end + quotes) as usize])
+        (node.start - quotes) as usize..(node.end + quotes) as usize
     }
 
     /// The entries of an object, in their order.
@@ -243,7 +256,12 @@ impl<'a> Iterator for Fields<'a> {
         let key = Value { at: self.at, ..self.of };
         let value = Value { at: self.at + 1, ..self.of };
         self.at = value.node().next;
-        Some(Entry { key: key.span(), escaped: key.node().escaped, value })
+        Some(Entry {
+            key: key.span(),
+            escaped: key.node().escaped,
+            key_start: key.node().start as usize - 1,
+            value,
+        })
     }
 }
 

@@ -1,0 +1,27 @@
+//! Google Gemini: `generateContent` and what belongs to it.
+//!
+//! Owns: readers and writers of requests, answers and streams in both framings, and the dialect's smaller operations.
+//! Must not: know another dialect.
+//! Read next: `request_in.rs`, `stream_in.rs`.
+
+mod answer_in;
+mod answer_out;
+mod contents_in;
+mod contents_out;
+mod partial;
+mod parts_out;
+mod request_in;
+mod request_out;
+mod schema;
+pub mod stream_in;
+pub mod stream_out;
+mod tools_in;
+mod tools_out;
+mod words;
+
+pub use answer_in::read_answer;
+pub use answer_out::write_answer;
+pub use request_in::read_request;
+pub use request_out::write_request;
+pub use stream_in::StreamIn;
+pub use stream_out::{Framing, StreamOut};
