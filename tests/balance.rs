@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringway_contract::snapshot::{Balance, Engine, Hardware};
-use ringway_contract::stats::{EndpointLoad, EndpointStats};
+use ringway_contract::stats::EndpointStats;
 use ringway_tests::client::{get, post};
 use ringway_tests::process::Companion;
 use ringway_tests::{Client, Gateway, Io, Origin, Peer, Setup, each_driver};
@@ -71,8 +71,9 @@ fn endpoints(gateway: &Gateway) -> Vec<EndpointStats> {
 /// Waits until nothing is counted on any endpoint, and says so of the underflows too.
 fn assert_given_back(gateway: &Gateway) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    let tokens = |load: &EndpointLoad| load.uncached_tokens + load.prompt_tokens + load.generated_tokens;
-    let left = |one: &EndpointStats| one.in_flight + one.load.as_ref().map_or(0, tokens);
+    let tokens =
+        |one: &EndpointStats| one.own.uncached_tokens + one.own.prompt_tokens + one.own.generated_tokens;
+    let left = |one: &EndpointStats| one.in_flight + tokens(one);
     while endpoints(gateway).iter().any(|one| left(one) > 0) {
         assert!(Instant::now() < deadline, "load is left: {:?}", endpoints(gateway));
         std::thread::sleep(Duration::from_millis(10));
@@ -101,7 +102,9 @@ fn a_shared_prefix_goes_where_it_is_cached() {
         }
         assert_eq!(used.len(), 2, "new prefixes go to both: {used:?}");
         assert!(
-            endpoints(&gateway).iter().all(|one| one.load.as_ref().is_some_and(|it| it.cached_blocks > 60))
+            endpoints(&gateway)
+                .iter()
+                .all(|one| one.estimate.as_ref().is_some_and(|it| it.cached_blocks > 60))
         );
         assert_given_back(&gateway);
         gateway.finish();

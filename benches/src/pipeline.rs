@@ -198,6 +198,7 @@ pub fn request_out(framing: Framing, host: &[u8]) -> RequestOut<'_> {
         strip_credentials: false,
         credential: None,
         identity_coding: true,
+        instead: None,
         close: false,
     }
 }
@@ -207,6 +208,7 @@ pub fn response_out(framing: Framing) -> ResponseOut<'static> {
     ResponseOut {
         framing,
         close: false,
+        kept: None,
         version: Version::Http11,
         date: DATE,
         request_id: ID,

@@ -52,6 +52,8 @@ pub const SECRET_BYTES_MAX: usize = 8 << 10;
 
 /// Listeners.
 pub const LISTENERS_MAX: usize = 64;
+/// Certificates of one listener.
+pub const TLS_CERTIFICATES_MAX: usize = 256;
 /// Backends.
 pub const BACKENDS_MAX: usize = 1_024;
 /// Endpoints of one backend.
@@ -75,6 +77,12 @@ pub const WAIT_MS_MIN: u64 = 10;
 pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
 /// Longest time to make a connection: kernels give up after about two minutes.
 pub const CONNECT_MS_MAX: u64 = 2 * MINUTE_MS;
+/// Shortest time between two readings or probes of one endpoint: a page of 400 KB takes a server some milliseconds.
+pub const INTERVAL_MS_MIN: u64 = 50;
+/// Longest time between two readings or probes of one endpoint.
+pub const INTERVAL_MS_MAX: u64 = HOUR_MS;
+/// Largest port.
+pub const PORT_MAX: u64 = 65_535;
 /// Idle connections kept per endpoint and worker.
 pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
 /// Prompt tokens an endpoint computes a second.

@@ -1,4 +1,5 @@
-//! How both planes are spoken to: HTTP/1.1 and JSON over a Unix socket, one connection per question.
+//! How both planes are spoken to: HTTP/1.1 and JSON over a Unix socket, one connection per question but for load
+//! reports, which keep theirs.
 //!
 //! Owns: the connection, its timeouts, and errors that name the mend.
 //! Must not: retry. Whoever asks knows whether asking twice is safe.
@@ -10,10 +11,12 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::problem::Problems;
 use ringway_contract::stats::{Applied, ControlError, Drain, Stats};
 use ringway_contract::{Generation, Problem, Snapshot};
@@ -254,6 +257,44 @@ impl DataPlane {
     }
 }
 
+/// A kept connection for load reports, twenty a second: anything else asks once and connects for it.
+pub struct LoadLine {
+    line: Line,
+    kept: Option<(SendRequest<Full<Bytes>>, JoinSet<()>)>,
+}
+
+impl LoadLine {
+    /// Nothing is connected yet.
+    pub fn new(DataPlane(line): DataPlane) -> Self {
+        Self { line: Line { patience: bounds::CONNECT_MS_MAX, ..line }, kept: None }
+    }
+
+    /// Sends a report.
+    pub async fn send(&mut self, report: &LoadReport) -> Result<LoadTaken, ClientError> {
+        let sent = timeout(self.line.patience, self.exchange(json(report))).await;
+        let reply = sent.unwrap_or_else(|_| Err(self.line.silent(self.line.patience)));
+        if reply.is_err() {
+            self.kept = None;
+        }
+        reply?.read()
+    }
+
+    async fn exchange(&mut self, body: Bytes) -> Result<Reply, ClientError> {
+        let request = || Line::request(Method::POST, "/v1/load", None, body.clone());
+        if let Some((sender, _)) = &mut self.kept
+            && sender.ready().await.is_ok()
+            && let Ok(response) = sender.send_request(request()).await
+        {
+            return self.line.whole(response).await;
+        }
+        let mut driver = JoinSet::new();
+        let mut sender = self.line.open(&mut driver).await?; // the old one was closed meanwhile
+        let response = sender.send_request(request()).await.map_err(|why| self.line.broken(&why))?;
+        self.kept = Some((sender, driver));
+        self.line.whole(response).await
+    }
+}
+
 /// The daemon's socket.
 #[derive(Clone, Debug)]
 pub struct Daemon(Line);
@@ -414,16 +455,21 @@ impl Line {
         request: Request<Full<Bytes>>,
         driver: &mut JoinSet<()>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = self.connect().await?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(|error| self.broken(&error))?;
-        driver.spawn(async move {
-            let _ = connection.await; // its error reaches the sender too
-        });
+        let mut sender = self.open(driver).await?;
         match timeout(self.patience, sender.send_request(request)).await {
             Ok(response) => response.map_err(|error| self.broken(&error)),
             Err(_) => Err(self.silent(self.patience)),
         }
+    }
+
+    async fn open(&self, driver: &mut JoinSet<()>) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let stream = self.connect().await?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(|error| self.broken(&error))?;
+        driver.spawn(async move {
+            let _ = connection.await; // its error reaches the sender too
+        });
+        Ok(sender)
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {

@@ -14,4 +14,6 @@ pub mod daemon;
 pub mod digest;
 pub mod log;
 pub mod paths;
+pub mod scrape;
 pub mod supervise;
+pub mod top;

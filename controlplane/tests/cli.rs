@@ -100,12 +100,11 @@ fn bad_usage_exits_2() {
 fn what_comes_later_is_refused_by_name() {
     let place = Place::new();
     place.write("ringway.yaml", &config(8001));
-    let verbs: [&[&str]; 9] = [
+    let verbs: [&[&str]; 8] = [
         &["keys", "list"],
         &["tenants", "create", "--name", "x"],
         &["usage"],
         &["budgets", "set"],
-        &["top"],
         &["tap"],
         &["import", "litellm", "x.yaml"],
         &["upgrade"],

@@ -137,8 +137,7 @@ fn every_later_field_is_told_from_the_others() {
             }
         }
     }
-    for expected in ["listener.tls", "backend.discovery", "backend.admission"].into_iter().chain([
-        "backend.health",
+    for expected in ["listener.http2", "backend.discovery", "backend.admission"].into_iter().chain([
         "route.fallback",
         "match.tenant",
         "match.schedule",

@@ -22,6 +22,7 @@ pub use self::life::{Counts, Fresh, Load, Said};
 use crate::balance::gpu::Known;
 use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
+use crate::seen::Seen;
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
 ///
@@ -82,6 +83,7 @@ struct Kept {
     cells: HashMap<Box<str>, Arc<LoadCell>>,
     turns: HashMap<Box<str>, Arc<Turn>>,
     known: HashMap<Box<str>, Arc<Known>>,
+    seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
     next_index: u32,
@@ -132,6 +134,11 @@ impl Cells {
         let known = Arc::new(Known::new(members, ratio));
         kept.known.insert(backend.into(), Arc::clone(&known));
         known
+    }
+
+    /// What is seen of this endpoint (`backend/authority`), new or as it was.
+    pub fn seen(&self, endpoint: &str) -> Arc<Seen> {
+        entry(&mut self.kept().seen, endpoint)
     }
 
     /// The slot of this endpoint at these addresses, in any order.
@@ -192,6 +199,9 @@ impl Kept {
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.cells.len() > CELLS_MAX {
             self.cells.retain(|_, cell| Arc::strong_count(cell) > 1);
+        }
+        if self.seen.len() > CELLS_MAX {
+            self.seen.retain(|_, seen| Arc::strong_count(seen) > 1);
         }
         if self.turns.len() > CELLS_MAX {
             self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);

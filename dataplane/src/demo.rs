@@ -42,6 +42,7 @@ fn snapshot(addresses: &[SocketAddr]) -> Snapshot {
         timeouts: ListenerTimeouts::default(),
         half_close: HalfClose::Gone,
         trusted_proxies: Vec::new(),
+        tls: None,
     };
     Snapshot {
         format: FORMAT,
@@ -63,6 +64,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
     let endpoint = |address: &SocketAddr| Endpoint {
         authority: address.to_string(),
         addresses: vec![*address],
+        secure: false,
         base_path: String::new(),
         weight: 1,
         hardware: Hardware::default(),
@@ -78,8 +80,10 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         score: Score::default(),
         models: vec![MODEL.to_owned()],
         connect_timeout_ms: Millis::from_secs(2),
+        tls: None,
         connections: Connections::default(),
         credential: None,
+        orca: None,
     }
 }
 

@@ -104,7 +104,8 @@ pub async fn refuse_head(
 
 /// The way of a request. Nothing is sent to the caller before the last line; after it nothing is tried again.
 async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Refusal> {
-    x.scratch.head.check_scheme(Scheme::Http).map_err(|fault| Refusal::of_fault(fault, 0))?;
+    let scheme = if x.down.listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    x.scratch.head.check_scheme(scheme).map_err(|fault| Refusal::of_fault(fault, 0))?;
     let intake = Intake::begin(x.worker, buffer, &x.scratch.head, table.limits().request_body.get())?;
     x.unread = !intake.is_complete();
     let mut intake = Some(intake);

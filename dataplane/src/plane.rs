@@ -13,28 +13,33 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_utils::CachePadded;
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::snapshot::Listener;
-use ringway_contract::stats::{Applied, Drain, EndpointStats, Stats};
+use ringway_contract::stats::{Applied, Drain, EndpointStats, Own, Stats};
 use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
 use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
-use crate::cells::Cells;
+use crate::cells::{Cells, LoadCell};
 use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
 use crate::listen;
+use crate::load;
 use crate::observe::metrics::Words;
 use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
 use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
 use crate::table::{Backend, Endpoint, Table};
+use crate::tls::Vault;
 use crate::worker::Message;
 
 /// What all workers and control share.
 pub struct Shared {
     /// Load cells and slots; they outlive tables.
     pub cells: Cells,
+    /// TLS material; read and refreshed by control's threads.
+    pub vault: Vault,
     /// Shards of all workers.
     pub metrics: Arc<Metrics>,
     /// The access log.
@@ -89,6 +94,7 @@ impl Shared {
         let rules = words.rules.iter().enumerate().map(|(index, rule)| (*rule, index)).collect();
         let shared = Self {
             cells,
+            vault: Vault::default(),
             metrics: Metrics::new(workers, words),
             log,
             started: Instant::now(),
@@ -103,6 +109,11 @@ impl Shared {
             rules,
         };
         Ok((Arc::new(shared), letterboxes))
+    }
+
+    /// Microseconds since the process began: what every worker's clock says.
+    pub fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
     }
 
     /// The table in force.
@@ -208,6 +219,18 @@ impl Shared {
                     return Err(ApplyError::Stuck { worker: worker as u32 });
                 }
                 Some(_) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+
+    /// The table of `snapshot`, with what it needs from files.
+    fn compile(&self, snapshot: &Snapshot) -> Result<Table, Vec<Problem>> {
+        match self.vault.open(snapshot) {
+            Ok(tls) => Table::compile_with(snapshot, &self.cells, tls),
+            Err(files) => {
+                let mut problems = Table::compile(snapshot, &self.cells).err().unwrap_or_default();
+                problems.extend(files);
+                Err(problems)
             }
         }
     }
@@ -320,7 +343,7 @@ impl Plane for Process {
         if shared.is_draining() {
             return Err(ApplyError::Draining);
         }
-        let table = Table::compile(&snapshot, &shared.cells).map_err(ApplyError::Problems)?;
+        let table = shared.compile(&snapshot).map_err(ApplyError::Problems)?;
         let target = shared.log.open(&snapshot.logging).map_err(|error| {
             let problem = Problem::new("logging.access", format!("the access log cannot be opened: {error}"));
             ApplyError::Problems(vec![problem.mend("give a path that this user may write, or `off`")])
@@ -339,14 +362,24 @@ impl Plane for Process {
     fn stats(&self) -> Stats {
         let shared = &self.0;
         let table = shared.table();
-        let now = Moment::from_us(shared.started.elapsed().as_micros() as u64);
-        let load = |backend: &Backend, endpoint: &Endpoint| {
+        let now = Moment::from_us(shared.now_us());
+        let estimate = |backend: &Backend, endpoint: &Endpoint| {
             let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
-            Some(backend.gpu.as_ref()?.load(at, now))
+            Some(backend.gpu.as_ref()?.estimate(at, now))
         };
         let underflows = table.endpoints().map(|(_, endpoint)| endpoint.cell.underflows_total()).sum();
+        let own = |cell: &LoadCell| {
+            let counts = cell.counts_of_all_lives();
+            Own {
+                prompt_tokens: counts.prompt,
+                missed_tokens: counts.missed,
+                uncached_tokens: counts.uncached,
+                generated_tokens: counts.generated,
+                restarts: cell.restarts(),
+            }
+        };
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
-            load: load(backend, endpoint),
+            estimate: estimate(backend, endpoint),
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
             addresses: endpoint.addresses.to_vec(),
@@ -354,6 +387,11 @@ impl Plane for Process {
             in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
+            state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
+            probe: endpoint.seen.probe(),
+            reported: endpoint.seen.reported(&endpoint.cell, now),
+            own: own(&endpoint.cell),
+            answers: endpoint.seen.answers(),
         });
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -363,12 +401,17 @@ impl Plane for Process {
             workers: shared.metrics.worker_stats(),
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
+            times: shared.metrics.times(),
         }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
         let now = Moment::from_us(self.0.started.elapsed().as_micros() as u64);
         explain::explain(&self.0.table(), question, now)
+    }
+
+    fn load(&self, report: &LoadReport) -> LoadTaken {
+        load::take_in(&self.0.table(), report, load::Now::since(self.0.now_us()))
     }
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {
@@ -406,9 +449,11 @@ impl Plane for Process {
 
     fn render_metrics(&self, out: &mut String) {
         self.0.metrics.render(out, &self.stats());
+        self.0.vault.render(out);
     }
 
     fn tick(&self) {
+        self.0.vault.refresh();
         let (worker, late_ms) = self.0.slowest_beat();
         if late_ms > HEARTBEAT_DEAD_MS {
             // A ring that fails for good is silent; whoever supervises us can do better than a dead worker.

@@ -20,7 +20,9 @@ use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
 use crate::cells::unary::Dispatched;
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
-use crate::observe::{Micros, Record};
+use crate::load;
+use crate::observe::{Counter, Micros, Record};
+use crate::orca;
 use crate::outcome::{Outcome, Reason};
 use crate::ring::{Buffer, Received, Size, Socket};
 use crate::worker::Scratch;
@@ -59,6 +61,9 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
     };
     x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
     x.record.status = x.scratch.answer.status();
+    if aim.backend.orca.is_some() {
+        read_load(x, aim, &buffer);
+    }
     x.scratch.observe(aim);
     if x.scratch.answer.is_event_stream() {
         x.down.begin_stream();
@@ -81,6 +86,16 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
     buffer.consume(relay.x.scratch.answer.len());
     let outcome = relay.run(buffer, aim).await;
     relay.finish(outcome, aim)
+}
+
+/// Takes in what the head of the answer says of the server's load.
+#[cold]
+fn read_load(x: &Exchange<'_>, aim: Aim<'_>, head: &Buffer) {
+    let Some(value) = x.scratch.answer.find(head.bytes(), orca::FIELD) else { return };
+    match orca::read(value) {
+        Some(beside) => load::beside(aim.endpoint, beside, x.worker.clock.now()),
+        None => x.worker.shard.count(Counter::OrcaMalformed),
+    }
 }
 
 struct Relay<'x, 'e> {
@@ -125,6 +140,7 @@ impl Relay<'_, '_> {
             version: scratch.head.version(),
             date: &scratch.date,
             request_id: x.request_id.as_bytes(),
+            kept: aim.backend.orca.map(|_| orca::FIELD.as_bytes()),
             extra: exposed,
             head_request: scratch.head.method() == Method::Head,
         };
@@ -348,7 +364,7 @@ impl Relay<'_, '_> {
         if self.pump.is_some() {
             x.keep_alive = false; // the rest of the request would be taken for the next one (H1-FR-09)
         }
-        match end {
+        let outcome = match end {
             Ok(excess) => {
                 let clean =
                     !excess && self.sent_whole && self.pump.is_none() && x.scratch.answer.keep_alive();
@@ -364,7 +380,9 @@ impl Relay<'_, '_> {
                 x.reset = self.shape.downstream == Framing::UntilClose || reason == Reason::ClientWriteStall;
                 x.broken_answer(reason)
             }
-        }
+        };
+        aim.endpoint.seen.answer(&x.record);
+        outcome
     }
 }
 

@@ -37,6 +37,7 @@ fn request(bytes: &[u8], cut: usize) {
         strip_credentials: cut.is_multiple_of(3),
         credential: None,
         identity_coding: cut.is_multiple_of(5),
+        instead: None,
         close: false,
     };
     let mut out = Vec::new();
@@ -73,6 +74,7 @@ fn response(bytes: &[u8], cut: usize) {
     let how = ResponseOut {
         framing,
         close: false,
+        kept: None,
         version: Version::Http11,
         date: b"now",
         request_id: b"id",

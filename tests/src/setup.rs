@@ -131,6 +131,7 @@ pub fn listener(address: SocketAddr) -> Listener {
         timeouts: ListenerTimeouts::default(),
         half_close: ringway_contract::snapshot::HalfClose::Gone,
         trusted_proxies: Vec::new(),
+        tls: None,
     }
 }
 
@@ -145,8 +146,10 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         score: Score::default(),
         models: Vec::new(),
         connect_timeout_ms: Millis::from_secs(2),
+        tls: None,
         connections: Connections::default(),
         credential: None,
+        orca: None,
     }
 }
 
@@ -176,6 +179,7 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
         authority: address.to_string(),
         addresses: vec![address],
+        secure: false,
         base_path: String::new(),
         weight: 1,
         hardware: Hardware::default(),

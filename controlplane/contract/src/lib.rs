@@ -1,4 +1,4 @@
-//! All that crosses the control socket: snapshots, problems, statistics, explanations.
+//! All that crosses the control socket: snapshots, problems, load reports, statistics, explanations.
 //!
 //! Owns: the serde types both planes share, and the newtypes for their numbers.
 //! Must not: do I/O, read a clock, or know how either side works.
@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod explain;
+pub mod load;
 pub mod numbers;
 pub mod problem;
 pub mod snapshot;

@@ -62,6 +62,31 @@ pub struct Listener {
     /// Peers whose `x-forwarded-*` are believed; from others they are replaced.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Callers speak TLS; none: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+}
+
+/// What a listener shows to callers that speak TLS. Files are named, not carried: the data plane reads them itself, so
+/// that a key is in its file and nowhere else, and reads them again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Chosen by the name a caller asks for; one that no certificate has gets the first. At least one.
+    pub certificates: Vec<CertificateFiles>,
+    /// PEM file of the authorities that a caller's certificate must be signed by; none: callers need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<String>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// PEM file of the certificate, then those that it is signed with.
+    pub cert: String,
+    /// PEM file of its key.
+    pub key: String,
 }
 
 /// What a FIN from the caller behind a complete request means.
@@ -87,6 +112,13 @@ pub struct ListenerTimeouts {
     pub write_stall_ms: Millis,
     /// Between two requests.
     pub keep_alive_ms: Millis,
+    /// For a TLS handshake.
+    #[serde(default = "default_handshake")]
+    pub handshake_ms: Millis,
+}
+
+fn default_handshake() -> Millis {
+    Millis::from_secs(10)
 }
 
 impl Default for ListenerTimeouts {
@@ -96,6 +128,7 @@ impl Default for ListenerTimeouts {
             body_idle_ms: Millis::from_secs(30),
             write_stall_ms: Millis::from_secs(60),
             keep_alive_ms: Millis::from_secs(75),
+            handshake_ms: default_handshake(),
         }
     }
 }
@@ -211,19 +244,54 @@ pub struct Backend {
     /// Models they serve, for `GET /v1/models`; empty: what the routes name literally.
     #[serde(default)]
     pub models: Vec<String>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, the TLS handshake included.
     #[serde(default = "default_connect")]
     pub connect_timeout_ms: Millis,
+    /// How secure endpoints are spoken to; none: as [`BackendTls::default`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
     /// What is kept between requests.
     #[serde(default)]
     pub connections: Connections,
     /// A secret sent with each request, in the form the engine expects.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Whether each answer is asked for the server's load, and in which form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orca: Option<Orca>,
+}
+
+/// A form of the `endpoint-load-metrics` field of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Orca {
+    /// `name=value` pairs.
+    Text,
+    /// A JSON object.
+    Json,
 }
 
 fn default_connect() -> Millis {
     Millis::from_secs(2)
+}
+
+/// How a backend's secure endpoints are spoken to. By default they prove to be the host of their URL, to the
+/// authorities that the system trusts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendTls {
+    /// PEM file of the authorities that count instead of the system's, or of the endpoint's own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The name that is asked for and must be in the certificate, instead of the URL's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Whoever answers is taken for the endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_verify: bool,
+    /// What we show an endpoint that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFiles>,
 }
 
 /// One address that serves a backend's models. Its name, unique in the process, is `backend/authority`.
@@ -234,6 +302,9 @@ pub struct Endpoint {
     pub authority: String,
     /// Where it resolves to now. May be empty when a name did not resolve: then no request goes there.
     pub addresses: Vec<SocketAddr>,
+    /// Speaks TLS: `https`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secure: bool,
     /// Put before every path; empty or `/v1` without a final slash.
     #[serde(default)]
     pub base_path: String,

@@ -66,6 +66,25 @@ pub const COMMANDS_MAX: usize = 64;
 /// For a request to the daemon to arrive.
 pub const REQUEST_MS_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes of a page of metrics: 40 KB are usual, 400 KB occur.
+pub const PAGE_BYTES_MAX: usize = 8 * MIB;
+/// For a page to be there, connection included.
+pub const SCRAPE_MS_MAX: Duration = Duration::from_millis(500);
+/// From the moment an endpoint is known to its first reading and probe, which are spread over it.
+pub const FIRST_LOOK_MS_MAX: Duration = Duration::from_secs(1);
+/// For the answer to a probe, connection included.
+pub const PROBE_MS_MAX: Duration = Duration::from_secs(1);
+/// Values kept of one page: parts of an engine times series that are read.
+pub const TOLD_MAX: usize = 1_024;
+/// Adapters kept of one page.
+pub const ADAPTERS_MAX: usize = 64;
+/// Bytes of an adapter's name.
+pub const ADAPTER_BYTES_MAX: usize = 256;
+/// Between two messages with load reports: twenty a second.
+pub const LOAD_GAP_MS_MIN: Duration = Duration::from_millis(50);
+/// How far a server's clock may be ahead for its start time to be believed.
+pub const CLOCK_AHEAD_S_MAX: f64 = 86_400.0;
+
 const _: () = assert!(BACKOFF_MS_MIN.as_millis() < BACKOFF_MS_MAX.as_millis(), "backoff grows");
 const _: () = assert!(TTL_MS_MIN.as_millis() <= TTL_MS_MAX.as_millis(), "a range");
 const _: () = assert!(

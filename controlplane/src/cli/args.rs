@@ -246,9 +246,18 @@ pub enum Verb {
     /// What may be spent (not supported yet)
     #[command(after_help = "Example:\n  ringctl budgets list")]
     Budgets(Later),
-    /// Live view of requests, tokens and load (not supported yet)
-    #[command(after_help = "Example:\n  ringctl top")]
-    Top(Later),
+    /// Watch requests, tokens and the load of each endpoint move
+    #[command(after_help = "Example:\n  ringctl top --interval 2\n\n\
+        Keys: q ends, s sorts by the next column, p pauses. The second line says where the time goes: into\n\
+        the gateway, or into the servers. With --once it looks for one interval, prints, and ends.")]
+    Top {
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+        interval: f64,
+        /// Print one view as text; needs no terminal
+        #[arg(long)]
+        once: bool,
+    },
     /// Follow requests as they happen (not supported yet)
     #[command(after_help = "Example:\n  ringctl tap")]
     Tap(Later),
@@ -258,6 +267,11 @@ pub enum Verb {
     /// Replace the running binary without losing a stream (not supported yet)
     #[command(after_help = "Example:\n  ringctl upgrade")]
     Upgrade(Later),
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if (0.1..=60.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.1 to 60".to_owned()) }
 }
 
 /// One or all.

@@ -13,6 +13,7 @@ mod offline;
 mod output;
 mod run;
 mod show;
+mod top;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -184,7 +185,7 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Tenants(_) => Err(later("tenants")),
         Verb::Usage(_) => Err(later("usage")),
         Verb::Budgets(_) => Err(later("budgets")),
-        Verb::Top(_) => Err(later("top")),
+        Verb::Top { interval, once } => top::top(context, interval, once).await,
         Verb::Tap(_) => Err(later("tap")),
         Verb::Import(_) => Err(later("import")),
         Verb::Upgrade(_) => Err(later("upgrade")),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use ringway_contract::Snapshot;
 use ringway_contract::snapshot::{Backend, Endpoint, Match, Route};
-use ringway_contract::stats::{EndpointStats, Stats};
+use ringway_contract::stats::{EndpointStats, Reported, Stats};
 use serde::Serialize;
 
 use super::args::{Output, Which};
@@ -196,14 +196,17 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
 }
 
 fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
+    // Ours is what this gateway counts; the rest is what the server said, and how long ago.
     let header = [
         "endpoint",
         "engine",
         "addresses",
         "state",
-        "in flight",
-        "waiting tokens",
+        "ours",
+        "running",
+        "waiting",
         "kv",
+        "age",
         "attempts",
         "failures",
     ];
@@ -219,9 +222,15 @@ fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
     let state = match (drained, addresses.is_empty()) {
         (true, _) => "drained",
         (false, true) => "no address",
-        (false, false) => "in use",
+        (false, false) => load.map_or("in use", |load| match load.state.as_str() {
+            "" | "ok" => "in use",
+            other => other,
+        }),
     };
-    let tokens = load.and_then(|load| load.load.as_ref());
+    let said = load.and_then(|load| load.reported.as_ref());
+    let count = |of: fn(&Reported) -> Option<u32>| {
+        said.and_then(of).map_or("-".to_owned(), |count| count.to_string())
+    };
     let number =
         |field: fn(&EndpointStats) -> u64| load.map_or("-".to_owned(), |load| field(load).to_string());
     vec![
@@ -233,8 +242,10 @@ fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
         addresses.join(" "),
         state.to_owned(),
         number(|load| load.in_flight),
-        tokens.map_or("-".to_owned(), |it| it.uncached_tokens.to_string()),
-        tokens.map_or("-".to_owned(), |it| format!("{:.0}%", it.kv * 100.0)),
+        count(|said| said.running),
+        count(|said| said.waiting),
+        said.and_then(|said| said.kv).map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0)),
+        said.map_or("never".to_owned(), |said| format!("{:.1}s", said.age_s)),
         number(|load| load.attempts_total),
         number(|load| load.failures_total),
     ]

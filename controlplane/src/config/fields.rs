@@ -7,9 +7,10 @@
 
 use crate::bounds::{
     ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, GATEWAYS_MAX,
-    IDLE_CONNECTIONS_MAX, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX, REQUEST_BODY_BYTES_MAX,
-    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX,
-    SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
+    PORT_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN,
+    ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -179,7 +180,12 @@ pub(super) const LISTENER: Section = Section {
             "none",
             "Networks of peers whose `x-forwarded-*`, `forwarded` and `traceparent` are believed, so that `client_cidr` and the log know the caller behind them; from others they are replaced. A sane `x-request-id` is kept from anyone.",
         ),
-        later("tls", "TLS on a listener", "end TLS in front, for example with nginx or haproxy"),
+        optional(
+            "tls",
+            Kind::Section(&LISTENER_TLS),
+            "none: plain text",
+            "Callers speak TLS 1.2 or 1.3 here, with HTTP/1.1.",
+        ),
         later("http2", "HTTP/2 on a listener", "callers fall back to HTTP/1.1"),
         later(
             "proxy_protocol",
@@ -197,12 +203,38 @@ const LISTENER_TIMEOUTS: Section = Section {
         optional("body_idle", WAIT, "30s", "Between two reads of a request body."),
         optional("write_stall", WAIT, "60s", "For one write to the caller to make progress."),
         optional("keep_alive", WAIT, "75s", "Between two requests on a connection."),
-        optional(
-            "handshake",
-            WAIT,
-            "10s",
-            "For a TLS handshake. Accepted, without effect until `tls` is supported.",
+        optional("handshake", WAIT, "10s", "For a TLS handshake."),
+    ],
+};
+
+const LISTENER_TLS: Section = Section {
+    name: "listener_tls",
+    about: "What a listener shows to callers that speak TLS. `ringway` reads the files itself, and reads them again within a few seconds when they change; one that cannot be used changes nothing.",
+    fields: &[
+        required(
+            "certificates",
+            Kind::Many(&Kind::Section(&CERTIFICATE), TLS_CERTIFICATES_MAX),
+            "Chosen by the name that a caller asks for; a name that none of them has gets the first.",
         ),
+        optional(
+            "client_ca",
+            Kind::Text(&PEM_FILE),
+            "none",
+            "PEM file of authorities: a caller without a certificate signed by one of them gets no connection. TLS sessions are then not taken up again, so that each connection shows its certificate.",
+        ),
+    ],
+};
+
+pub(super) const CERTIFICATE: Section = Section {
+    name: "certificate",
+    about: "A certificate and its key. Paths start at this file's folder.",
+    fields: &[
+        required(
+            "cert",
+            Kind::Text(&PEM_FILE),
+            "PEM file of the certificate, then of those it is signed with.",
+        ),
+        required("key", Kind::Text(&KEY_FILE), "PEM file of its key, without a passphrase."),
     ],
 };
 
@@ -274,12 +306,30 @@ pub(super) const BACKEND: Section = Section {
             "a queue in front of a backend",
             "leave it out; requests go to endpoints at once and queue there",
         ),
-        later(
-            "health",
-            "active health checks",
-            "leave it out; endpoints that cannot be reached are retried elsewhere",
+        optional(
+            "metrics",
+            Kind::Either(&[Kind::Text(&OFF), Kind::Section(&METRICS)]),
+            "see there",
+            "The page on which each endpoint tells its load, or `off`.",
         ),
-        later("tls", "TLS to endpoints", "go through a local proxy that speaks TLS to them"),
+        optional(
+            "health",
+            Kind::Either(&[Kind::Text(&OFF), Kind::Section(&HEALTH)]),
+            "see there",
+            "The probe of each endpoint, or `off`.",
+        ),
+        optional(
+            "orca",
+            Kind::Choice(ORCA),
+            "not asked for",
+            "The form in which each answer is asked for the server's load (`endpoint-load-metrics`).",
+        ),
+        optional(
+            "tls",
+            Kind::Section(&BACKEND_TLS),
+            "the host of the URL must prove itself to the system's authorities",
+            "How endpoints with `https://` are spoken to.",
+        ),
         later("prices", "prices of models", "price the token counts of the access log"),
         later(
             "sessions",
@@ -420,8 +470,70 @@ const BACKEND_TIMEOUTS: Section = Section {
         "connect",
         Kind::Duration(WAIT_MS_MIN, CONNECT_MS_MAX),
         "2s",
-        "To accept a connection.",
+        "To accept a connection; with `https://`, the TLS handshake included.",
     )],
+};
+
+const ORCA: &[Choice] = &[choice("text", "`name=value` pairs"), choice("json", "a JSON object")];
+
+pub(super) const METRICS: Section = Section {
+    name: "metrics",
+    about: "Where each endpoint tells its load. Read by the control plane, for engines that have such a page.",
+    fields: &[
+        optional(
+            "path",
+            Kind::Text(&QUESTION),
+            "the engine's",
+            "Its place, query included. A path in the endpoint's URL does not go before it.",
+        ),
+        optional("port", Kind::Whole(1, PORT_MAX), "the endpoint's; of `triton` 8002", "Its port."),
+        optional("interval", Kind::Duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX), "1s", "Between two readings."),
+    ],
+};
+
+pub(super) const HEALTH: Section = Section {
+    name: "health",
+    about: "Asks each endpoint whether it is well: 2xx is yes, 5xx and silence are no, anything else says nothing.",
+    fields: &[
+        optional(
+            "path",
+            Kind::Text(&QUESTION),
+            "the engine's; none of its own: not probed",
+            "What is asked for. A path in the endpoint's URL does not go before it.",
+        ),
+        optional("interval", Kind::Duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX), "5s", "Between two probes."),
+    ],
+};
+
+const BACKEND_TLS: Section = Section {
+    name: "backend_tls",
+    about: "How endpoints with `https://` are spoken to. `ringway` reads the files itself, and reads them again within a few seconds when they change.",
+    fields: &[
+        optional(
+            "ca",
+            Kind::Text(&PEM_FILE),
+            "the system's",
+            "PEM file of the authorities that count instead of the system's. A server with a certificate that it signed itself is trusted by naming that certificate here.",
+        ),
+        optional(
+            "server_name",
+            Kind::Text(&HOST),
+            "the URL's host",
+            "The name that is asked for (SNI) and that must be in the certificate.",
+        ),
+        optional(
+            "insecure_skip_verify",
+            Kind::Flag,
+            "false",
+            "Whoever answers is taken for the endpoint: for experiments only.",
+        ),
+        optional(
+            "certificate",
+            Kind::Section(&CERTIFICATE),
+            "none",
+            "What is shown to an endpoint that asks for a certificate.",
+        ),
+    ],
 };
 
 const CONNECTIONS: Section = Section {
@@ -661,12 +773,15 @@ const SOCKET: Format =
     Format { word: "IP address and port", pattern: "^[^/]+:[0-9]{1,5}$", example: "127.0.0.1:8080" };
 const NETWORK: Format =
     Format { word: "network", pattern: "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", example: "10.0.0.0/8" };
-const URL: Format = Format { word: "URL", pattern: "^http://[^?#@]+$", example: "http://10.0.0.1:8000" };
+const URL: Format = Format { word: "URL", pattern: "^https?://[^?#@]+$", example: "http://10.0.0.1:8000" };
 const NAME: Format = Format { word: "name", pattern: "^[A-Za-z0-9._:/@+-]{1,64}$", example: "llama" };
 const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,256}$", example: "llama-3-8b" };
 const MODEL_GLOB: Format =
     Format { word: "model glob", pattern: "^[A-Za-z0-9._:/@+*?-]{1,256}$", example: "llama-*" };
 const PATH: Format = Format { word: "path", pattern: "^/[^?#]*$", example: "/v1/chat/completions" };
+const QUESTION: Format =
+    Format { word: "path with or without a query", pattern: "^/[^#\\s]*$", example: "/metrics" };
+const OFF: Format = Format { word: "`off`", pattern: "^off$", example: "off" };
 const METHOD: Format = Format { word: "method", pattern: "^[^a-z\\s]+$", example: "POST" };
 const HOST: Format = Format { word: "host", pattern: "^[^/\\s]+$", example: "api.example.com" };
 const HEADER_GLOB: Format = Format { word: "glob", pattern: "^.+$", example: "*" };
@@ -674,5 +789,7 @@ const LINE: Format = Format { word: "text", pattern: "^.*$", example: "eu" };
 const VARIABLE: Format =
     Format { word: "variable name", pattern: "^[A-Za-z_][A-Za-z0-9_]*$", example: "OPENAI_API_KEY" };
 const FILE_NAME: Format = Format { word: "file", pattern: "^.+$", example: "/run/secrets/openai" };
+const PEM_FILE: Format = Format { word: "file", pattern: "^.+$", example: "/etc/ringway/site.pem" };
+const KEY_FILE: Format = Format { word: "file", pattern: "^.+$", example: "/etc/ringway/site.key" };
 const LOG_PLACE: Format =
     Format { word: "file, `stdout` or `off`", pattern: "^(/.*[^/]|stdout|off)$", example: "stdout" };

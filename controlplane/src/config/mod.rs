@@ -21,6 +21,7 @@ mod snapshot;
 mod source;
 mod speaks;
 mod suggest;
+mod tls;
 mod values;
 mod written;
 mod yaml;
@@ -30,12 +31,12 @@ mod tests;
 
 use std::path::Path;
 
-pub use environment::{Environment, SecretFile, System};
+pub use environment::{Environment, Looks, Placed, SecretFile, System};
 pub use report::{Finding, Report, Severity};
 pub use resolve::resolve;
 pub use resolved::Config;
 pub use schema::{reference, schema};
-pub use snapshot::{may_connect, snapshot};
+pub use snapshot::{may_connect, snapshot, targets};
 pub use source::{Error, Source, read};
 pub use written::{FileConfig, parse};
 

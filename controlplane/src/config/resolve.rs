@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Limits, ListenerTimeouts,
-    Logging, Match, Retry, RouteTimeouts,
+    Logging, Match, Orca, Retry, RouteTimeouts,
 };
 
 use super::decode::{Place, Sink, Written};
@@ -23,12 +23,16 @@ use super::secret;
 use super::source::Source;
 use super::speaks;
 use super::suggest::did_you_mean;
+use super::tls;
 use super::values::{Fault, quoted};
-use super::written::{self, FileConfig};
+use super::written::{self, FileConfig, Watching};
 use crate::bounds::ENDPOINTS_ALL_MAX;
+use crate::scrape::{self, Health, Metrics};
 
 const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
 const CONNECT_DEFAULT: Millis = Millis::from_secs(2);
+const METRICS_INTERVAL_DEFAULT: Millis = Millis::from_secs(1);
+const HEALTH_INTERVAL_DEFAULT: Millis = Millis::from_secs(5);
 const TARGET_WEIGHT_DEFAULT: u32 = 100;
 
 /// Looks up every name, fills every default, reads every secret; every problem at once.
@@ -67,6 +71,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
     addresses(&file, sink);
     endpoints_in_all(&file, sink);
     let names = Names::of(&file, sink);
+    let listeners: Vec<_> = file.listeners.iter().map(|written| listener(written, env, sink)).collect();
     let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
     let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
     route_names(&file, sink);
@@ -74,7 +79,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
         unreachable_routes(&file, sink); // a match that was decoded in part looks wider than it is
     }
     Some(Parts {
-        listeners: file.listeners.into_iter().map(listener).collect::<Option<_>>()?,
+        listeners: listeners.into_iter().collect::<Option<_>>()?,
         admin: value(file.admin),
         backends: backends.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
@@ -106,18 +111,24 @@ fn or_u32(written: Option<&Written<u64>>, default: u32) -> u32 {
 
 // Listeners.
 
-fn listener(from: written::Listener) -> Option<contract::Listener> {
+fn listener(from: &written::Listener, env: &dyn Environment, sink: &Sink) -> Option<contract::Listener> {
     let default = ListenerTimeouts::default();
+    let tls = from.tls.as_ref().map(|written| tls::listener(written, env, sink));
     Some(contract::Listener {
-        address: from.address?.value,
+        address: from.address.as_ref()?.value,
         timeouts: ListenerTimeouts {
             head_ms: or(from.head.as_ref(), default.head_ms),
             body_idle_ms: or(from.body_idle.as_ref(), default.body_idle_ms),
             write_stall_ms: or(from.write_stall.as_ref(), default.write_stall_ms),
             keep_alive_ms: or(from.keep_alive.as_ref(), default.keep_alive_ms),
+            handshake_ms: or(from.handshake.as_ref(), default.handshake_ms),
         },
-        half_close: value(from.half_close).unwrap_or_default(),
+        half_close: or(from.half_close.as_ref(), contract::HalfClose::default()),
         trusted_proxies: values(&from.trusted_proxies),
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
     })
 }
 
@@ -224,6 +235,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     });
     let credential = from.credential.as_ref().map(|source| credential(source, engine_and_dialect, env, sink));
     let default = Connections::default();
+    let tls = from.tls.as_ref().map(|written| tls::backend(written, &from.endpoints, env, sink));
     let (engine, dialect) = engine_and_dialect?;
     gpu_reads_prompts(from, engine, sink);
     let hardware = from.hardware.or(contract::Hardware::default());
@@ -245,7 +257,67 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             None => None,
             Some(credential) => Some(credential?),
         },
+        metrics: metrics(engine, from.metrics.as_ref(), sink),
+        health: health(engine, from.health.as_ref()),
+        orca: orca(engine, from.orca.as_ref(), sink),
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
     })
+}
+
+fn metrics(engine: Engine, written: Option<&Written<Watching>>, sink: &Sink) -> Option<Metrics> {
+    let dialect = scrape::dialect(engine);
+    let (path, port, interval) = match (dialect, written.map(|written| &written.value)) {
+        (None, None) | (_, Some(Watching::Off)) => return None,
+        (Some(_), None) => (None, None, None),
+        (Some(_), Some(Watching::On { path, port, interval })) => {
+            (path.as_ref(), port.as_ref(), interval.as_ref())
+        }
+        (None, Some(Watching::On { .. })) => {
+            let fault =
+                Fault::new(format!("`engine: {}` has no page of metrics that is read", spelled(engine)));
+            let mend = "name the engine that serves there, or leave `metrics` out";
+            sink.error(&written?.at, fault.mend(mend));
+            return None;
+        }
+    };
+    let dialect = dialect?;
+    let usual = || dialect.paths.iter().map(|&path| path.to_owned()).collect();
+    Some(Metrics {
+        paths: path.map_or_else(usual, |path| vec![path.value.clone()]),
+        port: port.and_then(|port| port.value.try_into().ok()).or(dialect.port),
+        interval: or(interval, METRICS_INTERVAL_DEFAULT),
+    })
+}
+
+/// An engine without a path of its own is probed only where one is written.
+fn health(engine: Engine, written: Option<&Written<Watching>>) -> Option<Health> {
+    let usual = || scrape::health(engine).map(str::to_owned);
+    let (path, interval) = match written.map(|written| &written.value) {
+        Some(Watching::Off) => return None,
+        None => (usual(), None),
+        Some(Watching::On { path, interval, .. }) => {
+            (path.as_ref().map(|path| path.value.clone()).or_else(usual), interval.as_ref())
+        }
+    };
+    Some(Health { path: path?, interval: or(interval, HEALTH_INTERVAL_DEFAULT) })
+}
+
+fn orca(engine: Engine, written: Option<&Written<Orca>>, sink: &Sink) -> Option<Orca> {
+    let written = written?;
+    if engine == Engine::Http {
+        let fault = Fault::new("`engine: http` passes bytes as they are and asks for nothing");
+        sink.error(&written.at, fault.mend("leave `orca` out, or name the engine"));
+    }
+    Some(written.value)
+}
+
+/// An engine as the file writes it.
+fn spelled(engine: Engine) -> String {
+    let name = serde_json::to_value(engine).ok();
+    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The dialect that is written, or that of the engine.
@@ -329,6 +401,7 @@ fn endpoint(from: &written::Endpoint, backend: contract::Hardware) -> Option<End
     let url = &from.url.as_ref()?.value;
     let labels = from.labels.iter().map(|(name, label)| (name.value.clone(), label.value.clone()));
     Some(Endpoint {
+        secure: url.secure,
         authority: url.authority.clone(),
         host: url.host.clone(),
         port: url.port,

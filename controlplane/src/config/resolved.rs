@@ -10,11 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Balance, Connections, Credential, Dialect, Engine, Hardware, Limits, Listener, Logging, Match, Retry,
-    RouteTimeouts, Score,
+    BackendTls, Balance, Connections, Credential, Dialect, Engine, Hardware, Limits, Listener, Logging,
+    Match, Orca, Retry, RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
+use crate::scrape::{Health, Metrics};
 
 /// A configuration that holds together. Only addresses of names are still open.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,11 +71,16 @@ pub(super) struct Backend {
     pub(super) connect_timeout: Millis,
     pub(super) connections: Connections,
     pub(super) credential: Option<Credential>,
+    pub(super) metrics: Option<Metrics>,
+    pub(super) health: Option<Health>,
+    pub(super) orca: Option<Orca>,
+    pub(super) tls: Option<BackendTls>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
+    pub(super) secure: bool,
     pub(super) authority: String,
     pub(super) host: Host,
     pub(super) port: u16,

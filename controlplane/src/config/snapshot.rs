@@ -11,6 +11,7 @@ use ringway_contract::{Generation, Snapshot};
 
 use super::resolved::{Backend, Config, Endpoint, Host, Route};
 use crate::bounds::ADDRESSES_MAX;
+use crate::scrape::Target;
 
 /// Builds the snapshot of `config`. `addresses` says where a host name resolves to now; it may say
 /// nowhere, then no request goes there. Addresses that no name may lead to ([`may_connect`]) are left out,
@@ -39,13 +40,45 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         score: from.score,
         models: from.models.clone(),
         connect_timeout_ms: from.connect_timeout,
+        tls: from.tls.clone(),
         connections: from.connections,
         credential: from.credential.clone(),
+        orca: from.orca,
     }
 }
 
+/// What the control plane itself reads of each endpoint. It is no part of a snapshot.
+pub fn targets(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> Vec<Target> {
+    let of = |backend: &Backend, endpoint: &Endpoint| Target {
+        name: format!("{}/{}", backend.name, endpoint.authority),
+        authority: endpoint.authority.clone(),
+        addresses: located(endpoint, addresses),
+        engine: backend.engine,
+        models: backend.models.clone(),
+        credential: backend.credential.clone(),
+        metrics: backend.metrics.clone(),
+        health: backend.health.clone(),
+    };
+    let watched = |backend: &&Backend| backend.metrics.is_some() || backend.health.is_some();
+    let backends = config.backends.iter().filter(watched);
+    backends.flat_map(|backend| backend.endpoints.iter().map(move |it| of(backend, it))).collect()
+}
+
 fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Endpoint {
-    let addresses = match &from.host {
+    contract::Endpoint {
+        authority: from.authority.clone(),
+        addresses: located(from, addresses),
+        base_path: from.base_path.clone(),
+        secure: from.secure,
+        weight: from.weight,
+        hardware: from.hardware,
+        drained: false,
+        labels: from.labels.clone(),
+    }
+}
+
+fn located(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> Vec<SocketAddr> {
+    match &from.host {
         Host::Address(ip) => vec![SocketAddr::new(*ip, from.port)],
         Host::Name(name) => {
             let mut found = addresses(name, from.port);
@@ -53,15 +86,6 @@ fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -
             found.truncate(ADDRESSES_MAX);
             found
         }
-    };
-    contract::Endpoint {
-        authority: from.authority.clone(),
-        addresses,
-        base_path: from.base_path.clone(),
-        weight: from.weight,
-        hardware: from.hardware,
-        drained: false,
-        labels: from.labels.clone(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use ringway_contract::snapshot::{Balance, Dialect, Engine, HalfClose, LogFormat, Match};
+use ringway_contract::snapshot::{Balance, Dialect, Engine, HalfClose, LogFormat, Match, Orca};
 
 use super::fields::{Choice, FILE, Field, Kind, Need, Section};
 use super::hardware::Preset;
@@ -32,6 +32,7 @@ fn write(section: &Section, defaults: bool) -> String {
         Need::Required => Some(sample(&field.kind, defaults)),
         Need::Optional(_) if !defaults => None,
         Need::Optional(default) => match &field.kind {
+            Kind::Whole(..) if !default.starts_with(|first: char| first.is_ascii_digit()) => None, // in words
             Kind::Flag | Kind::Whole(..) | Kind::Duration(..) | Kind::Size(..) | Kind::Percent => {
                 Some(default.to_owned())
             }
@@ -39,6 +40,7 @@ fn write(section: &Section, defaults: bool) -> String {
                 choices.iter().any(|choice| choice.name == default).then(|| default.to_owned())
             }
             Kind::Section(section) if default == "see there" => Some(write(section, true)),
+            Kind::Either(kinds) if default == "see there" => Some(sample(&kinds[kinds.len() - 1], true)),
             Kind::Either(_) => Some(default.to_owned()),
             _ => None,
         },
@@ -76,6 +78,7 @@ fn the_defaults_of_the_table_are_those_of_the_contract() {
     let (bare, full) = (resolve(bare), resolve(full));
     let nowhere = |_: &str, _| Vec::new();
     assert_eq!(super::snapshot(&bare, &nowhere), super::snapshot(&full, &nowhere));
+    assert_eq!(super::targets(&bare, &nowhere), super::targets(&full, &nowhere));
 }
 
 #[test]
@@ -96,10 +99,11 @@ fn each_word_of_a_choice_is_one_of_the_contract() {
             "preset" => read::<Preset>(choices),
             "half_close" => read::<HalfClose>(choices),
             "format" => read::<LogFormat>(choices),
+            "orca" => read::<Orca>(choices),
             other => panic!("no claim about {other}"),
         }
     });
-    assert_eq!(known, 7, "`preset` stands in two places");
+    assert_eq!(known, 8, "`preset` stands in two places");
 }
 
 fn each_choice(section: &Section, see: &mut dyn FnMut(&str, &[Choice])) {

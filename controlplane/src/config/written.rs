@@ -8,11 +8,11 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat};
+use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat, Orca};
 use ringway_contract::{Bytes, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
-use super::fields;
+use super::fields::{self, Section};
 use super::hardware::Hardware;
 use super::redact;
 use super::report::Report;
@@ -40,8 +40,24 @@ pub(super) struct Listener {
     pub(super) body_idle: Option<Written<Millis>>,
     pub(super) write_stall: Option<Written<Millis>>,
     pub(super) keep_alive: Option<Written<Millis>>,
+    pub(super) handshake: Option<Written<Millis>>,
     pub(super) half_close: Option<Written<HalfClose>>,
     pub(super) trusted_proxies: Vec<Written<IpNet>>,
+    pub(super) tls: Option<ListenerTls>,
+}
+
+/// What a listener shows to callers that speak TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ListenerTls {
+    pub(super) certificates: Vec<Certificate>,
+    pub(super) client_ca: Option<Written<String>>,
+}
+
+/// A certificate and its key, by their files.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Certificate {
+    pub(super) cert: Option<Written<String>>,
+    pub(super) key: Option<Written<String>>,
 }
 
 /// Endpoints that serve the same models.
@@ -60,6 +76,17 @@ pub(super) struct Backend {
     pub(super) idle_timeout: Option<Written<Millis>>,
     pub(super) max_age: Option<Written<Millis>>,
     pub(super) credential: Option<Written<SecretSource>>,
+    pub(super) metrics: Option<Written<Watching>>,
+    pub(super) health: Option<Written<Watching>>,
+    pub(super) orca: Option<Written<Orca>>,
+    pub(super) tls: Option<BackendTls>,
+}
+
+/// Whether and how something of each endpoint is looked at again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Watching {
+    Off,
+    On { path: Option<Written<String>>, port: Option<Written<u64>>, interval: Option<Written<Millis>> },
 }
 
 /// Weights of `balance: gpu`.
@@ -70,6 +97,16 @@ pub(super) struct Score {
     pub(super) kv: Option<Written<Millis>>,
     pub(super) gateways: Option<Written<u64>>,
     pub(super) media_tokens: Option<Written<u64>>,
+}
+
+/// How secure endpoints are spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BackendTls {
+    pub(super) at: Place,
+    pub(super) ca: Option<Written<String>>,
+    pub(super) server_name: Option<Written<String>>,
+    pub(super) insecure_skip_verify: Option<Written<bool>>,
+    pub(super) certificate: Option<Certificate>,
 }
 
 /// One address of a backend.
@@ -172,16 +209,32 @@ pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
 fn listener(item: &Item<'_>) -> Listener {
     let fields = item.fields(&fields::LISTENER);
     let timeouts = fields.section("timeouts");
-    timeouts.duration("handshake"); // checked, and without effect until listeners speak TLS
     Listener {
         address: fields.text("address", values::listen_address),
         head: timeouts.duration("head"),
         body_idle: timeouts.duration("body_idle"),
         write_stall: timeouts.duration("write_stall"),
         keep_alive: timeouts.duration("keep_alive"),
+        handshake: timeouts.duration("handshake"),
         half_close: fields.choice("half_close"),
         trusted_proxies: fields.texts("trusted_proxies", values::network),
+        tls: fields.get("tls").map(|_| listener_tls(&fields.section("tls"))),
     }
+}
+
+fn listener_tls(fields: &Fields<'_>) -> ListenerTls {
+    let certificates = fields.items("certificates");
+    ListenerTls {
+        certificates: certificates
+            .iter()
+            .map(|item| certificate(&item.fields(&fields::CERTIFICATE)))
+            .collect(),
+        client_ca: fields.text("client_ca", values::pem_file),
+    }
+}
+
+fn certificate(fields: &Fields<'_>) -> Certificate {
+    Certificate { cert: fields.text("cert", values::pem_file), key: fields.text("key", values::pem_file) }
 }
 
 fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
@@ -201,6 +254,20 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         idle_timeout: connections.duration("idle_timeout"),
         max_age: connections.duration("max_age"),
         credential: fields.get("credential").and_then(|item| credential(&item)),
+        metrics: fields.get("metrics").and_then(|item| watching(&item, &fields::METRICS)),
+        health: fields.get("health").and_then(|item| watching(&item, &fields::HEALTH)),
+        orca: fields.choice("orca"),
+        tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
+    }
+}
+
+fn backend_tls(at: &Place, fields: &Fields<'_>) -> BackendTls {
+    BackendTls {
+        at: at.clone(),
+        ca: fields.text("ca", values::pem_file),
+        server_name: fields.text("server_name", values::server_name),
+        insecure_skip_verify: fields.flag("insecure_skip_verify"),
+        certificate: fields.get("certificate").map(|_| certificate(&fields.section("certificate"))),
     }
 }
 
@@ -235,6 +302,25 @@ fn score(fields: &Fields<'_>) -> Score {
         gateways: fields.whole("gateways"),
         media_tokens: fields.whole("media_tokens"),
     }
+}
+
+/// `off`, or how.
+fn watching(item: &Item<'_>, section: &'static Section) -> Option<Written<Watching>> {
+    if !item.is_map() {
+        return item.text(|text| match text {
+            "off" => Ok(Watching::Off),
+            other => Err(Fault::new(format!("expected `off` or a mapping, found {}", values::quoted(other)))),
+        });
+    }
+    let fields = item.fields(section);
+    let has_port = section.fields.iter().any(|field| field.name == "port");
+    let port = if has_port { fields.whole("port") } else { None };
+    let value = Watching::On {
+        path: fields.text("path", values::question),
+        port,
+        interval: fields.duration("interval"),
+    };
+    Some(Written { value, at: item.at().clone() })
 }
 
 fn credential(item: &Item<'_>) -> Option<Written<SecretSource>> {

@@ -1,10 +1,11 @@
-//! `ringctl serve`: watches the config file, resolves its names, and keeps the data plane on the result.
+//! `ringctl serve`: watches the config file, resolves its names, keeps the data plane on the result, and reads what its
+//! endpoints say of their load.
 //!
 //! Owns: what should run, what waits to run, and the one loop in which both change.
 //! Must not: hold up traffic. Whatever goes wrong here, the data plane keeps its last table (spec CP-01,
 //! CP-03).
 //! Read next: `watch.rs`, `discovery.rs`, `assemble.rs`, `publish.rs`: the way of a change; `store.rs`, where
-//! it is kept; `socket.rs`, how it is asked for.
+//! it is kept; `socket.rs`, how it is asked for; [`crate::scrape`], the readings.
 
 pub mod api;
 pub mod assemble;
@@ -35,6 +36,7 @@ use self::watch::FileWatch;
 use crate::bounds::running as bounds;
 use crate::client::{ClientError, DataPlane};
 use crate::config::{self, Config, Report, Source, System};
+use crate::scrape::Scraper;
 use crate::{digest, log};
 
 /// What the daemon works with.
@@ -95,6 +97,7 @@ struct Daemon {
     store: Store,
     names: Names,
     publisher: Publisher,
+    scraper: Scraper,
     desired: Option<Desired>,
     /// From the file, while the data plane cannot be asked to run it. The latest takes the place of any
     /// before.
@@ -141,7 +144,8 @@ impl Daemon {
         let mut daemon = Self {
             store,
             names: Names::default(),
-            publisher: Publisher::new(dataplane),
+            publisher: Publisher::new(dataplane.clone()),
+            scraper: Scraper::new(dataplane),
             desired: None,
             candidate: None,
             dirty: false,
@@ -303,6 +307,10 @@ impl Daemon {
         self.push_trouble = None;
         self.backoff = Backoff::default();
         self.generation = published.generation();
+        if let Some(desired) = &self.desired {
+            let names = &self.names;
+            self.scraper.want(config::targets(&desired.config, &|host, port| names.lookup(host, port)));
+        }
         if let Published::Pushed { generation, workers } = published {
             let fields: [(&str, &dyn std::fmt::Display); 3] =
                 [("revision", &revision), ("generation", &generation), ("workers", &workers)];

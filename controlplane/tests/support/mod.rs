@@ -18,8 +18,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use ringway_contract::explain::{Explanation, Question, RouteVerdict};
+use ringway_contract::load::{LoadReport, LoadTaken, Outlived};
 use ringway_contract::problem::Problems;
-use ringway_contract::stats::{Applied, ControlError, Drain, EndpointStats, Stats, WorkerStats};
+use ringway_contract::stats::{
+    Applied, ControlError, Drain, EndpointStats, Reported, Stats, Times, WorkerStats,
+};
 use ringway_contract::{Generation, Problem, Snapshot};
 use serde::Serialize;
 use tokio::net::UnixListener;
@@ -49,6 +52,9 @@ pub struct Held {
     pub pushes: Vec<(Instant, Snapshot)>,
     pub drains: Vec<Drain>,
     pub questions: Vec<Question>,
+    pub loads: Vec<(Instant, LoadReport)>,
+    /// Told with the answer to the next load report.
+    pub outlived: Vec<Outlived>,
     /// Refuses the next pushes with 422 while a listener has this port.
     pub refuse_port: Option<u16>,
     /// Told to drain, it has ended before it has answered.
@@ -197,6 +203,15 @@ async fn answer(request: Request<Incoming>, held: &Mutex<Held>) -> Option<Answer
             held.questions.push(serde_json::from_slice(&body).expect("a question"));
             json(200, &explanation(held.generation()))
         }
+        (&Method::POST, "/v1/load") => {
+            let report: LoadReport = serde_json::from_slice(&body).expect("a load report");
+            let taken = report.endpoints.len().try_into().expect("few");
+            held.loads.push((Instant::now(), report));
+            json(
+                200,
+                &LoadTaken { taken, outlived: std::mem::take(&mut held.outlived), ..LoadTaken::default() },
+            )
+        }
         (&Method::POST, "/v1/drain") => {
             let drain: Drain = serde_json::from_slice(&body).expect("a drain");
             let unknown = drain.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("nobody/"));
@@ -247,7 +262,6 @@ fn stats(held: &Held) -> Stats {
     let backends = held.snapshot.iter().flat_map(|snapshot| &snapshot.backends);
     let endpoints = backends.flat_map(|backend| {
         backend.endpoints.iter().map(|endpoint| EndpointStats {
-            load: None,
             backend: backend.name.clone(),
             endpoint: endpoint.authority.clone(),
             addresses: endpoint.addresses.clone(),
@@ -255,6 +269,14 @@ fn stats(held: &Held) -> Stats {
             in_flight: 7,
             attempts_total: 70,
             failures_total: 2,
+            state: "ok".to_owned(),
+            reported: Some(Reported {
+                running: Some(4),
+                waiting: Some(3),
+                kv: Some(0.25),
+                ..Reported::default()
+            }),
+            ..EndpointStats::default()
         })
     });
     Stats {
@@ -265,6 +287,7 @@ fn stats(held: &Held) -> Stats {
         draining: false,
         workers: (0..WORKERS).map(worker).collect(),
         endpoints: endpoints.collect(),
+        times: Times::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ringway_contract::snapshot;
-use ringway_contract::stats::{EndpointLoad, EndpointReport};
+use ringway_contract::stats::Estimate;
 
 use super::prefix::Index;
 use super::prefix::blocks::Key;
@@ -180,24 +180,14 @@ impl Gpu {
         (0..self.pool.len()).map(|at| self.pool.terms(at, &asked, prompt.matches(), now)).collect()
     }
 
-    /// The load of the endpoint at this place, to be shown.
-    pub fn load(&self, at: usize, now: Moment) -> EndpointLoad {
+    /// What is reckoned of the endpoint at this place, to be shown.
+    pub fn estimate(&self, at: usize, now: Moment) -> Estimate {
         let cell = self.pool.cell(at);
-        let counts = cell.life().counts();
-        EndpointLoad {
-            uncached_tokens: counts.uncached,
-            prompt_tokens: counts.prompt,
-            generated_tokens: counts.generated,
+        Estimate {
             kv: self.pool.pressure(at, Reports::Believed, now).kv.into(),
             token_gap_ms: cell.life().gap_us().map(|us| f64::from(us) / 1e3),
             cached_blocks: self.known.index.blocks(at) as u64,
-            restarts: cell.restarts(),
-            report: cell.fresh(now).map(|fresh| EndpointReport {
-                running: fresh.said.running,
-                waiting: fresh.said.waiting,
-                kv: fresh.said.kv.map(f64::from),
-                age_ms: now.since_us(fresh.taken_at) / 1_000,
-            }),
+            report_fresh: cell.fresh(now).is_some(),
         }
     }
 

@@ -78,7 +78,7 @@ impl Api {
             ("/v1/snapshot", "PUT") => self.put_snapshot(head, from, who)?,
             ("/v1/stats", "GET" | "HEAD") => Answer::json(200, &self.plane.stats()),
             ("/v1/events", "GET") => return self.subscribe(),
-            ("/v1/load", "POST") => Answer::error(501, "load reports are not supported yet"),
+            ("/v1/load", "POST") => self.load(head, from)?,
             ("/v1/explain", "POST") => self.explain(head, from)?,
             ("/v1/drain", "POST") => self.drain(head, from, who)?,
             ("/v1/snapshot", _) => not_allowed("GET, HEAD, PUT"),
@@ -138,6 +138,14 @@ impl Api {
         Ok(match serde_json::from_slice(&body) {
             Ok(question) => Answer::json(200, &self.plane.explain(&question)),
             Err(error) => Answer::error(400, format!("the question cannot be read: {error}")),
+        })
+    }
+
+    fn load(&self, head: &Head, from: &mut Connection) -> Result<Answer, Broken> {
+        let body = from.body(head, BODY_BYTES_MAX, &self.budget)?;
+        Ok(match serde_json::from_slice(&body) {
+            Ok(report) => Answer::json(200, &self.plane.load(&report)),
+            Err(error) => Answer::error(400, format!("the load report cannot be read: {error}")),
         })
     }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::stats::{Applied, Drain, Stats};
 use ringway_contract::{Problem, Snapshot};
 
@@ -25,6 +26,9 @@ pub trait Plane: Send + Sync + 'static {
 
     /// For `POST /v1/explain`.
     fn explain(&self, question: &Question) -> Explanation;
+
+    /// Takes a load report in, as far as it is news.
+    fn load(&self, report: &LoadReport) -> LoadTaken;
 
     /// Takes an endpoint out or puts it back; without an endpoint, begins to drain the process and returns at once.
     /// The process ends itself when its drain is over. The error names what is wrong with the request.

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken};
 use ringway_contract::snapshot::LogFormat;
-use ringway_contract::stats::{Applied, Drain, Stats};
+use ringway_contract::stats::{Applied, Drain, Stats, Times};
 use ringway_contract::{Generation, Problem, Snapshot};
 use serde_json::{Value, json};
 
@@ -81,7 +82,14 @@ impl Plane for Pretender {
             workers,
             load_underflow_total: 0,
             endpoints,
+            times: Times::default(),
         }
+    }
+
+    fn load(&self, report: &LoadReport) -> LoadTaken {
+        let known = |load: &&EndpointLoad| load.endpoint.starts_with("llama/");
+        let taken = report.endpoints.iter().filter(known).count() as u32;
+        LoadTaken { taken, unknown: report.endpoints.len() as u32 - taken, ..LoadTaken::default() }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
@@ -496,7 +504,18 @@ fn drain_and_explain_reach_the_plane() {
     let reply = rig.call("POST", "/v1/explain", "", br#"{"path": "/v1/models"}"#);
     assert_eq!((reply.status, reply.json()["route"].as_str()), (200, Some("for /v1/models")));
     assert_eq!(rig.call("POST", "/v1/explain", "", b"{}").status, 400);
-    assert_eq!(rig.call("POST", "/v1/load", "", b"{}").status, 501);
+    let entry = |name| {
+        format!("{{\"endpoint\":\"{name}\",\"seq\":1,\"generation\":1,\"taken_at_ns\":1,\"running\":3}}")
+    };
+    let report = format!("{{\"endpoints\":[{},{}]}}", entry("llama/a:1"), entry("gone/b:1"));
+    let reply = rig.call("POST", "/v1/load", "", report.as_bytes());
+    assert_eq!((reply.status, &reply.json()["taken"], &reply.json()["unknown"]), (200, &1.into(), &1.into()));
+    for malformed in
+        ["{}", "{\"endpoints\":[{\"endpoint\":\"llama/a:1\"}]}", "{\"endpoints\":[],\"kv\":1}", "["]
+    {
+        assert_eq!(rig.call("POST", "/v1/load", "", malformed.as_bytes()).status, 400, "{malformed}");
+    }
+    assert_eq!(rig.call("GET", "/v1/load", "", b"").status, 405);
     assert_eq!(rig.call("GET", "/v1/stats", "", b"").json()["uptime_s"], 1.0);
 }
 

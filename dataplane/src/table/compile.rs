@@ -25,10 +25,12 @@ use crate::balance::{self};
 use crate::bounds::{
     ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
     ENDPOINTS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX,
-    OFFERS_MAX, PROBLEMS_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX,
+    OFFERS_MAX, PROBLEMS_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::names::Name;
+use crate::tls::Opened;
+use rustls::pki_types::ServerName;
 
 impl Table {
     /// The table before the first snapshot: it listens nowhere and serves nothing.
@@ -36,6 +38,7 @@ impl Table {
         Self {
             generation: Generation::NONE,
             listeners: Box::default(),
+            tls: Box::default(),
             admin: None,
             limits: snapshot::Limits::default(),
             logging: snapshot::Logging::default(),
@@ -47,8 +50,13 @@ impl Table {
         }
     }
 
-    /// The table of this snapshot; or all problems, in document order.
+    /// The table of this snapshot, without anything that needs TLS; or all problems, in document order.
     pub fn compile(snapshot: &Snapshot, cells: &Cells) -> Result<Self, Vec<Problem>> {
+        Self::compile_with(snapshot, cells, Opened::default())
+    }
+
+    /// The table of this snapshot and the TLS material that was read for it; or all problems, in document order.
+    pub fn compile_with(snapshot: &Snapshot, cells: &Cells, tls: Opened) -> Result<Self, Vec<Problem>> {
         let mut found = Found::default();
         check_process(snapshot, &mut found);
         check_backends(&snapshot.backends, &mut found);
@@ -56,7 +64,7 @@ impl Table {
         found.end()?;
 
         // Nothing below can fail: names are interned and cells taken only for a snapshot that will run.
-        let backends = compile_backends(&snapshot.backends, cells);
+        let backends = compile_backends(&snapshot.backends, cells, &tls);
         let routes = compile_routes(&snapshot.routes, &backends, cells);
         let offers = Offers::new(&routes);
         if offers.len() > OFFERS_MAX {
@@ -69,6 +77,7 @@ impl Table {
         Ok(Self {
             generation: snapshot.generation,
             listeners: snapshot.listeners.clone().into(),
+            tls: tls.listeners.into(),
             admin: snapshot.admin,
             limits: snapshot.limits,
             logging: snapshot.logging.clone(),
@@ -146,8 +155,16 @@ fn check_process(snapshot: &Snapshot, found: &mut Found) {
             ("body_idle_ms", timeouts.body_idle_ms),
             ("write_stall_ms", timeouts.write_stall_ms),
             ("keep_alive_ms", timeouts.keep_alive_ms),
+            ("handshake_ms", timeouts.handshake_ms),
         ] {
             found.check(format_args!("listeners[{i}].timeouts.{field}"), check::timeout(ms.get()));
+        }
+        if let Some(tls) = &listener.tls {
+            let at = format!("listeners[{i}].tls.certificates");
+            found.count(&at, "certificates", tls.certificates.len(), TLS_CERTIFICATES_MAX);
+            if tls.certificates.is_empty() {
+                found.add(at, wrong("there is no certificate to show", "add one"));
+            }
         }
         let networks = listener.trusted_proxies.len();
         found.count(
@@ -217,6 +234,12 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
             found.add(format_args!("{at}.authority"), wrong(what, "remove one; a weight gives it more"));
         }
         check_endpoint(&at, endpoint, found);
+        if endpoint.secure {
+            found.check(format_args!("{at}.authority"), check::server_name(host_of(&endpoint.authority)));
+        }
+    }
+    if let Some(name) = backend.tls.as_ref().and_then(|tls| tls.server_name.as_deref()) {
+        found.check(format_args!("{at}.tls.server_name"), check::server_name(name));
     }
     found.count(format_args!("{at}.models"), "models", backend.models.len(), MODELS_MAX);
     for (j, model) in backend.models.iter().enumerate() {
@@ -340,13 +363,16 @@ fn check_targets(
     }
 }
 
-fn compile_backends(backends: &[snapshot::Backend], cells: &Cells) -> Vec<Arc<Backend>> {
-    backends.iter().map(|backend| Arc::new(compile_backend(backend, cells))).collect()
+fn compile_backends(backends: &[snapshot::Backend], cells: &Cells, tls: &Opened) -> Vec<Arc<Backend>> {
+    let side = |place| tls.backends.get(&place).cloned();
+    let compiled =
+        |(place, backend)| Arc::new(Backend { tls: side(place), ..compile_backend(backend, cells) });
+    backends.iter().enumerate().map(compiled).collect()
 }
 
 fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
     let endpoints: Box<[Endpoint]> =
-        backend.endpoints.iter().map(|endpoint| compile_endpoint(&backend.name, endpoint, cells)).collect();
+        backend.endpoints.iter().map(|endpoint| compile_endpoint(backend, endpoint, cells)).collect();
     let (cumulative, stride) = balance::rotation(endpoints.iter().map(|endpoint| endpoint.weight));
     let credential = backend.credential.as_ref().map(|credential| Credential {
         header: credential.header.as_bytes().into(),
@@ -364,27 +390,47 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         balance: backend.balance,
         models: backend.models.iter().map(|model| model.as_str().into()).collect(),
         connect_timeout_ms: backend.connect_timeout_ms.get(),
+        tls: None,
         connections: backend.connections,
         credential,
+        orca: backend.orca.filter(|_| backend.engine != Engine::Http),
         cumulative,
         stride,
         turn: cells.turn(&backend.name),
     }
 }
 
-fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells) -> Endpoint {
-    let name = format!("{backend}/{}", endpoint.authority);
-    let hold = cells.slot(&name, &endpoint.addresses);
+fn compile_endpoint(backend: &snapshot::Backend, endpoint: &snapshot::Endpoint, cells: &Cells) -> Endpoint {
+    let name = format!("{}/{}", backend.name, endpoint.authority);
+    let tls = backend.tls.as_ref().filter(|_| endpoint.secure);
+    // Connections made in plain text, or to whoever another `tls` trusted, are not this endpoint's.
+    let hold = if endpoint.secure {
+        cells.slot(&format!("{name} {tls:?}"), &endpoint.addresses)
+    } else {
+        cells.slot(&name, &endpoint.addresses)
+    };
+    let host = tls.and_then(|tls| tls.server_name.as_deref()).unwrap_or(host_of(&endpoint.authority));
+    let secure = endpoint.secure.then(|| ServerName::try_from(host.to_owned()).expect("checked above"));
     Endpoint {
         name: Name::intern(&name),
         slot: hold.slot(),
         authority: endpoint.authority.as_str().into(),
         addresses: endpoint.addresses.as_slice().into(),
+        secure,
         base_path: endpoint.base_path.as_str().into(),
         weight: endpoint.weight,
         cell: cells.cell(&name),
+        seen: cells.seen(&name),
         drained: endpoint.drained,
         _hold: hold,
+    }
+}
+
+/// The host of `host`, `host:port` or `[v6]:port`, without brackets.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
     }
 }
 

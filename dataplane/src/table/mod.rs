@@ -20,7 +20,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::Generation;
-use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging};
+use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use rustls::pki_types::ServerName;
 
 use self::index::Index;
 use self::matching::Conditions;
@@ -31,12 +32,15 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
+use crate::seen::Seen;
+use crate::tls::{ClientSide, ServerSide};
 
 /// One compiled snapshot.
 #[derive(Debug)]
 pub struct Table {
     generation: Generation,
     listeners: Box<[Listener]>,
+    tls: Box<[(SocketAddr, Arc<ServerSide>)]>,
     admin: Option<SocketAddr>,
     limits: Limits,
     logging: Logging,
@@ -56,6 +60,11 @@ impl Table {
     /// Addresses to accept on.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// What the listener at this address shows to callers that speak TLS.
+    pub fn server_side(&self, address: SocketAddr) -> Option<&Arc<ServerSide>> {
+        self.tls.iter().find(|(of, _)| *of == address).map(|(_, side)| side)
     }
 
     /// Address of the admin surface.
@@ -181,6 +190,8 @@ pub struct Backend {
     pub models: Box<[Box<str>]>,
     /// How long a connection may take to be made.
     pub connect_timeout_ms: u64,
+    /// How its secure endpoints are spoken to.
+    pub tls: Option<Arc<ClientSide>>,
     /// What is kept between requests.
     pub connections: Connections,
     /// Field name and value sent with each request.
@@ -189,6 +200,8 @@ pub struct Backend {
     pub gpu: Option<Gpu>,
     /// What `balance: hash` chooses by.
     pub ring: Option<Ring>,
+    /// In which form each answer is asked for the server's load.
+    pub orca: Option<Orca>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
@@ -223,12 +236,16 @@ pub struct Endpoint {
     pub authority: Box<str>,
     /// Where it resolves to now; may be empty.
     pub addresses: Box<[SocketAddr]>,
+    /// The name it must prove to be; none: it speaks plain text.
+    pub secure: Option<ServerName<'static>>,
     /// Put before every path; empty or `/v1`.
     pub base_path: Box<str>,
     /// Its share relative to its siblings.
     pub weight: u32,
     /// Its load, shared with other tables and all workers.
     pub cell: Arc<LoadCell>,
+    /// What is seen of it, for whoever looks.
+    pub seen: Arc<Seen>,
     /// Taken out by the configuration.
     pub drained: bool,
     /// Keeps the slot from being given to another endpoint.

@@ -10,13 +10,14 @@
 
 use std::sync::PoisonError;
 
-use ringway_contract::stats::{EndpointLoad, EndpointStats, Stats};
+use ringway_contract::stats::{EndpointStats, Estimate, Own, Reported, Stats};
 
 use super::super::bounds::ENDPOINTS_MAX;
 use super::super::exposition::{Family, Label, Page};
 use super::super::histogram::Merged;
 use super::super::process;
-use super::{Counter, Gauge, Measure, Metrics, Row, WorkerCells, column};
+use super::{Counter, Gauge, Measure, Metrics, Row, WorkerCells, column, fault_place};
+use crate::tls::{Fault, Side};
 
 impl Metrics {
     /// Appends the whole page but for what control adds; the endpoints are those of `stats`.
@@ -27,6 +28,7 @@ impl Metrics {
         self.render_workers(&mut page);
         self.render_routes(&mut page);
         self.render_words(&mut page);
+        self.render_faults(&mut page);
         self.render_measures(&mut page);
         render_endpoints(&mut page, &stats.endpoints);
         page.counter("ringway_load_underflow_total", "Load given back that was never taken; must stay 0.")
@@ -98,6 +100,28 @@ impl Metrics {
         );
     }
 
+    fn render_faults(&self, page: &mut Page<'_>) {
+        for (side, name, help) in [
+            (
+                Side::Server,
+                "ringway_tls_failures_total",
+                "TLS connections with callers that failed, by reason.",
+            ),
+            (
+                Side::Client,
+                "ringway_upstream_tls_failures_total",
+                "TLS connections to endpoints that failed, by reason.",
+            ),
+        ] {
+            let mut family = page.counter(name, help);
+            for fault in Fault::ALL {
+                let place = fault_place(side, fault);
+                let count: u64 = self.workers.iter().map(|cells| cells.faults.get(place)).sum();
+                family.sample(&[("reason", fault.label())], count);
+            }
+        }
+    }
+
     fn render_words(&self, page: &mut Page<'_>) {
         let mut labelled = |family: &str, help, key: &str, words: &[&str], row: fn(&WorkerCells) -> &Row| {
             let mut family = page.counter(family, help);
@@ -114,7 +138,7 @@ impl Metrics {
         labelled("ringway_malformed_requests_total", help, "rule", &self.words.rules, |cells| &cells.rules);
     }
 
-    fn merged(&self, measure: Measure) -> Merged {
+    pub(super) fn merged(&self, measure: Measure) -> Merged {
         let mut merged = Merged::default();
         for cells in &self.workers {
             cells.measures[measure as usize].pour(&mut merged);
@@ -174,44 +198,63 @@ fn render_endpoints(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
     each(&mut family, |one| one.failures_total);
     let mut family = page.gauge("ringway_endpoint_drained", "1 while the endpoint takes no new requests.");
     each(&mut family, |one| one.drained.into());
+    let mut told = |family: &str, help, value: fn(&Reported) -> Option<f64>| {
+        let mut family = page.gauge(family, help);
+        for one in shown {
+            if let Some(value) = one.reported.as_ref().and_then(value) {
+                family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], value);
+            }
+        }
+    };
+    let help = "Requests the endpoint works on, as it last said itself.";
+    told("ringway_endpoint_reported_running", help, |it| it.running.map(f64::from));
+    let help = "Requests waiting in the endpoint, as it last said itself.";
+    told("ringway_endpoint_reported_waiting", help, |it| it.waiting.map(f64::from));
+    let help = "Share of the endpoint's KV cache in use, as it last said itself.";
+    told("ringway_endpoint_reported_kv_ratio", help, |it| it.kv);
+    let help = "Since the endpoint was last read; past a second its report counts no more.";
+    told("ringway_endpoint_report_age_seconds", help, |it| Some(it.age_s));
     render_loads(page, shown);
     page.gauge("ringway_endpoints_unlisted", "Endpoints left out of this page because there are too many.")
         .sample(&[], endpoints.len() - shown.len());
 }
 
-type Value = fn(&EndpointLoad) -> u64;
+type Value = fn(&Own, &Estimate) -> u64;
 
 /// Tokens and caches of the endpoints that are chosen by them.
 fn render_loads(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
-    let loaded = || endpoints.iter().filter_map(|one| Some((one, one.load.as_ref()?)));
+    let loaded = || endpoints.iter().filter_map(|one| Some((one, one.estimate.as_ref()?)));
     if loaded().next().is_none() {
         return;
     }
     let families: [(&str, &str, Value); 5] = [
-        ("ringway_endpoint_uncached_tokens", "Prompt tokens sent and not yet computed.", |it| {
-            it.uncached_tokens
+        ("ringway_endpoint_uncached_tokens", "Prompt tokens sent and not yet computed.", |own, _| {
+            own.uncached_tokens
         }),
-        ("ringway_endpoint_prompt_tokens", "Prompt tokens of requests in flight.", |it| it.prompt_tokens),
-        ("ringway_endpoint_generated_tokens", "Tokens generated by requests in flight.", |it| {
-            it.generated_tokens
+        ("ringway_endpoint_prompt_tokens", "Prompt tokens of requests in flight.", |own, _| {
+            own.prompt_tokens
         }),
-        ("ringway_endpoint_cached_blocks", "Blocks of prompts thought to be in its cache.", |it| {
+        ("ringway_endpoint_generated_tokens", "Tokens generated by requests in flight.", |own, _| {
+            own.generated_tokens
+        }),
+        ("ringway_endpoint_cached_blocks", "Blocks of prompts thought to be in its cache.", |_, it| {
             it.cached_blocks
         }),
-        ("ringway_endpoint_report_fresh", "1 while a report of it is at most a second old.", |it| {
-            it.report.is_some().into()
+        ("ringway_endpoint_report_fresh", "1 while a report of it is at most a second old.", |_, it| {
+            it.report_fresh.into()
         }),
     ];
     for (name, help, value) in families {
         let mut family = page.gauge(name, help);
-        for (one, load) in loaded() {
-            family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], value(load));
+        for (one, estimate) in loaded() {
+            let labels = [("backend", one.backend.as_str()), ("endpoint", one.endpoint.as_str())];
+            family.sample(&labels, value(&one.own, estimate));
         }
     }
     let mut family =
         page.gauge("ringway_endpoint_kv_ratio", "Share of the KV cache in use, by counts and reports.");
-    for (one, load) in loaded() {
-        family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], load.kv);
+    for (one, estimate) in loaded() {
+        family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], estimate.kv);
     }
 }
 

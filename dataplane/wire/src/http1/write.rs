@@ -41,6 +41,8 @@ pub struct RequestOut<'a> {
     pub credential: Option<(&'a [u8], &'a [u8])>,
     /// The gateway must read the answer: ask for `identity` (H1-UP-16).
     pub identity_coding: bool,
+    /// Sent in place of the client's field of that name: a question of the gateway's own.
+    pub instead: Option<(&'a [u8], &'a [u8])>,
     /// Send `Connection: close`.
     pub close: bool,
 }
@@ -58,6 +60,8 @@ pub struct ResponseOut<'a> {
     pub date: &'a [u8],
     /// Sent as x-ringway-request-id, and as x-request-id unless the upstream sent one.
     pub request_id: &'a [u8],
+    /// A field that stays here: the answer to a question of the gateway's own.
+    pub kept: Option<&'a [u8]>,
     /// Further fields. One whose name or value is unsafe is left out (H1-RS-03).
     pub extra: &'a [(&'a [u8], &'a [u8])],
     /// The request was HEAD: keep the announced Content-Length though no body follows.
@@ -74,7 +78,8 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &Re
     let mut client_proto = false;
     for field in head.fields() {
         client_proto |= field.known == Known::XForwardedProto;
-        if !field.hop && request_field_goes_on(field.known, how, strip) {
+        let replaced = how.instead.is_some_and(|(name, _)| field.name.of(buf).eq_ignore_ascii_case(name));
+        if !field.hop && !replaced && request_field_goes_on(field.known, how, strip) {
             write_field(out, buf, field);
         }
     }
@@ -84,6 +89,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &Re
     }
     write_checked(out, b"x-request-id", how.request_id);
     if let Some((name, value)) = how.credential {
+        write_checked(out, name, value);
+    }
+    if let Some((name, value)) = how.instead {
         write_checked(out, name, value);
     }
     if how.identity_coding {
@@ -125,6 +133,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead, buf: &[u8], how: &
         if field.hop
             || !response_field_goes_on(field.known)
             || (has_request_id && field.known == Known::XRequestId)
+            || how.kept.is_some_and(|name| field.name.of(buf).eq_ignore_ascii_case(name))
         {
             continue;
         }

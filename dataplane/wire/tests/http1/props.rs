@@ -208,7 +208,7 @@ proptest! {
         head.parse(bytes, &HeadBounds::RESPONSE, &Asked::default()).unwrap();
         let extra: &[(&[u8], &[u8])] = &[(&name, &value), (b"x-value", &value)];
         let how = ResponseOut {
-            framing: Framing::Length(1), close: true, version: Version::Http11, date: &value, request_id: &value, extra, head_request: false,
+            framing: Framing::Length(1), close: true, version: Version::Http11, date: &value, request_id: &value, kept: None, extra, head_request: false,
         };
         out.clear();
         write_response(&mut out, &head, bytes, &how);

@@ -18,6 +18,7 @@ pub const OUT: RequestOut<'static> = RequestOut {
     strip_credentials: false,
     credential: None,
     identity_coding: false,
+    instead: None,
     close: false,
 };
 
@@ -170,6 +171,7 @@ fn targets_go_on_in_origin_form_below_the_base_path() {
 const BACK: ResponseOut<'static> = ResponseOut {
     framing: Framing::Length(5),
     close: false,
+    kept: None,
     version: Version::Http11,
     date: b"Tue, 15 Nov 1994 08:12:31 GMT",
     request_id: b"id-1",

@@ -1,0 +1,150 @@
+//! Load reports on their way in: from the control plane, and from heads of answers.
+//!
+//! Owns: finding the endpoint of a report, its order, and the two planes' clocks.
+//! Must not: let a report close anything. They raise costs; one that is missing, late or wrong costs precision only.
+//! Read next: [`crate::seen`], where the last one is shown, and [`crate::cells`], where it counts.
+
+use std::collections::HashMap;
+
+use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken, Outlived};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::cells::{Intake, Report, Said};
+use crate::clock::Moment;
+use crate::orca::Beside;
+use crate::seen::News;
+use crate::table::{Endpoint, Table};
+
+/// Now, on the clock that both planes share and on that of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic_ns: u64,
+    /// Since this process began.
+    pub us: u64,
+}
+
+impl Now {
+    /// Both, if the process began so many microseconds ago.
+    pub fn since(us: u64) -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        Self { monotonic_ns: now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs(), us }
+    }
+
+    /// A moment of the shared clock on that of this process. What lies ahead is now: then another clock was read.
+    fn own_us(self, taken_at_ns: u64) -> u64 {
+        self.us.saturating_sub(self.monotonic_ns.saturating_sub(taken_at_ns) / 1_000)
+    }
+}
+
+/// Takes a message in, and says what became of it.
+pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
+    let by_name: HashMap<&str, &Endpoint> =
+        table.endpoints().map(|(_, endpoint)| (endpoint.name.as_str(), endpoint)).collect();
+    let mut taken = LoadTaken::default();
+    for load in &report.endpoints {
+        let Some(endpoint) = by_name.get(load.endpoint.as_str()) else {
+            taken.unknown += 1;
+            continue;
+        };
+        match endpoint.seen.report(load) {
+            News::Fresh => count(endpoint, load, now, &mut taken),
+            News::Stale => taken.stale += 1,
+            News::Outlived(generation) => {
+                taken.outlived.push(Outlived { endpoint: load.endpoint.clone(), generation });
+            }
+        }
+    }
+    taken
+}
+
+/// Lets a report that is news count where endpoints are chosen.
+fn count(endpoint: &Endpoint, load: &EndpointLoad, now: Now, taken: &mut LoadTaken) {
+    if !load.has_values() {
+        taken.taken += 1; // a probe alone
+        return;
+    }
+    let said = Said {
+        running: load.running,
+        waiting: load.waiting,
+        kv: load.kv.map(|kv| kv as f32),
+        uncached_waiting: load.uncached_waiting.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+    };
+    let report = Report {
+        sequence: load.seq,
+        generation: load.generation,
+        taken_at: Moment::from_us(now.own_us(load.taken_at_ns)),
+        said,
+    };
+    match endpoint.cell.report(&report, Moment::from_us(now.us)) {
+        Intake::Taken => taken.taken += 1,
+        Intake::Restarted => (taken.taken, taken.restarted) = (taken.taken + 1, taken.restarted + 1),
+        // Not by order, which was looked at: another report was being written. The next comes in a second.
+        Intake::Stale | Intake::Outlived => taken.stale += 1,
+    }
+}
+
+/// Takes in what the head of an answer said, at the moment it came.
+pub fn beside(endpoint: &Endpoint, beside: Beside, now: Moment) {
+    let Beside { waiting, kv } = beside;
+    if waiting.is_some() || kv.is_some() {
+        endpoint.cell.report_beside(&Said { waiting, kv, ..Said::default() }, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::testing;
+
+    fn load(seq: u64, generation: u64, running: u32) -> EndpointLoad {
+        let (endpoint, taken_at_ns) = ("ai/ai:1".to_owned(), 900_000_000);
+        EndpointLoad {
+            endpoint,
+            seq,
+            generation,
+            taken_at_ns,
+            running: Some(running),
+            ..EndpointLoad::default()
+        }
+    }
+
+    #[test]
+    fn each_entry_gets_its_verdict_and_what_counts_is_shown() {
+        let table = testing::table(vec![testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai")]);
+        let now = Now { monotonic_ns: 1_000_000_000, us: 5_000_000 };
+        let tell = |entries: Vec<EndpointLoad>| take_in(&table, &LoadReport { endpoints: entries }, now);
+        let elsewhere = EndpointLoad { endpoint: "gone/x:1".into(), ..load(1, 1, 1) };
+        let taken = tell(vec![load(3, 2, 4), elsewhere]);
+        assert_eq!((taken.taken, taken.unknown, taken.restarted), (1, 1, 0));
+        let (_, endpoint) = table.endpoints().next().expect("one");
+        let shown = || endpoint.seen.reported(&endpoint.cell, Moment::from_us(now.us)).expect("reported");
+        assert_eq!((shown().running, shown().kv, shown().generation), (Some(4), None, 2));
+        assert!((shown().age_s - 0.1).abs() < 1e-6, "{:?}", shown());
+        assert_eq!(tell(vec![load(3, 2, 9)]).stale, 1);
+        let outlived = Outlived { endpoint: "ai/ai:1".to_owned(), generation: 2 };
+        assert_eq!(tell(vec![load(4, 1, 9)]).outlived, [outlived]);
+        let restarted = tell(vec![load(5, 3, 6)]);
+        assert_eq!((restarted.taken, restarted.restarted), (1, 1));
+        assert_eq!((shown().running, endpoint.cell.restarts()), (Some(6), 1));
+    }
+
+    #[test]
+    fn what_a_head_says_is_added_to_what_was_reported() {
+        let table = testing::table(vec![testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai")]);
+        let now = Now { monotonic_ns: 1_000_000_000, us: 5_000_000 };
+        take_in(&table, &LoadReport { endpoints: vec![load(1, 1, 4)] }, now);
+        let (_, endpoint) = table.endpoints().next().expect("one");
+        beside(endpoint, Beside { waiting: Some(2), kv: None }, Moment::from_us(now.us));
+        let shown = endpoint.seen.reported(&endpoint.cell, Moment::from_us(now.us)).expect("reported");
+        assert_eq!((shown.running, shown.waiting, shown.kv), (Some(4), Some(2), None));
+    }
+
+    #[test]
+    fn a_moment_of_the_shared_clock_is_told_on_our_own_and_never_lies_ahead() {
+        let now = Now { monotonic_ns: 50_000_000_000, us: 2_000_000 };
+        assert_eq!(now.own_us(49_500_000_000), 1_500_000);
+        assert_eq!(now.own_us(60_000_000_000), 2_000_000);
+        assert_eq!(now.own_us(0), 0);
+    }
+}
