@@ -116,6 +116,8 @@ pub const KV_TOKENS_UNKNOWN: u64 = 426_000;
 pub const BLOCK_BYTES: usize = 256;
 /// Blocks of one prompt that are indexed; the rest of a longer one counts as missed.
 pub const BLOCKS_MAX: usize = 2_048;
+/// Answers after which it is judged whether an endpoint's cache holds what the index says.
+pub const PROMISED_ANSWERS: u32 = 32;
 /// Blocks that are indexed under one lock.
 pub const INSERT_BATCH_BLOCKS: usize = 64;
 /// Blocks of one endpoint that are indexed: 4.2 million tokens at 4 bytes. Links between them are 16 bits wide.

@@ -142,7 +142,7 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
             Ok(answer) => {
                 drop(intake.take()); // a stream may last; its request is not needed any more
                 let outcome = relay::live(x, aim, answer, &mut held).await;
-                x.learn(aim);
+                x.learn(&pick);
                 return Ok(outcome);
             }
             Err(Failed::Attempt(error)) => {
@@ -350,12 +350,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// What the endpoint counted teaches how long prompts are.
-    fn learn(&self, aim: Aim<'_>) {
-        let (Some(gpu), Some(prompt)) = (&aim.backend.gpu, &self.scratch.prompt) else { return };
-        let Some(input) = self.record.tokens_in else { return };
-        let cached_apart = aim.backend.dialect == Dialect::AnthropicMessages;
-        let cached = self.record.tokens_cached.filter(|_| cached_apart).unwrap_or(0);
-        gpu.learn(prompt, input + cached);
+    fn learn(&self, pick: &Pick<'_>) {
+        let backend = &pick.target.backend;
+        let (Some(gpu), Some(prompt)) = (&backend.gpu, &self.scratch.prompt) else { return };
+        let (Some(input), cached) = (self.record.tokens_in, self.record.tokens_cached) else { return };
+        let apart = backend.dialect == Dialect::AnthropicMessages;
+        gpu.learn(prompt, pick.at, pick.load, input + cached.filter(|_| apart).unwrap_or(0), cached);
     }
 
     fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {

@@ -17,7 +17,7 @@ use super::score::{Asked, Choice, Hardware, Pool, Reports, Terms, Weights};
 use crate::bounds::{
     BLOCK_BYTES, BYTES_PER_TOKEN, BYTES_PER_TOKEN_MAX, BYTES_PER_TOKEN_MIN, KV_TOKENS_UNKNOWN,
 };
-use crate::cells::{Cells, LoadCell};
+use crate::cells::{Cells, Load, LoadCell};
 use crate::clock::Moment;
 
 /// A backend's endpoints with what is in their caches.
@@ -162,10 +162,14 @@ impl Gpu {
         self.known.index.insert(at, prompt.hashes());
     }
 
-    /// The endpoint counted so many tokens in this prompt.
-    pub fn learn(&self, prompt: &Prompt, tokens: u64) {
+    /// The endpoint at this place counted so many tokens in this prompt, and found so many of them in its cache, if it
+    /// says so.
+    pub fn learn(&self, prompt: &Prompt, at: usize, sent: Load, tokens: u64, cached: Option<u64>) {
         if prompt.media() == 0 {
             self.known.ratio.learn(prompt.bytes(), tokens);
+        }
+        if let Some(cached) = cached {
+            self.known.index.settle(at, sent.prompt.saturating_sub(sent.miss), cached);
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::recency::Recency;
 use self::shelf::Shelf;
-use crate::bounds::{BLOCKS_MAX, BLOCKS_PER_ENDPOINT_MAX, INSERT_BATCH_BLOCKS};
+use crate::bounds::{BLOCKS_MAX, BLOCKS_PER_ENDPOINT_MAX, INSERT_BATCH_BLOCKS, PROMISED_ANSWERS};
 
 /// The hash of a block and of everything before it.
 pub type BlockHash = u64;
@@ -87,6 +87,15 @@ struct Place {
     /// The life of the endpoint that this is about; see [`Index::outlived`].
     life: AtomicU32,
     blocks: AtomicU32,
+    promised: Promised,
+}
+
+/// Cached tokens over a few answers: what the index let expect, and what the engine says it found.
+#[derive(Debug, Default)]
+struct Promised {
+    answers: AtomicU32,
+    expected: AtomicU64,
+    delivered: AtomicU64,
 }
 
 impl Index {
@@ -99,6 +108,7 @@ impl Index {
             recency: Mutex::new(Recency::new(*blocks)),
             life: AtomicU32::new(0),
             blocks: AtomicU32::new(0),
+            promised: Promised::default(),
         };
         let mut all = vec![0; words];
         for at in 0..blocks.len() {
@@ -241,6 +251,23 @@ impl Index {
     /// Blocks that the endpoint at this place is thought to hold.
     pub fn blocks(&self, at: usize) -> usize {
         self.places[at].blocks.load(Relaxed) as usize
+    }
+
+    /// An answer says how many tokens of its prompt were found in the cache, where so many were expected. After
+    /// [`PROMISED_ANSWERS`] of them the index believes in less of the cache, if less than half was there, or in more
+    /// again. Threads that count at once may lose an answer to the next round.
+    pub fn settle(&self, at: usize, expected: u64, delivered: u64) {
+        let promised = &self.places[at].promised;
+        promised.expected.fetch_add(expected, Relaxed);
+        promised.delivered.fetch_add(delivered.min(expected), Relaxed);
+        if promised.answers.fetch_add(1, Relaxed) + 1 != PROMISED_ANSWERS {
+            return;
+        }
+        promised.answers.store(0, Relaxed);
+        let (expected, delivered) = (promised.expected.swap(0, Relaxed), promised.delivered.swap(0, Relaxed));
+        if expected > 0 {
+            self.correct(at, delivered * 2 >= expected);
+        }
     }
 
     /// The engine delivered less from its cache than was expected of it, or as much: holds fewer blocks, or more again,

@@ -121,6 +121,23 @@ fn an_endpoint_that_delivers_less_is_believed_to_hold_less() {
 }
 
 #[test]
+fn a_promise_is_judged_after_so_many_answers() {
+    let index = Index::new(&[100]);
+    index.insert(0, &chain(1, 100));
+    for _ in 1..crate::bounds::PROMISED_ANSWERS {
+        index.settle(0, 1_000, 499);
+    }
+    assert_eq!(index.blocks(0), 100, "one is missing");
+    index.settle(0, 1_000, 499);
+    assert_eq!(index.blocks(0), 90);
+    (0..crate::bounds::PROMISED_ANSWERS).for_each(|_| index.settle(0, 0, 0));
+    assert_eq!(index.blocks(0), 90, "nothing was expected, so nothing is learnt");
+    (0..10 * crate::bounds::PROMISED_ANSWERS).for_each(|_| index.settle(0, 1_000, 500));
+    index.insert(0, &chain(1, 100));
+    assert_eq!(index.blocks(0), 100);
+}
+
+#[test]
 fn threads_that_insert_look_up_and_clear_leave_a_sound_index() {
     let index = Index::new(&[300; 4]);
     std::thread::scope(|scope| {
