@@ -1,6 +1,6 @@
 //! What each engine calls the few numbers that are read of it.
 //!
-//! Owns: names, labels and paths, as data. Which version each was read in is in `docs/backends.md`.
+//! Owns: names, labels and paths, as data. What to switch on in each is told in `docs/backends.md`.
 //! Must not: read a page. Whole names only: `…_waiting_by_reason` splits `…_waiting`, adding both doubles the queue.
 //! Read next: `page.rs`, which reads one along such a table.
 
