@@ -35,7 +35,8 @@ fn a_warm_worker_allocates_nothing_per_exchange_and_event() {
     std::thread::spawn(move || serve(&origin));
 
     let mut told = String::new();
-    for (path, has_body) in [("/raw/x", false), ("/raw/x", true), ("/v1/chat/completions", true)] {
+    let chat = "/v1/chat/completions";
+    for (path, has_body) in [("/raw/x", false), ("/raw/x", true), (chat, true), ("/v1/completions", true)] {
         let mut caller = connect(address);
         let request = if has_body { request(path, false) } else { bodiless(path) };
         let mut buffer = [0; 4_096];
@@ -45,7 +46,7 @@ fn a_warm_worker_allocates_nothing_per_exchange_and_event() {
         let counts = region.change();
         told += &report("exchange", path, &counts, 0);
     }
-    for path in ["/raw/x", "/v1/chat/completions"] {
+    for path in ["/raw/x", chat, "/v1/completions"] {
         let mut caller = connect(address);
         caller.write_all(&request(path, true)).expect("sent");
         let mut buffer = [0; 4_096];
@@ -88,11 +89,13 @@ fn snapshot(address: SocketAddr, origin: SocketAddr) -> Snapshot {
             "endpoints": [{"authority": origin.to_string(), "addresses": [origin]}],
         })
     };
+    let mut gpu = backend("gpu", "vllm", "openai-chat");
+    gpu["balance"] = json!("gpu");
     serde_json::from_value(json!({
         "format": 1,
         "generation": 1,
         "listeners": [{"address": address}],
-        "backends": [backend("plain", "http", "http"), backend("ai", "vllm", "openai-chat")],
+        "backends": [backend("plain", "http", "http"), backend("ai", "vllm", "openai-chat"), gpu],
         "routes": [
             {"name": "raw", "match": {"path_prefix": "/raw"}, "targets": [{"backend": "plain"}]},
             {
@@ -100,6 +103,7 @@ fn snapshot(address: SocketAddr, origin: SocketAddr) -> Snapshot {
                 "match": {"path": "/v1/chat/completions", "models": ["llama-*"]},
                 "targets": [{"backend": "ai"}],
             },
+            {"name": "gpu", "match": {"path": "/v1/completions"}, "targets": [{"backend": "gpu"}]},
         ],
         "logging": {"access": "off"},
     }))
@@ -122,7 +126,9 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn request(path: &str, stream: bool) -> Vec<u8> {
-    let body = format!("{{\"model\":\"llama-x\",\"stream\":{stream},\"messages\":[]}}");
+    let prompt = "Tell me how rivers find the sea. ".repeat(60);
+    let messages = format!("[{{\"role\":\"user\",\"content\":\"{prompt}\"}}]");
+    let body = format!("{{\"model\":\"llama-x\",\"stream\":{stream},\"messages\":{messages}}}");
     format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

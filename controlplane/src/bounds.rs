@@ -52,6 +52,8 @@ pub const SECRET_BYTES_MAX: usize = 8 << 10;
 
 /// Listeners.
 pub const LISTENERS_MAX: usize = 64;
+/// Certificates of one listener.
+pub const TLS_CERTIFICATES_MAX: usize = 256;
 /// Backends.
 pub const BACKENDS_MAX: usize = 1_024;
 /// Endpoints of one backend.
@@ -83,6 +85,18 @@ pub const INTERVAL_MS_MAX: u64 = HOUR_MS;
 pub const PORT_MAX: u64 = 65_535;
 /// Idle connections kept per endpoint and worker.
 pub const IDLE_CONNECTIONS_MAX: u64 = 65_536;
+/// Prompt tokens an endpoint computes a second.
+pub const TOKENS_PER_S_MAX: u64 = 100_000_000;
+/// Tokens of an endpoint's KV cache.
+pub const KV_TOKENS_MAX: u64 = 1_000_000_000;
+/// How often a missed token may count.
+pub const SCORE_MISS_MAX: u64 = 100;
+/// Weight of a part of the score.
+pub const SCORE_MS_MAX: u64 = 60_000;
+/// Gateways that send to the same endpoints.
+pub const GATEWAYS_MAX: u64 = 1_000;
+/// Tokens that an image counts as.
+pub const MEDIA_TOKENS_MAX: u64 = 1_000_000;
 /// Weight of an endpoint or a target.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// Attempts of one exchange: two more than the first (spec faults.md section 4).

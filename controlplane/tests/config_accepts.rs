@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
-    AccessLog, Balance, Connections, Credential, Dialect, Engine, HalfClose, HeaderMatch, Limits, Listener,
-    ListenerTimeouts, LogFormat, Logging, Match, Retry, RouteTimeouts, Target,
+    AccessLog, BackendTls, Balance, CertificateFiles, Connections, Credential, Dialect, Engine, HalfClose,
+    HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Retry,
+    RouteTimeouts, Target,
 };
 use ringway_contract::{Bytes, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -114,6 +115,7 @@ fn every_field_of_the_full_example_arrives() {
             "10.0.0.0/8".parse().expect("a network"),
             "::1/128".parse().expect("a network"),
         ],
+        tls: None,
     };
     assert_eq!(snapshot.listeners[0], expected);
     assert_eq!(snapshot.listeners[1].address, address("[::1]:8080"));
@@ -204,6 +206,11 @@ fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise()
 
     assert_eq!(target("{engine: openai, endpoints: [\"http://10.0.0.1\"]}"), None);
     assert_eq!(target("{engine: vllm, endpoints: [\"http://10.0.0.1\"], metrics: off, health: off}"), None);
+    let behind_tls = "{engine: vllm, endpoints: [\"https://10.0.0.1\", \"http://10.0.0.2\"]}";
+    let config = accept(&with_backend(behind_tls));
+    let names: Vec<_> =
+        config::targets(&config, &|_, _| Vec::new()).into_iter().map(|target| target.name).collect();
+    assert_eq!(names, ["b/10.0.0.2"], "no question and no credential goes out in the clear");
     let plain =
         target("{engine: http, endpoints: [\"http://10.0.0.1\"], health: {path: /}}").expect("probed");
     assert!(plain.metrics.is_none() && plain.health.is_some());
@@ -216,14 +223,7 @@ fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else(
     let report =
         config::parse(&Source::new("ringway.yaml", text.clone())).expect_err("it uses later features");
     let later: Vec<_> = report.problems().into_iter().map(|problem| problem.at).collect();
-    let expected = [
-        "listeners[0].tls",
-        "backends.llama.hardware",
-        "backends.llama.balance",
-        "backends.llama.admission",
-        "backends.claude.endpoints[0]",
-        "routes[0].fallback",
-    ];
+    let expected = ["backends.llama.admission", "routes[0].fallback"];
     assert_eq!(later, expected, "{report}");
     assert!(report.problems().iter().all(|problem| problem.what.contains("not supported yet")), "{report}");
 
@@ -235,6 +235,78 @@ fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else(
         others,
         ["listeners[0].address", "routes[0].targets[1].backend", "routes[1].targets[0].backend"]
     );
+}
+
+#[test]
+fn an_endpoint_says_what_it_can_do_and_else_its_backend_does() {
+    let snapshot = snap(&with_backend(
+        "{engine: vllm, balance: gpu, hardware: {preset: h100, kv_tokens: 100}, score: {in_flight: 5ms, gateways: 2}, \
+         endpoints: [\"http://10.0.0.1\", {url: \"http://10.0.0.2\", hardware: {preset: a100}}, \
+         {url: \"http://10.0.0.3\", hardware: {prefill_tokens_per_s: 7}}]}",
+    ));
+    let backend = &snapshot.backends[0];
+    let figures = |at: usize| {
+        let hardware = backend.endpoints[at].hardware;
+        (hardware.prefill_tokens_per_s, hardware.kv_tokens)
+    };
+    assert_eq!(figures(0), (Some(35_711), Some(100)));
+    assert_eq!(figures(1), (Some(12_466), Some(426_000)));
+    assert_eq!(figures(2), (Some(7), Some(100)));
+    let score = backend.score;
+    assert_eq!((score.in_flight_ms.get(), score.kv_ms.get(), score.gateways, score.miss), (5, 150, 2, 2));
+}
+
+#[test]
+fn tls_is_told_to_the_data_plane_by_the_places_of_its_files() {
+    let text = "version: 1\nlisteners:\n  - address: 127.0.0.1:8443\n    timeouts: {handshake: 3s}\n\
+                \x20   tls: {certificates: [{cert: site.pem, key: /k/site.key}], client_ca: ca.pem}\n\
+                backends:\n  b:\n    engine: vllm\n    endpoints: [\"https://gpu.internal/v1\", \"http://10.0.0.1\"]\n\
+                \x20   tls: {ca: own.pem, server_name: GPU.example, certificate: {cert: we.pem, key: we.key}}\n\
+                routes: [{name: all, match: {path_prefix: /}, targets: [{backend: b}]}]\n";
+    let folder = tempfile::tempdir().expect("a place for files");
+    let path = folder.path().join("ringway.yaml");
+    std::fs::write(&path, text).expect("it can be written");
+    let config = config::load(&path).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(config.warnings().len(), 6, "none of the files is there: {:?}", config.warnings());
+    assert_eq!(config.names_to_resolve(), [("gpu.internal".to_owned(), 443)]);
+
+    let snapshot = config::snapshot(&config, &|_, _| Vec::new());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let pair = |cert: &str, key: &str| CertificateFiles { cert: at(cert), key: at(key) };
+    let listener = &snapshot.listeners[0];
+    assert_eq!(listener.timeouts.handshake_ms, Millis::from_secs(3));
+    let shown =
+        ListenerTls { certificates: vec![pair("site.pem", "/k/site.key")], client_ca: Some(at("ca.pem")) };
+    assert_eq!(listener.tls, Some(shown), "relative names start at the folder of the config file");
+    let backend = &snapshot.backends[0];
+    let tls = BackendTls {
+        ca: Some(at("own.pem")),
+        server_name: Some("gpu.example".to_owned()),
+        insecure_skip_verify: false,
+        certificate: Some(pair("we.pem", "we.key")),
+    };
+    assert_eq!(backend.tls, Some(tls));
+    assert_eq!(backend.endpoints.iter().map(|it| it.secure).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((&*backend.endpoints[0].authority, &*backend.endpoints[0].base_path), ("gpu.internal", "/v1"));
+}
+
+#[test]
+fn a_key_that_all_may_read_is_said_aloud() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a place for files");
+    let text = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1\"]}")
+        .replace("8080}", "8080, tls: {certificates: [{cert: a.pem, key: a.key}]}}");
+    let path = folder.path().join("ringway.yaml");
+    std::fs::write(&path, text).expect("it can be written");
+    for (name, mode) in [("a.pem", 0o644), ("a.key", 0o644)] {
+        std::fs::write(folder.path().join(name), "").expect("it can be written");
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(mode))
+            .expect("it is ours");
+    }
+    let warnings = config::load(&path).unwrap_or_else(|report| panic!("{report}")).warnings().to_vec();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].at, "listeners[0].tls.certificates[0].key");
 }
 
 #[test]

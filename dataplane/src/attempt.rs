@@ -18,6 +18,7 @@ use ringway_wire::http1::{
 use ringway_wire::json;
 
 use crate::bounds::{BUFFER_LARGE_BYTES, COPIED_BYTES_MAX, INTERIM_HEADS_MAX};
+use crate::clock::Moment;
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
@@ -28,6 +29,7 @@ use crate::outcome::{AttemptError, Blame, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Socket};
 use crate::table::{Backend, Endpoint, Route};
+use crate::tls::Side;
 use crate::upstream::Connection;
 use crate::worker::Worker;
 
@@ -116,18 +118,29 @@ async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> 
     let Exchange { worker, down, .. } = x;
     // Boxed: most attempts reuse, and all would carry the room for it.
     let dialling =
-        Box::pin(worker.pools.dial(aim.endpoint, aim.backend.connect_timeout_ms, worker.clock.coarse_ms()));
+        Box::pin(worker.pools.dial(aim.backend, aim.endpoint, worker.clock.coarse_ms(), &worker.buffers));
     let cell = &aim.endpoint.cell;
     match unless_gone(down, worker, dialling).await {
         Some(Ok(connection)) => {
             worker.shard.count(Counter::Connects);
+            if let Some(resumed) = connection.resumed {
+                worker.shard.count_handshake(Side::Client, resumed);
+            }
             cell.count_connected();
+            cell.note_back(Moment::from_ms(worker.clock.coarse_ms()));
             Ok(connection)
         }
         Some(Err(error)) => {
             worker.shard.count(Counter::ConnectFailures);
+            if let Some(fault) = error.tls {
+                worker.count_fault(Side::Client, fault);
+                x.record.tls = fault.label();
+            }
             if error.blame == Blame::Upstream {
                 cell.count_refused(worker.clock.coarse_ms());
+            }
+            if error.reason == Reason::UpConnectRefused {
+                cell.note_gone();
             }
             Err(error.into())
         }
@@ -283,7 +296,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         renamed,
         framing,
         forwarded_for: x.down.peer.ip(),
-        forwarded_proto: "http",
+        forwarded_proto: if x.down.listener.tls.is_some() { "https" } else { "http" },
         trust_forwarded: x.trusted,
         request_id: x.request_id.as_bytes(),
         strip_credentials: false,

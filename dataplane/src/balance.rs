@@ -1,18 +1,25 @@
 //! Chooses the target and the endpoint of an attempt.
 //!
-//! Owns: the choice, a pure function of cells, what was tried, chance and turns.
+//! Owns: the choice, a pure function of cells, what was tried, what is asked, chance and turns.
 //! Must not: count the load of what it chose; whoever dispatches takes a [`crate::cells::Lease`] before the
 //! next choice of the same thread.
 //! Read next: [`crate::cells`]; [`score`] and [`prefix`] for `balance: gpu`, [`hash`] for `balance: hash`.
 
+pub mod gpu;
 pub mod hash;
 pub mod prefix;
+pub mod prompt;
 pub mod score;
 
 use ringway_contract::snapshot::Balance;
 
+use self::gpu::Gpu;
+use self::prefix::Matches;
+use self::prefix::blocks::Key;
+use self::prompt::Prompt;
 use crate::bounds::ATTEMPTS_MAX;
-use crate::cells::Slot;
+use crate::cells::{Load, Slot};
+use crate::clock::Moment;
 use crate::table::{Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
@@ -47,11 +54,40 @@ pub struct Pick<'t> {
     pub target: &'t Target,
     /// The endpoint, one of the target's backend.
     pub endpoint: &'t Endpoint,
+    /// Its place there.
+    pub at: usize,
+    /// Tokens that the attempt brings with it; none where the policy does not ask for them.
+    pub load: Load,
+}
+
+/// What is asked for, as far as some policies look at it.
+#[derive(Default)]
+pub struct Wish<'a> {
+    /// The prompt, if a target of the route chooses by it.
+    pub prompt: Option<&'a mut Prompt>,
+    /// The key it was hashed with.
+    pub key: Option<&'a Key>,
+    /// The model, as the caller names it.
+    pub model: &'a [u8],
+    /// The target of the request line.
+    pub path: &'a [u8],
+    /// This moment.
+    pub now: Moment,
+}
+
+/// As [`pick_for`], for policies that look at no request.
+pub fn pick<'t>(route: &'t Route, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Pick<'t>> {
+    pick_for(route, tried, rng, &mut Wish::default())
 }
 
 /// A target by weight and an endpoint of it. Where a target has no endpoint to give, one of the others by
 /// weight: each ends up with its share among those that have one.
-pub fn pick<'t>(route: &'t Route, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Pick<'t>> {
+pub fn pick_for<'t>(
+    route: &'t Route,
+    tried: &Tried,
+    rng: &mut fastrand::Rng,
+    wish: &mut Wish<'_>,
+) -> Option<Pick<'t>> {
     let targets = &route.targets;
     let mut left = targets.weight;
     let mut failed: u64 = 0; // a bit for each target that had none
@@ -59,8 +95,9 @@ pub fn pick<'t>(route: &'t Route, tried: &Tried, rng: &mut fastrand::Rng) -> Opt
         let open = |at: usize| failed & 1 << at == 0;
         let at = drawn(targets.list.iter().map(|target| target.weight), open, rng.u32(..left))?;
         let target = &targets.list[at];
-        if let Some(endpoint) = choose(&target.backend, tried, rng) {
-            return Some(Pick { target, endpoint });
+        let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
+        if let Some((at, load)) = choose_for(&target.backend, tried, rng, wish, model) {
+            return Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load });
         }
         failed |= 1 << at;
         left -= target.weight;
@@ -84,28 +121,84 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 ///
 /// Endpoints that refuse connections are left alone while there are others; if all refuse, all are tried.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
-    let open = |endpoint: &Endpoint| endpoint.is_eligible() && !tried.has(endpoint);
-    let healthy = |endpoint: &Endpoint| open(endpoint) && !endpoint.cell.is_shunned();
-    if backend.endpoints.iter().any(|endpoint| endpoint.cell.is_shunned()) {
-        return choose_among(backend, healthy, rng).or_else(|| choose_among(backend, open, rng));
-    }
-    choose_among(backend, open, rng)
+    choose_for(backend, tried, rng, &mut Wish::default(), b"").map(|(at, _)| &backend.endpoints[at])
 }
 
-fn choose_among<'t>(
-    backend: &'t Backend,
-    open: impl Fn(&Endpoint) -> bool,
+/// The same for a request that asks for this model, with the tokens that it brings.
+fn choose_for(
+    backend: &Backend,
+    tried: &Tried,
     rng: &mut fastrand::Rng,
-) -> Option<&'t Endpoint> {
-    if let [only] = &*backend.endpoints {
-        return open(only).then_some(only);
+    wish: &mut Wish<'_>,
+    model: &[u8],
+) -> Option<(usize, Load)> {
+    let open = |endpoint: &Endpoint| endpoint.is_eligible() && !tried.has(endpoint);
+    let healthy = |endpoint: &Endpoint| open(endpoint) && !endpoint.cell.is_shunned();
+    let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, model);
+    if backend.endpoints.iter().any(|endpoint| endpoint.cell.is_shunned()) {
+        return among(&healthy).or_else(|| among(&open));
     }
-    let at = match backend.balance {
+    among(&open)
+}
+
+fn choose_among(
+    backend: &Backend,
+    open: &dyn Fn(&Endpoint) -> bool,
+    rng: &mut fastrand::Rng,
+    wish: &mut Wish<'_>,
+    model: &[u8],
+) -> Option<(usize, Load)> {
+    if let Some(gpu) = &backend.gpu {
+        return least_cost(backend, gpu, open, wish, model);
+    }
+    let found = |at: usize| (at, Load::default());
+    if let [only] = &*backend.endpoints {
+        return open(only).then(|| found(0));
+    }
+    match backend.balance {
         Balance::RoundRobin => in_turn(backend, open),
         Balance::P2c => less_loaded_of_two(backend, open, rng),
-        Balance::LeastRequests => least_loaded(backend, open),
-    }?;
-    Some(&backend.endpoints[at])
+        Balance::LeastRequests | Balance::Gpu => least_loaded(backend, open),
+        Balance::Hash => by_hash(backend, open, wish, model),
+    }
+    .map(found)
+}
+
+/// Where the prompt costs least. A request without one counts as a single token.
+fn least_cost(
+    backend: &Backend,
+    gpu: &Gpu,
+    open: &dyn Fn(&Endpoint) -> bool,
+    wish: &mut Wish<'_>,
+    model: &[u8],
+) -> Option<(usize, Load)> {
+    let is_open = |at: usize| open(&backend.endpoints[at]);
+    let turn = backend.turn.next();
+    let (choice, tokens) = match &mut wish.prompt {
+        Some(prompt) => (gpu.choose(prompt, model, wish.now, turn, is_open)?, gpu.tokens(prompt)),
+        None => {
+            (gpu.pool().choose(&score::Asked::default(), &Matches::default(), wish.now, turn, is_open)?, 1)
+        }
+    };
+    Some((choice.at, Load { prompt: tokens, miss: choice.miss }))
+}
+
+/// Where requests go that begin like this one; without a prompt, those to the same path.
+fn by_hash(
+    backend: &Backend,
+    open: &dyn Fn(&Endpoint) -> bool,
+    wish: &mut Wish<'_>,
+    model: &[u8],
+) -> Option<usize> {
+    let ring = backend.ring.as_ref()?;
+    let key = match (&mut wish.prompt, wish.key) {
+        (Some(prompt), Some(key)) => prompt.beginning(key, model),
+        (None, _) | (_, None) => xxhash_rust::xxh3::xxh3_64(wish.path),
+    };
+    let endpoints = &backend.endpoints;
+    let load = |at: usize| endpoints[at].cell.in_flight();
+    let total = (0..endpoints.len()).map(load).sum();
+    ring.choose(key, load, |at| endpoints[at].weight, total, |at| open(&endpoints[at]))
 }
 
 /// What the policies compare: attempts in flight for each unit of weight. Lower is better.

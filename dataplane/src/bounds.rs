@@ -100,6 +100,18 @@ pub const PREFILL_TOKENS_PER_S: f32 = 10_000.0;
 pub const RING_POINTS_PER_ENDPOINT: usize = 256;
 /// Points of all endpoints of one ring, unless there are more endpoints.
 pub const RING_POINTS_MAX: usize = 1 << 18;
+/// Blocks from which `balance: hash` takes a prompt's beginning: 6 KiB, about three blocks of a trace.
+pub const HASHED_BLOCKS_MAX: usize = 24;
+/// Bytes of a request's body that are held for its prompt; of a longer one the rest is not looked at.
+pub const PROMPT_BODY_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of prompt to a token before usage tells.
+pub const BYTES_PER_TOKEN: f32 = 4.0;
+/// The fewest that are believed.
+pub const BYTES_PER_TOKEN_MIN: f32 = 1.5;
+/// The most.
+pub const BYTES_PER_TOKEN_MAX: f32 = 8.0;
+/// Tokens of a KV cache of unknown size, for the length of its index.
+pub const KV_TOKENS_UNKNOWN: u64 = 426_000;
 /// Bytes of a block of the prefix index.
 pub const BLOCK_BYTES: usize = 256;
 /// Blocks of one prompt that are indexed; the rest of a longer one counts as missed.
@@ -163,8 +175,9 @@ pub const EXCHANGES_MAX: usize = 16_384;
 pub const READ_AHEAD_BYTES_MAX: usize = 16 * KIB;
 /// A connection without a request for so long gives its buffer back.
 pub const WARM_MS: u64 = 1_000;
-/// Connections of a worker up to which a new one waits for its first request with a buffer at hand.
-pub const WARM_CONNECTIONS_MAX: u64 = 256;
+/// Connections of a worker that wait for a request with a buffer at hand. A further one waits so for one tick only:
+/// opened at 1,000 a second, connections that each asked once cost 3.9 KiB apiece when all stayed warm for a second.
+pub const WARM_CONNECTIONS_MAX: u64 = 128;
 /// How long we wait for the caller to close after our last byte.
 pub const LINGER_MS_MAX: u64 = 1_000;
 /// How much of what it still sends we take meanwhile.
@@ -191,6 +204,27 @@ pub const SPREAD_SLACK: u64 = 4;
 pub const INTERIM_HEADS_MAX: usize = 16;
 /// Bytes of a request id.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+// ---- TLS ---------------------------------------------------------------------------------------------------
+
+/// Certificates of one listener.
+pub const TLS_CERTIFICATES_MAX: usize = 256;
+/// Bytes of a file with certificates or a key: the lists of authorities of systems have some 250 KiB.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Authorities of one file.
+pub const TLS_AUTHORITIES_MAX: usize = 4_096;
+/// Bytes of a certificate with those that it is signed with: each full handshake sends them.
+pub const TLS_CHAIN_BYTES_MAX: usize = 64 * KIB;
+/// Sessions with servers that a backend keeps for taking up again, by name of the server.
+pub const TLS_SESSIONS_MAX: usize = 256;
+/// Handshakes with callers under way per worker: each holds buffers and will cost a millisecond or so.
+pub const TLS_HANDSHAKES_MAX: u64 = 1_024;
+/// Bytes that are encrypted in one step: what the socket does not take is kept, so it is not more.
+pub const TLS_PLAIN_BYTES: usize = 64 * KIB;
+/// Bytes they become: four records, and what rustls may send before them.
+pub const TLS_SEALED_BYTES: usize = TLS_PLAIN_BYTES + 4 * KIB;
+/// The longest record on the wire (RFC 8446 section 5.2, RFC 5246 section 6.2.3).
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + 16 * KIB + 2 * KIB;
 
 // ---- time --------------------------------------------------------------------------------------------------
 
@@ -232,3 +266,7 @@ const _: () = assert!(
 );
 const _: () =
     assert!(BUFFERS_KEPT_BYTES_MAX <= BUFFER_BYTES_MAX, "what is kept is less than what may be used");
+const _: () = assert!(
+    TLS_SEALED_BYTES < BUFFER_LARGE_BYTES && 2 * TLS_RECORD_BYTES_MAX < BUFFER_LARGE_BYTES,
+    "what a socket does not take, and a record behind the rest of another, fit a buffer"
+);

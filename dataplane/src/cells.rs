@@ -9,6 +9,7 @@ pub(crate) mod atomic;
 pub mod cell;
 pub mod lease;
 pub mod life;
+pub mod unary;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::cell::{Intake, LoadCell, Report};
 pub use self::lease::{Lease, Prefill};
 pub use self::life::{Counts, Fresh, Load, Said};
+use crate::balance::gpu::Known;
+use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
 use crate::seen::Seen;
 
@@ -56,16 +59,30 @@ impl Turn {
     }
 }
 
-/// All cells, slots and turns of the process, by name. One per process; tables are compiled against it.
-#[derive(Debug, Default)]
+/// All cells, slots and turns of the process, by name, and what is known of caches. One per process; tables are
+/// compiled against it.
+#[derive(Debug)]
 pub struct Cells {
     kept: Mutex<Kept>,
+    prompt_key: Arc<Key>,
+    public_key: Arc<Key>,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            prompt_key: Arc::new(Key::secret()),
+            public_key: Arc::new(Key::public()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     cells: HashMap<Box<str>, Arc<LoadCell>>,
     turns: HashMap<Box<str>, Arc<Turn>>,
+    known: HashMap<Box<str>, Arc<Known>>,
     seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
@@ -93,6 +110,30 @@ impl Cells {
     /// The turn of this backend, new or as it was.
     pub fn turn(&self, backend: &str) -> Arc<Turn> {
         entry(&mut self.kept().turns, backend)
+    }
+
+    /// The key of this process, which prompts are hashed with for the prefix index.
+    pub fn prompt_key(&self) -> Arc<Key> {
+        Arc::clone(&self.prompt_key)
+    }
+
+    /// The key of every process, which prompts are hashed with for `balance: hash`.
+    pub fn public_key(&self) -> Arc<Key> {
+        Arc::clone(&self.public_key)
+    }
+
+    /// What is known of the caches of this backend's endpoints (name and blocks each): as it was if they are the same
+    /// ones, else nothing but the ratio.
+    pub fn known(&self, backend: &str, members: Box<[(Box<str>, usize)]>) -> Arc<Known> {
+        let mut kept = self.kept();
+        let before = kept.known.get(backend);
+        if let Some(known) = before.filter(|known| known.is_about(&members)) {
+            return Arc::clone(known);
+        }
+        let ratio = before.map_or_else(Arc::default, |known| known.ratio());
+        let known = Arc::new(Known::new(members, ratio));
+        kept.known.insert(backend.into(), Arc::clone(&known));
+        known
     }
 
     /// What is seen of this endpoint (`backend/authority`), new or as it was.
@@ -154,6 +195,7 @@ impl Kept {
             }
             held
         });
+        self.known.retain(|_, known| Arc::strong_count(known) > 1); // megabytes each
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.cells.len() > CELLS_MAX {
             self.cells.retain(|_, cell| Arc::strong_count(cell) > 1);

@@ -25,6 +25,8 @@ pub enum Wait {
     Warm,
     /// The next request, holding nothing.
     NextRequest,
+    /// The TLS handshake with the caller.
+    Handshake,
     /// The rest of a request head.
     Head,
     /// More of a request body.
@@ -185,7 +187,7 @@ impl Entry {
                 self.downstream.reset_on_close();
                 self.downstream.shutdown(Shutdown::Both);
             }
-            Wait::Linger => self.downstream.shutdown(Shutdown::Both),
+            Wait::Handshake | Wait::Linger => self.downstream.shutdown(Shutdown::Both),
             Wait::UpstreamWrite | Wait::FirstByte | Wait::Idle | Wait::Nothing => {}
         }
         if let Some(upstream) = &*self.upstream.borrow() {

@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Limits, Listener,
-    ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Target,
+    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Hardware, Limits,
+    Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target,
 };
 use ringway_contract::{Generation, Millis, Snapshot};
 use ringway_gpusim::{Fleet, FleetSpec, Preset};
@@ -42,6 +42,7 @@ fn snapshot(addresses: &[SocketAddr]) -> Snapshot {
         timeouts: ListenerTimeouts::default(),
         half_close: HalfClose::Gone,
         trusted_proxies: Vec::new(),
+        tls: None,
     };
     Snapshot {
         format: FORMAT,
@@ -63,8 +64,10 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
     let endpoint = |address: &SocketAddr| Endpoint {
         authority: address.to_string(),
         addresses: vec![*address],
+        secure: false,
         base_path: String::new(),
         weight: 1,
+        hardware: Hardware::default(),
         drained: false,
         labels: std::collections::BTreeMap::new(),
     };
@@ -74,8 +77,10 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         dialect,
         endpoints: addresses.iter().map(endpoint).collect(),
         balance: Balance::LeastRequests,
+        score: Score::default(),
         models: vec![MODEL.to_owned()],
         connect_timeout_ms: Millis::from_secs(2),
+        tls: None,
         connections: Connections::default(),
         credential: None,
         orca: None,

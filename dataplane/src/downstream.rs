@@ -13,9 +13,10 @@ use ringway_contract::snapshot::{HalfClose, Listener};
 use ringway_dialect::surface::Grammar;
 use ringway_wire::http1::{HeadBounds, Parse, RequestHead};
 
-use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX, WARM_MS};
+use crate::bounds::{BUFFER_LARGE_BYTES, LINGER_BYTES_MAX, LINGER_MS_MAX, READ_AHEAD_BYTES_MAX};
 use crate::deadline::{Deadline, Elapsed, Wait};
 use crate::exchange::{self, After};
+use crate::handshake;
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
 use crate::reply;
@@ -76,6 +77,9 @@ enum Next {
 
 /// Serves a connection to its end. The future is small while it waits: an idle connection holds no buffer.
 pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listener: Rc<Listener>) {
+    if listener.tls.is_some() && !handshake::prepare(&worker, &socket, &listener) {
+        return;
+    }
     let deadline = worker.wheel.enter(&socket);
     let read = Some(ReadSide {
         inbox: Inbox::new(&socket),
@@ -98,10 +102,14 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
     if worker.is_crowded() && !next_request(&worker, &mut down).await {
         return;
     }
+    if down.socket.is_secure() && !Box::pin(handshake::shake(&worker, &mut down)).await {
+        return;
+    }
     loop {
         // Boxed: what serving needs is large, what waiting needs is not.
         match Box::pin(session(&worker, &mut down)).await {
             Session::Idle => {
+                down.read_side().inbox.rest();
                 if !next_request(&worker, &mut down).await {
                     return;
                 }
@@ -199,13 +207,15 @@ impl Downstream {
     ) -> Result<Buffer, Next> {
         let now = worker.clock.coarse_ms();
         let timeouts = self.listener.timeouts;
+        let mut warm = None;
         if have.is_some() {
             // From its first byte: dripping does not extend it.
             let since = *begun_ms.get_or_insert(now);
             self.deadline.wait(Wait::Head, since, timeouts.head_ms.get());
         } else {
             self.idle_since_ms = now;
-            self.deadline.wait(Wait::Warm, now, WARM_MS.min(timeouts.keep_alive_ms.get()));
+            let counted = warm.insert(worker.wait_warm());
+            self.deadline.wait(Wait::Warm, now, counted.ms.min(timeouts.keep_alive_ms.get()));
         }
         let read = self.read.as_mut().expect("no pump runs between requests");
         let (received, buffer) = if read.inbox.is_armed() {
@@ -217,6 +227,7 @@ impl Downstream {
             self.deadline.with_idle_read(|stop| read.inbox.arm(buffer, Some(stop)));
             read.inbox.wait().await
         };
+        drop(warm);
         let elapsed = self.deadline.elapsed();
         self.deadline.rest();
         match received {
@@ -226,7 +237,9 @@ impl Downstream {
             Ok(0) => Err(Next::Gone(None)),
             Ok(_) => Ok(buffer),
             // Cancelled: it was quiet for a while, or a drain begins. What arrived first is a head that began.
-            Err(error) if is_cancelled(&error) && !buffer.is_empty() => Ok(buffer),
+            Err(error) if is_cancelled(&error) && (!buffer.is_empty() || self.socket.is_in_record()) => {
+                Ok(buffer)
+            }
             Err(error) if is_cancelled(&error) && self.may_idle(worker) => Err(Next::Idle),
             Err(_) => Err(Next::Gone(None)),
         }
@@ -325,7 +338,7 @@ fn with_room(worker: &Worker, have: Option<Buffer>, bounds: &HeadBounds) -> Resu
 
 /// The orderly close: our last bytes are taken before the socket goes, or the kernel would send a reset that
 /// overtakes them (RFC 9112 section 9.6).
-async fn linger(worker: &Worker, down: &mut Downstream) {
+pub(crate) async fn linger(worker: &Worker, down: &mut Downstream) {
     down.socket.shutdown(Shutdown::Write);
     down.deadline.wait(Wait::Linger, worker.clock.coarse_ms(), LINGER_MS_MAX);
     // A pump that was dropped took the inbox along; the bytes it lost were of a body nobody wants.
@@ -344,6 +357,15 @@ async fn linger(worker: &Worker, down: &mut Downstream) {
 
 /// One connection too many: a short answer, in plain JSON because nothing was asked yet, and the end.
 pub async fn turn_away(worker: &Worker, socket: &Socket) {
+    let mut out = Out::default();
+    unasked(worker, &mut out.bytes, &Refusal::TooManyConnections);
+    // It fits the send buffer of a fresh socket, so this does not wait.
+    let _ = socket.send_out(&mut out).await;
+    socket.shutdown(Shutdown::Write);
+}
+
+/// Writes a refusal to somebody who has not asked anything that could be read.
+pub(crate) fn unasked(worker: &Worker, out: &mut Vec<u8>, refusal: &Refusal) {
     let mut date = Vec::new();
     worker.clock.date_into(&mut date);
     let id = exchange::new_id(&mut worker.rng.borrow_mut());
@@ -358,9 +380,5 @@ pub async fn turn_away(worker: &Worker, socket: &Socket) {
         close: true,
         retries_spent: false,
     };
-    let mut out = Out::default();
-    reply::refusal(&mut out.bytes, &Refusal::TooManyConnections, &to);
-    // It fits the send buffer of a fresh socket, so this does not wait.
-    let _ = socket.send_out(&mut out).await;
-    socket.shutdown(Shutdown::Write);
+    reply::refusal(out, refusal, &to);
 }

@@ -7,14 +7,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use ringway_contract::snapshot::Listener;
+use ringway_contract::snapshot::{Dialect, Listener};
 use ringway_dialect::surface::Grammar;
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id};
+use ringway_wire::json;
 
 use crate::attempt::{Aim, Failed, attempt, verdict_on};
-use crate::balance::{self, Pick, Tried};
-use crate::bounds::REQUEST_ID_BYTES_MAX;
+use crate::balance::score::Reports;
+use crate::balance::{self, Pick, Tried, Wish};
+use crate::bounds::{PROMPT_BODY_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 use crate::cells::Lease;
+use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
 use crate::deadline::Wait;
 use crate::downstream::Downstream;
@@ -101,7 +104,8 @@ pub async fn refuse_head(
 
 /// The way of a request. Nothing is sent to the caller before the last line; after it nothing is tried again.
 async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Refusal> {
-    x.scratch.head.check_scheme(Scheme::Http).map_err(|fault| Refusal::of_fault(fault, 0))?;
+    let scheme = if x.down.listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    x.scratch.head.check_scheme(scheme).map_err(|fault| Refusal::of_fault(fault, 0))?;
     let intake = Intake::begin(x.worker, buffer, &x.scratch.head, table.limits().request_body.get())?;
     x.unread = !intake.is_complete();
     let mut intake = Some(intake);
@@ -115,18 +119,21 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
     if let Some(gone) = x.invite_body(intake.as_ref()).await {
         return Ok(gone);
     }
+    if route.prompt_key.is_some()
+        && let Some(gone) = x.read_prompt(route, intake.as_mut()).await?
+    {
+        return Ok(gone);
+    }
     let mut tried = Tried::none();
     let mut last = nowhere(route);
     loop {
-        let Some(pick) = balance::pick(route, &tried, &mut x.worker.rng.borrow_mut()) else {
-            return Err(last);
-        };
+        let Some(pick) = x.pick(route, &tried, intake.as_ref()) else { return Err(last) };
         if !x.may_spend_attempt(route) {
             return Err(last);
         }
         tried.add(pick.endpoint);
         let aim = x.aim(route, &pick);
-        let lease = Lease::take(&pick.endpoint.cell); // held to the last byte, not to the head
+        let mut held = x.dispatch(&pick, intake.as_ref()); // held to the last byte, not to the head
         match attempt(x, aim, &mut intake).await {
             Ok(answer) if x.credential_refused(aim) => {
                 drop(answer);
@@ -134,11 +141,13 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
             }
             Ok(answer) => {
                 drop(intake.take()); // a stream may last; its request is not needed any more
-                return Ok(relay::live(x, aim, answer).await);
+                let outcome = relay::live(x, aim, answer, &mut held).await;
+                x.learn(aim);
+                return Ok(outcome);
             }
             Err(Failed::Attempt(error)) => {
                 if error.blame == Blame::Upstream {
-                    lease.cell().count_failure();
+                    held.lease.cell().count_failure();
                 }
                 last = error.into();
                 if !x.may_try_again(error, route, intake.is_some()) {
@@ -275,6 +284,78 @@ impl<'a> Exchange<'a> {
             client: self.record.client.ip(),
             model,
         })
+    }
+
+    /// Reads the body whole, unless it is very long, and hashes its prompt for those who choose by it.
+    async fn read_prompt(
+        &mut self,
+        route: &Route,
+        intake: Option<&mut Intake>,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let Some((key, intake)) = route.prompt_key.as_ref().zip(intake) else { return Ok(None) };
+        if !intake.is_complete() {
+            let began_us = self.worker.clock.now_us();
+            let read = intake.read_up_to(self.worker, self.down.read_side(), PROMPT_BODY_BYTES_MAX).await;
+            self.caller_us += self.worker.clock.now_us() - began_us;
+            match read {
+                Ok(()) => self.unread = !intake.is_complete(),
+                Err(Cut::Refused(refusal)) => return Err(refusal),
+                Err(Cut::Gone) => return Ok(Some(Outcome::Gone(Reason::ClientGoneBody))),
+            }
+            if intake.is_complete() {
+                self.record.bytes_in += intake.payload_bytes(); // else whoever pumps the rest counts it all
+            }
+        }
+        let prompt = self.scratch.prompt.get_or_insert_default();
+        prompt.clear();
+        for piece in intake.pieces() {
+            prompt.feed(key, piece);
+        }
+        Ok(None)
+    }
+
+    fn pick<'t>(&mut self, route: &'t Route, tried: &Tried, intake: Option<&Intake>) -> Option<Pick<'t>> {
+        let mut rng = self.worker.rng.borrow_mut();
+        if !route.wishes {
+            return balance::pick(route, tried, &mut rng);
+        }
+        let Self { scratch, worker, .. } = self;
+        let Scratch { head, prompt, .. } = &mut **scratch;
+        let model = intake.and_then(Intake::model);
+        let mut wish = Wish {
+            prompt: prompt.as_deref_mut().filter(|_| route.prompt_key.is_some()),
+            key: route.prompt_key.as_deref(),
+            model: model.as_ref().map_or(b"", |model| model.value.as_bytes()),
+            path: intake.map_or(b"", |intake| head.target().of(intake.head())),
+            now: worker.clock.now(),
+        };
+        balance::pick_for(route, tried, &mut rng, &mut wish)
+    }
+
+    /// Counts the attempt on its endpoint, before anything else is chosen.
+    fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
+        let mut lease = Lease::dispatch(&pick.endpoint.cell, pick.load);
+        let Some(gpu) = &pick.target.backend.gpu else { return Dispatched { lease, watched: None } };
+        if let Some(prompt) = &self.scratch.prompt {
+            gpu.dispatched(pick.at, prompt);
+        }
+        let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
+        let share = if streams { None } else { lease.split_prefill() };
+        let watched = share.map(|share| {
+            let now = self.worker.clock.now();
+            let waits_s = gpu.pool().pressure(pick.at, Reports::LeftOut, now).uncached_s; // its own is in it
+            self.worker.prefills.watch(share, now.plus_us((2e6 * waits_s) as u64))
+        });
+        Dispatched { lease, watched }
+    }
+
+    /// What the endpoint counted teaches how long prompts are.
+    fn learn(&self, aim: Aim<'_>) {
+        let (Some(gpu), Some(prompt)) = (&aim.backend.gpu, &self.scratch.prompt) else { return };
+        let Some(input) = self.record.tokens_in else { return };
+        let cached_apart = aim.backend.dialect == Dialect::AnthropicMessages;
+        let cached = self.record.tokens_cached.filter(|_| cached_apart).unwrap_or(0);
+        gpu.learn(prompt, input + cached);
     }
 
     fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {

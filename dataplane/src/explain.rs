@@ -9,16 +9,19 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ringway_contract::explain::{Candidate, Explanation, Question, RouteVerdict, TargetChance};
+use ringway_contract::explain::{Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
 use ringway_contract::snapshot::Balance;
 
 use crate::balance;
+use crate::balance::prompt::Prompt;
+use crate::balance::score::Terms;
+use crate::clock::Moment;
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
-use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Verdict};
+use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
 
 /// What would happen to this request now.
-pub fn explain(table: &Table, question: &Question) -> Explanation {
+pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
     let headers: HashMap<String, &str> =
         question.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
     let host = question.host.as_deref().or_else(|| headers.get("host").copied()).unwrap_or("localhost");
@@ -37,7 +40,8 @@ pub fn explain(table: &Table, question: &Question) -> Explanation {
         Verdict::ReadModel | Verdict::Models | Verdict::Refused(_) => None,
     };
     let targets = route.map(chances).unwrap_or_default();
-    let endpoints: Vec<Candidate> = route.map(candidates).unwrap_or_default();
+    let asked = Asked { body: question.body.as_ref(), model: model.unwrap_or_default(), now };
+    let endpoints: Vec<Candidate> = route.map(|route| candidates(route, &asked)).unwrap_or_default();
     let lost = route.is_some() && !endpoints.iter().any(|candidate| candidate.eligible);
     Explanation {
         generation: table.generation(),
@@ -168,19 +172,62 @@ fn chances(route: &Route) -> Vec<TargetChance> {
         .collect()
 }
 
-fn candidates(route: &Route) -> Vec<Candidate> {
+/// What the scores depend on.
+struct Asked<'a> {
+    body: Option<&'a serde_json::Value>,
+    model: &'a str,
+    now: Moment,
+}
+
+impl Asked<'_> {
+    /// The cost on each endpoint of a backend that is balanced by it.
+    fn costs(&self, target: &Target) -> Vec<(f64, Cost)> {
+        let Some(gpu) = &target.backend.gpu else { return Vec::new() };
+        let mut prompt = Prompt::default();
+        if let Some(body) = self.body {
+            prompt.feed(gpu.key(), body.to_string().as_bytes());
+        }
+        let model = target.model.as_deref().unwrap_or(self.model);
+        let prompt_tokens = gpu.tokens(&prompt);
+        let terms = gpu.explain(&mut prompt, model.as_bytes(), self.now);
+        terms.iter().map(|terms| cost(terms, prompt_tokens)).collect()
+    }
+}
+
+fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
+    let parts = Cost {
+        queue_s: terms.queue_s.into(),
+        miss_s: terms.miss_s.into(),
+        in_flight_s: terms.in_flight_s.into(),
+        kv_s: terms.kv_s.into(),
+        adapter_s: terms.adapter_s.into(),
+        suspect_s: terms.suspect_s.into(),
+        session_s: terms.session_s.into(),
+        slowness: terms.slowness.into(),
+        prompt_tokens,
+        miss_tokens: terms.miss as u64,
+        uncached_tokens: terms.pressure.uncached as u64,
+        kv: terms.pressure.kv.into(),
+        reported: terms.pressure.fresh,
+    };
+    (terms.cost().into(), parts)
+}
+
+fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
     let mut all = Vec::new();
     for target in &route.targets.list {
         let backend = &target.backend;
+        let costs = asked.costs(target);
+        let endpoints = backend.endpoints.iter().enumerate();
         let mut of_target: Vec<Candidate> =
-            backend.endpoints.iter().map(|endpoint| candidate(backend, endpoint)).collect();
+            endpoints.map(|(at, endpoint)| candidate(backend, endpoint, costs.get(at).copied())).collect();
         of_target.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
         all.extend(of_target);
     }
     all
 }
 
-fn candidate(backend: &Backend, endpoint: &Endpoint) -> Candidate {
+fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) -> Candidate {
     let in_flight = endpoint.cell.in_flight();
     Candidate {
         backend: backend.name.as_str().to_owned(),
@@ -188,10 +235,12 @@ fn candidate(backend: &Backend, endpoint: &Endpoint) -> Candidate {
         eligible: endpoint.is_eligible(),
         why: why_ranked(backend, endpoint, in_flight),
         in_flight,
-        score: match backend.balance {
-            Balance::RoundRobin => 0.0, // compares nothing
-            Balance::LeastRequests | Balance::P2c => balance::score(endpoint),
+        score: match (backend.balance, cost) {
+            (_, Some((score, _))) => score,
+            (Balance::RoundRobin | Balance::Hash, None) => 0.0, // compares nothing
+            (Balance::LeastRequests | Balance::P2c | Balance::Gpu, None) => balance::score(endpoint),
         },
+        cost: cost.map(|(_, cost)| cost),
     }
 }
 
@@ -215,6 +264,12 @@ fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String 
         }
         Balance::P2c => format!("{in_flight} in flight at weight {weight}; the lower of two drawn gets it"),
         Balance::RoundRobin => format!("in turn, at weight {weight}"),
+        Balance::Hash => {
+            format!(
+                "{in_flight} in flight at weight {weight}; the first below its bound behind the hash gets it"
+            )
+        }
+        Balance::Gpu => format!("{in_flight} in flight; the lowest cost of its target gets it"),
     }
 }
 
@@ -251,7 +306,7 @@ mod tests {
 
     /// Why the first route does not match this request.
     fn why(request: Value) -> Option<String> {
-        explain(&table(), &question(request)).routes.remove(0).why
+        explain(&table(), &question(request), Moment::default()).routes.remove(0).why
     }
 
     #[test]
@@ -276,7 +331,11 @@ mod tests {
     #[test]
     fn routes_are_shown_up_to_the_match() {
         let body = json!({"model": "gpt"});
-        let explanation = explain(&table(), &question(json!({"path": "/v1/chat/completions", "body": body})));
+        let explanation = explain(
+            &table(),
+            &question(json!({"path": "/v1/chat/completions", "body": body})),
+            Moment::default(),
+        );
         assert_eq!(explanation.route.as_deref(), Some("rest"));
         let whys: Vec<_> = explanation.routes.iter().map(|route| route.why.as_deref()).collect();
         assert_eq!(whys[1..], [Some(r#"model "gpt" does not match "llama-*" or "m1""#), None]);
@@ -287,7 +346,7 @@ mod tests {
     fn chances_leave_out_targets_that_have_nobody_to_give() {
         let request = json!({"path": "/v1/x", "body": {"model": "llama-3"}});
         let table = table();
-        let explanation = explain(&table, &question(request));
+        let explanation = explain(&table, &question(request), Moment::default());
         assert_eq!(explanation.route.as_deref(), Some("wide"));
         let chances: Vec<_> = explanation
             .targets
@@ -304,7 +363,8 @@ mod tests {
         let table = table();
         let busy = &table.endpoint("a/a:1").expect("it is there").cell;
         let _leases = [Lease::take(busy), Lease::take(busy)];
-        let explanation = explain(&table, &question(json!({"path": "/v1/x", "body": {"model": "m1"}})));
+        let explanation =
+            explain(&table, &question(json!({"path": "/v1/x", "body": {"model": "m1"}})), Moment::default());
         let rows: Vec<_> = explanation
             .endpoints
             .iter()
@@ -321,7 +381,10 @@ mod tests {
     fn explaining_changes_no_turn_and_no_count() {
         let table = table();
         let request = question(json!({"path": "/v1/x", "body": {"model": "m1"}}));
-        assert_eq!(explain(&table, &request), explain(&table, &request));
+        assert_eq!(
+            explain(&table, &request, Moment::default()),
+            explain(&table, &request, Moment::default())
+        );
         assert!(table.endpoints().all(|(_, endpoint)| endpoint.cell.attempts_total() == 0));
     }
 
@@ -329,8 +392,9 @@ mod tests {
     fn a_refusal_is_told_with_its_status() {
         let mut only = snapshot(vec![backend("a", "vllm", &["a:1"])], vec![]);
         only.routes = vec![route("m", json!({"path": "/v1/chat/completions", "models": ["m"]}), "a")];
-        let refusal =
-            |table: &Table, request: Value| explain(table, &question(request)).refusal.unwrap_or_default();
+        let refusal = |table: &Table, request: Value| {
+            explain(table, &question(request), Moment::default()).refusal.unwrap_or_default()
+        };
         let table = compiled(&only);
         let chat = |model: &str| json!({"path": "/v1/chat/completions", "body": {"model": model}});
         assert!(refusal(&table, chat("x")).starts_with("404 model_not_found: the model `x`"));

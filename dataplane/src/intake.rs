@@ -161,6 +161,29 @@ impl Intake {
         Ok(())
     }
 
+    /// Reads on until the body is complete or so much of it is held, for those who look at all of it.
+    ///
+    /// # Errors
+    /// See [`Cut`].
+    pub async fn read_up_to(
+        &mut self,
+        worker: &Worker,
+        read: &mut ReadSide,
+        bytes_max: u64,
+    ) -> Result<(), Cut> {
+        while !self.is_complete() && self.held_bytes() < bytes_max {
+            if let Some(piece) = self.read_piece(worker, read).await? {
+                self.hold(worker, piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The payload that is held, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.first()).chain(self.more.iter().map(Buffer::bytes))
+    }
+
     /// Keeps a piece; small ones share a buffer, so that what is held is about what came.
     fn hold(&mut self, worker: &Worker, piece: Buffer) -> Result<(), Cut> {
         if worker.buffers.lent_bytes() > BUFFER_BYTES_MAX {

@@ -189,7 +189,7 @@ fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr,
     let live = worker.count_connection();
     worker.shard.count(Counter::Accepted);
     let Some(place) = worker.shared.connection_place(worker.table().limits().connections) else {
-        monoio::spawn(turn_away(Rc::clone(worker), socket, live));
+        monoio::spawn(turn_away(Rc::clone(worker), socket, live, rules.tls.is_some()));
         return;
     };
     let worker = Rc::clone(worker);
@@ -204,9 +204,11 @@ fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr,
 }
 
 /// Over the limit (CF-15): a short answer if it costs nothing, and the connection ends.
-async fn turn_away(worker: Rc<Worker>, socket: Socket, live: Live) {
+async fn turn_away(worker: Rc<Worker>, socket: Socket, live: Live, secure: bool) {
     worker.shard.count(Counter::Refused);
     worker.count_reason(Reason::ConnLimit);
-    downstream::turn_away(&worker, &socket).await;
+    if !secure {
+        downstream::turn_away(&worker, &socket).await; // else it would cost a handshake
+    }
     drop(live);
 }

@@ -4,6 +4,8 @@
 //! Must not: word an answer to a caller ([`crate::refusal`]) or decide on a retry ([`crate::retry`]).
 //! Read next: [`crate::refusal`].
 
+use crate::tls::Fault;
+
 /// Why something ended otherwise than well. One exchange has at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -320,12 +322,19 @@ pub struct AttemptError {
     pub blame: Blame,
     /// Whether another try is allowed.
     pub retry: Retry,
+    /// What was wrong with TLS, if that was it.
+    pub tls: Option<Fault>,
 }
 
 impl AttemptError {
     /// A failure for this reason, its usual blame, and this leave to try again.
     pub const fn new(reason: Reason, retry: Retry) -> Self {
-        Self { reason, blame: reason.blame(), retry }
+        Self { reason, blame: reason.blame(), retry, tls: None }
+    }
+
+    /// There is no secure connection; nothing was sent.
+    pub const fn tls(fault: Fault) -> Self {
+        Self { tls: Some(fault), ..Self::new(Reason::UpTls, Retry::Safe) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Must not: parse a snapshot's file or keep it; `control` does.
 //! Read next: `worker.rs`, the other end of the mailboxes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,13 +30,16 @@ use crate::observe::metrics::Words;
 use crate::observe::{AccessLog, Metrics, Shard, event_log};
 use crate::outcome::Reason;
 use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
-use crate::table::Table;
+use crate::table::{Backend, Endpoint, Table};
+use crate::tls::Vault;
 use crate::worker::Message;
 
 /// What all workers and control share.
 pub struct Shared {
     /// Load cells and slots; they outlive tables.
     pub cells: Cells,
+    /// TLS material; read and refreshed by control's threads.
+    pub vault: Vault,
     /// Shards of all workers.
     pub metrics: Arc<Metrics>,
     /// The access log.
@@ -91,6 +94,7 @@ impl Shared {
         let rules = words.rules.iter().enumerate().map(|(index, rule)| (*rule, index)).collect();
         let shared = Self {
             cells,
+            vault: Vault::default(),
             metrics: Metrics::new(workers, words),
             log,
             started: Instant::now(),
@@ -219,6 +223,33 @@ impl Shared {
         }
     }
 
+    /// The table of `snapshot`, with what it needs from files.
+    fn compile(&self, snapshot: &Snapshot) -> Result<Table, Vec<Problem>> {
+        match self.vault.open(snapshot) {
+            Ok(tls) => Table::compile_with(snapshot, &self.cells, tls),
+            Err(files) => {
+                let mut problems = Table::compile(snapshot, &self.cells).err().unwrap_or_default();
+                problems.extend(files);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Begins a slow start of the endpoints that no table had before. At the first table all are new, and none is.
+    fn warm_up_new(&self, table: &Table) {
+        let running = self.table();
+        let known: HashSet<&str> = running.endpoints().map(|(_, endpoint)| endpoint.name.as_str()).collect();
+        let now = Moment::from_us(self.started.elapsed().as_micros() as u64);
+        let new = |endpoint: &Endpoint| {
+            !known.contains(endpoint.name.as_str()) && endpoint.cell.attempts_total() == 0
+        };
+        if !known.is_empty() {
+            for (_, endpoint) in table.endpoints().filter(|(_, endpoint)| new(endpoint)) {
+                endpoint.cell.begin_slow_start(now);
+            }
+        }
+    }
+
     fn swap_table(&self, table: Arc<Table>) -> Result<(), ApplyError> {
         let generation = table.generation();
         let before = self.table.swap(table);
@@ -312,12 +343,13 @@ impl Plane for Process {
         if shared.is_draining() {
             return Err(ApplyError::Draining);
         }
-        let table = Table::compile(&snapshot, &shared.cells).map_err(ApplyError::Problems)?;
+        let table = shared.compile(&snapshot).map_err(ApplyError::Problems)?;
         let target = shared.log.open(&snapshot.logging).map_err(|error| {
             let problem = Problem::new("logging.access", format!("the access log cannot be opened: {error}"));
             ApplyError::Problems(vec![problem.mend("give a path that this user may write, or `off`")])
         })?;
         let fresh = shared.bind_new(&snapshot.listeners)?;
+        shared.warm_up_new(&table);
         shared.swap_table(Arc::new(table))?;
         shared.open_listeners(&snapshot.listeners, &fresh);
         shared.log.switch(target);
@@ -331,6 +363,11 @@ impl Plane for Process {
         let shared = &self.0;
         let table = shared.table();
         let now = Moment::from_us(shared.now_us());
+        let estimate = |backend: &Backend, endpoint: &Endpoint| {
+            let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
+            Some(backend.gpu.as_ref()?.estimate(at, now))
+        };
+        let underflows = table.endpoints().map(|(_, endpoint)| endpoint.cell.underflows_total()).sum();
         let own = |cell: &LoadCell| {
             let counts = cell.counts_of_all_lives();
             Own {
@@ -342,11 +379,12 @@ impl Plane for Process {
             }
         };
         let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
+            estimate: estimate(backend, endpoint),
             backend: backend.name.as_str().to_owned(),
             endpoint: endpoint.authority.to_string(),
             addresses: endpoint.addresses.to_vec(),
             drained: endpoint.is_drained(),
-            in_flight: endpoint.cell.in_flight(),
+            in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
             state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
@@ -361,13 +399,15 @@ impl Plane for Process {
             uptime_s: shared.started.elapsed().as_secs_f64(),
             draining: shared.is_draining(),
             workers: shared.metrics.worker_stats(),
+            load_underflow_total: underflows,
             endpoints: endpoints.collect(),
             times: shared.metrics.times(),
         }
     }
 
     fn explain(&self, question: &Question) -> Explanation {
-        explain::explain(&self.0.table(), question)
+        let now = Moment::from_us(self.0.started.elapsed().as_micros() as u64);
+        explain::explain(&self.0.table(), question, now)
     }
 
     fn load(&self, report: &LoadReport) -> LoadTaken {
@@ -409,9 +449,11 @@ impl Plane for Process {
 
     fn render_metrics(&self, out: &mut String) {
         self.0.metrics.render(out, &self.stats());
+        self.0.vault.render(out);
     }
 
     fn tick(&self) {
+        self.0.vault.refresh();
         let (worker, late_ms) = self.0.slowest_beat();
         if late_ms > HEARTBEAT_DEAD_MS {
             // A ring that fails for good is silent; whoever supervises us can do better than a dead worker.

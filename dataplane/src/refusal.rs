@@ -11,6 +11,7 @@ use ringway_dialect::errors::Kind;
 use ringway_wire::http1::{Fault, Rule};
 
 use crate::outcome::{AttemptError, Blame, Reason};
+use crate::tls;
 
 /// ringway says no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Refusal {
         /// What is wrong and what would be right; one sentence without a full stop.
         what: &'static str,
     },
+    /// Plain HTTP where TLS is spoken.
+    PlainHttp,
     /// The request line is too long.
     TargetTooLong,
     /// The head is too large.
@@ -76,7 +79,10 @@ pub enum Refusal {
     /// The endpoint's name has no address.
     NameUnresolved,
     /// No secure connection could be made.
-    TlsFailed,
+    TlsFailed {
+        /// Why.
+        fault: tls::Fault,
+    },
     /// No connection was free in time.
     PoolFull {
         /// When it may be otherwise.
@@ -151,6 +157,7 @@ impl Refusal {
             Self::TargetTooLong => refuse(414, Kind::TooLarge, Reason::BadRequest).close(),
             Self::HeadTooLarge => refuse(431, Kind::TooLarge, Reason::BadRequest).close(),
             Self::BodyTooLarge { .. } => refuse(413, Kind::TooLarge, Reason::BadRequest).close(),
+            Self::PlainHttp => refuse(400, Kind::InvalidRequest, Reason::BadProtocol).close(),
             Self::HeadTimeout => refuse(408, Kind::RequestTimeout, Reason::ClientHeadTimeout).close(),
             Self::BodyTimeout => refuse(408, Kind::RequestTimeout, Reason::ClientBodyTimeout).close(),
             Self::ExpectationFailed => refuse(417, Kind::InvalidRequest, Reason::BadRequest).close(),
@@ -168,7 +175,7 @@ impl Refusal {
             Self::ConnectRefused => refuse(502, Kind::BadGateway, Reason::UpConnectRefused),
             Self::ConnectTimeout => refuse(504, Kind::GatewayTimeout, Reason::UpConnectTimeout),
             Self::NameUnresolved => refuse(502, Kind::BadGateway, Reason::UpDns),
-            Self::TlsFailed => refuse(502, Kind::BadGateway, Reason::UpTls),
+            Self::TlsFailed { .. } => refuse(502, Kind::BadGateway, Reason::UpTls),
             Self::PoolFull { retry_after_ms } => {
                 refuse(503, Kind::Overloaded, Reason::PoolFull).after(*retry_after_ms)
             }
@@ -226,6 +233,7 @@ impl Refusal {
             Self::MethodNotAllowed { allow } => {
                 return format!("this path does not take this method; it takes {allow}").into();
             }
+            Self::PlainHttp => "plain HTTP was sent to a port that speaks TLS; use https://",
             Self::TargetTooLong => "the request line is too long; put the data into the body",
             Self::HeadTooLarge => "the request head is too large; send fewer or shorter header fields",
             Self::HeadTimeout => "the request head did not arrive in time",
@@ -243,7 +251,7 @@ impl Refusal {
             Self::ConnectRefused => "the server behind this route refused the connection",
             Self::ConnectTimeout => "the server behind this route did not accept a connection in time",
             Self::NameUnresolved => "the server behind this route has no known address",
-            Self::TlsFailed => "no secure connection to the server behind this route could be made",
+            Self::TlsFailed { fault } => fault.of_upstream(),
             Self::PoolFull { .. } => {
                 "all connections to the servers behind this route are busy; try again later"
             }
@@ -274,6 +282,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { .. } => "malformed_request",
+            Self::PlainHttp => "plain_http",
             Self::TargetTooLong => "uri_too_long",
             Self::HeadTooLarge => "head_too_large",
             Self::BodyTooLarge { .. } => "body_too_large",
@@ -291,7 +300,7 @@ impl Refusal {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::NameUnresolved => "name_unresolved",
-            Self::TlsFailed => "tls_failed",
+            Self::TlsFailed { .. } => "tls_failed",
             Self::PoolFull { .. } => "pool_full",
             Self::ClosedEarly { .. } => "closed_early",
             Self::HeadCut => "head_cut",
@@ -324,7 +333,8 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => Some("H1-SY-14"),
             Self::BadJson { .. } => Some("SEC-JS-05"),
             Self::EncodedBody => Some("SEC-CMP-01"),
-            Self::HeadTimeout
+            Self::PlainHttp
+            | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::ModelMissing
             | Self::NoRoute
@@ -333,7 +343,7 @@ impl Refusal {
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::NameUnresolved
-            | Self::TlsFailed
+            | Self::TlsFailed { .. }
             | Self::PoolFull { .. }
             | Self::ClosedEarly { .. }
             | Self::HeadCut
@@ -372,7 +382,7 @@ impl From<AttemptError> for Refusal {
             Reason::UpConnectRefused => Self::ConnectRefused,
             Reason::UpConnectTimeout => Self::ConnectTimeout,
             Reason::UpDns => Self::NameUnresolved,
-            Reason::UpTls => Self::TlsFailed,
+            Reason::UpTls => Self::TlsFailed { fault: error.tls.unwrap_or(tls::Fault::Internal) },
             Reason::UpClosedEarly | Reason::UpStaleConn | Reason::PoolStale | Reason::UpEarlyFinal => {
                 Self::ClosedEarly { reason: error.reason }
             }
@@ -504,6 +514,7 @@ pub(crate) mod tests {
             Refusal::HeadTimeout,
             Refusal::BodyTimeout,
             Refusal::ExpectationFailed,
+            Refusal::PlainHttp,
             Refusal::CrookedPath,
             Refusal::BadJson { what: "a \"key\" comes twice".into() },
             Refusal::EncodedBody,
@@ -515,7 +526,7 @@ pub(crate) mod tests {
             Refusal::ConnectRefused,
             Refusal::ConnectTimeout,
             Refusal::NameUnresolved,
-            Refusal::TlsFailed,
+            Refusal::TlsFailed { fault: tls::Fault::Expired },
             Refusal::PoolFull { retry_after_ms: 1_000 },
             Refusal::ClosedEarly { reason: Reason::UpClosedEarly },
             Refusal::HeadCut,
@@ -569,6 +580,7 @@ pub(crate) mod tests {
             let closes = refusal.verdict().close;
             match refusal.code() {
                 "malformed_request"
+                | "plain_http"
                 | "uri_too_long"
                 | "head_too_large"
                 | "body_too_large"

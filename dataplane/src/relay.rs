@@ -17,6 +17,7 @@ use ringway_wire::http1::{
 use ringway_wire::sse;
 
 use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
+use crate::cells::unary::Dispatched;
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
 use crate::load;
@@ -52,7 +53,7 @@ impl Shape {
 }
 
 /// Passes the answer on to its end. The connection goes back to its pool if both sides left it clean.
-pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome {
+pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mut Dispatched) -> Outcome {
     let Answer { connection, mut buffer, pump, sent_whole } = answer;
     let shape = match x.scratch.answer.status() {
         205 => Shape::reset_content(),
@@ -67,6 +68,9 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome
     if x.scratch.answer.is_event_stream() {
         x.down.begin_stream();
     }
+    if x.scratch.observer.kind != Kind::Stream {
+        lease.first_token(); // no other sign of it will come
+    }
     let mut relay = Relay {
         x,
         connection,
@@ -74,6 +78,9 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Outcome
         sent_whole,
         body: Body::new(shape.upstream, shape.mode, u64::MAX),
         shape,
+        lease,
+        counts: aim.backend.gpu.is_some(),
+        counted: 0,
     };
     relay.write_head(&buffer, aim);
     buffer.consume(relay.x.scratch.answer.len());
@@ -98,6 +105,10 @@ struct Relay<'x, 'e> {
     sent_whole: bool,
     body: Body,
     shape: Shape,
+    lease: &'x mut Dispatched,
+    /// The endpoint is chosen by what its requests do: tokens are counted.
+    counts: bool,
+    counted: u64,
 }
 
 /// How one step of the body ended.
@@ -327,6 +338,21 @@ impl Relay<'_, '_> {
         let scratch = &mut *self.x.scratch;
         if scratch.observer.look(kept, &scratch.spans) {
             self.x.record.first_token = Micros::new(self.x.elapsed_us());
+            self.lease.first_token();
+        }
+        if self.counts {
+            self.count_tokens();
+        }
+    }
+
+    /// Tells the endpoint's cell of the events with content that passed.
+    fn count_tokens(&mut self) {
+        let events = self.x.scratch.observer.content_events();
+        let new = events - self.counted;
+        if new > 0 {
+            self.counted = events;
+            self.lease.lease.tokens(new as u32);
+            self.lease.lease.see_gap(self.x.worker.clock.now());
         }
     }
 
@@ -415,6 +441,14 @@ impl Observer {
             Kind::Opaque => {}
             Kind::Stream => self.sse.reset(shape),
             Kind::Unary => self.unary.reset(),
+        }
+    }
+
+    /// Events of the stream that carried content.
+    fn content_events(&self) -> u64 {
+        match self.kind {
+            Kind::Stream => self.sse.content_events(),
+            Kind::Opaque | Kind::Unary => 0,
         }
     }
 

@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringway_contract::snapshot::Connections;
+use rustls::pki_types::ServerName;
 
 use crate::cells::Slot;
 use crate::outcome::{AttemptError, Reason, Retry};
-use crate::ring::{Inbox, Socket};
-use crate::table::Endpoint;
+use crate::ring::{Buffers, Inbox, Socket};
+use crate::table::{Backend, Endpoint};
+use crate::tls::{Fault, Session};
 
 /// One connection to an endpoint.
 pub struct Connection {
@@ -23,6 +25,8 @@ pub struct Connection {
     pub inbox: Inbox,
     /// True if an earlier exchange used it: the peer may have given it up meanwhile.
     pub reused: bool,
+    /// If it is secure: whether its handshake took up an earlier session.
+    pub resumed: Option<bool>,
     born_ms: u64,
     idle_since_ms: u64,
     _open: Open,
@@ -133,21 +137,40 @@ impl Pools {
     /// Nothing was sent, so every error may be tried again.
     pub async fn dial(
         &self,
+        backend: &Backend,
         endpoint: &Endpoint,
-        timeout_ms: u64,
         now_ms: u64,
+        buffers: &Buffers,
     ) -> Result<Connection, AttemptError> {
         let open = Open::count(&self.open);
         let address = self.next_address(endpoint)?;
-        let timeout = std::time::Duration::from_millis(timeout_ms);
-        // Both may be dropped: the socket belongs to the operation and closes with it.
-        let socket = match monoio::time::timeout(timeout, Socket::connect(address)).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(unsent(connect_reason(&error))),
+        let timeout = std::time::Duration::from_millis(backend.connect_timeout_ms);
+        let connected = Cell::new(false);
+        let connecting = async {
+            let socket = Socket::connect(address).await.map_err(|error| unsent(connect_reason(&error)))?;
+            connected.set(true);
+            if let Some(name) = &endpoint.secure {
+                let resumed = shake(&socket, backend, name, buffers).await.map_err(AttemptError::tls)?;
+                return Ok((socket, Some(resumed)));
+            }
+            Ok((socket, None))
+        };
+        // All of it may be dropped: the socket belongs to the operation and closes with it.
+        let (socket, resumed) = match monoio::time::timeout(timeout, connecting).await {
+            Ok(connected) => connected?,
+            Err(_elapsed) if connected.get() => return Err(AttemptError::tls(Fault::TimedOut)),
             Err(_elapsed) => return Err(unsent(Reason::UpConnectTimeout)),
         };
         let inbox = Inbox::new(&socket);
-        Ok(Connection { socket, inbox, reused: false, born_ms: now_ms, idle_since_ms: now_ms, _open: open })
+        Ok(Connection {
+            socket,
+            inbox,
+            reused: false,
+            resumed,
+            born_ms: now_ms,
+            idle_since_ms: now_ms,
+            _open: open,
+        })
     }
 
     fn next_address(&self, endpoint: &Endpoint) -> Result<SocketAddr, AttemptError> {
@@ -166,6 +189,19 @@ impl Connection {
         now_ms.saturating_sub(self.idle_since_ms) < rules.idle_timeout_ms.get()
             && now_ms.saturating_sub(self.born_ms) < rules.max_age_ms.get()
     }
+}
+
+/// Makes a fresh connection secure; true if it took up an earlier session. Whatever goes wrong, nothing is ever sent in
+/// plain text instead.
+async fn shake(
+    socket: &Socket,
+    backend: &Backend,
+    name: &ServerName<'static>,
+    buffers: &Buffers,
+) -> Result<bool, Fault> {
+    let side = backend.tls.as_ref().ok_or(Fault::Internal)?;
+    socket.secure(Session::client(side.config(), name.clone())?, buffers);
+    socket.handshake().await
 }
 
 /// Nothing left, so anything may be tried again.

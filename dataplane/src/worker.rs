@@ -15,12 +15,14 @@ use std::sync::Arc;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
+use crate::balance::prompt::Prompt;
 use crate::bounds::{
     ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
-    TICK_MS, WARM_CONNECTIONS_MAX,
+    TICK_MS, TLS_HANDSHAKES_MAX, WARM_CONNECTIONS_MAX, WARM_MS,
 };
 use crate::cells::Slot;
-use crate::clock::Clock;
+use crate::cells::unary::Prefills;
+use crate::clock::{Clock, Moment};
 use crate::deadline::Wheel;
 use crate::intake::Scanners;
 use crate::listen;
@@ -32,6 +34,7 @@ use crate::relay::Observer;
 use crate::retry::RetryBudget;
 use crate::ring::{self, Buffers, Driver, IoChoice, Letterbox, Out};
 use crate::table::{Route, Table};
+use crate::tls::{Fault, Side};
 use crate::upstream::Pools;
 
 /// What the rest of the process may tell a worker.
@@ -80,6 +83,8 @@ pub struct Worker {
     pub log: Arc<AccessLog>,
     /// Its JSON scanners.
     pub scanners: Scanners,
+    /// Prompts of unary requests in flight, on endpoints that are chosen by them.
+    pub prefills: Prefills,
     /// Its chance.
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
@@ -102,6 +107,8 @@ pub struct Worker {
     scratches: RefCell<Vec<Box<Scratch>>>,
     spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
+    warm: Cell<u64>,
+    handshakes: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
     swept_ms: Cell<u64>,
@@ -124,6 +131,8 @@ pub struct Scratch {
     pub observer: Observer,
     /// The caller was told to send its body.
     pub invited: bool,
+    /// The prompt, on routes that choose by it; made when a session first comes to one.
+    pub prompt: Option<Box<Prompt>>,
 }
 
 /// Counts something as live for as long as it exists.
@@ -136,6 +145,19 @@ impl Drop for Live {
     fn drop(&mut self) {
         let cell = (self.count)(&self.worker);
         cell.set(cell.get() - 1);
+    }
+}
+
+/// Counts a connection that waits with a buffer for as long as it exists.
+pub struct Warm<'w> {
+    count: &'w Cell<u64>,
+    /// How long it may.
+    pub ms: u64,
+}
+
+impl Drop for Warm<'_> {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
     }
 }
 
@@ -175,6 +197,7 @@ impl Worker {
             shard,
             log: Arc::clone(&seed.shared.log),
             scanners: Scanners::default(),
+            prefills: Prefills::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
@@ -186,6 +209,8 @@ impl Worker {
             scratches: RefCell::new(Vec::new()),
             spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
+            warm: Cell::new(0),
+            handshakes: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
             swept_ms: Cell::new(0),
@@ -243,6 +268,17 @@ impl Worker {
         self.count(|worker| &worker.connections)
     }
 
+    /// Counts a handshake with a caller, if there is room for one more.
+    pub fn count_handshake(self: &Rc<Self>) -> Option<Live> {
+        let room = self.handshakes.get() < TLS_HANDSHAKES_MAX;
+        room.then(|| self.count(|worker| &worker.handshakes))
+    }
+
+    /// Counts why there is no TLS connection, or no longer one.
+    pub fn count_fault(&self, side: Side, fault: Fault) {
+        self.shard.fault(side, fault);
+    }
+
     /// Counts an exchange, if there is room for one more.
     pub fn admit(self: &Rc<Self>) -> Option<Live> {
         let room =
@@ -260,9 +296,16 @@ impl Worker {
         self.shard.reason(reason as usize);
     }
 
-    /// True if so many connections are open that none should hold memory before it has something to say.
+    /// True if so many connections wait with a buffer that no further one should before it has something to say.
     pub fn is_crowded(&self) -> bool {
-        self.connections.get() > WARM_CONNECTIONS_MAX
+        self.warm.get() >= WARM_CONNECTIONS_MAX
+    }
+
+    /// Counts a connection that waits with a buffer; for how many milliseconds it may is [`Warm::ms`].
+    pub fn wait_warm(&self) -> Warm<'_> {
+        let ms = if self.is_crowded() { TICK_MS } else { WARM_MS };
+        self.warm.set(self.warm.get() + 1);
+        Warm { count: &self.warm, ms }
     }
 
     /// Connections now.
@@ -285,6 +328,7 @@ impl Worker {
         self.clock.tick();
         let now_ms = self.clock.coarse_ms();
         self.wheel.turn(now_ms);
+        self.prefills.release(Moment::from_ms(now_ms));
         if now_ms >= self.swept_ms.get() + SWEEP_MS {
             self.swept_ms.set(now_ms);
             let held = self.slots.borrow();

@@ -18,6 +18,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod setup;
+pub mod tls;
 
 pub use client::{Client, End};
 pub use driver::{Io, each_driver};

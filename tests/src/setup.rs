@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, Limits, Listener,
-    ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Snapshot, Target,
+    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, Hardware, Limits, Listener,
+    ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Score, Snapshot, Target,
 };
 use ringway_contract::{Generation, Millis};
 
@@ -131,6 +131,7 @@ pub fn listener(address: SocketAddr) -> Listener {
         timeouts: ListenerTimeouts::default(),
         half_close: ringway_contract::snapshot::HalfClose::Gone,
         trusted_proxies: Vec::new(),
+        tls: None,
     }
 }
 
@@ -142,8 +143,10 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         dialect: dialect_of(engine),
         endpoints: addresses.iter().copied().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        score: Score::default(),
         models: Vec::new(),
         connect_timeout_ms: Millis::from_secs(2),
+        tls: None,
         connections: Connections::default(),
         credential: None,
         orca: None,
@@ -176,8 +179,10 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
         authority: address.to_string(),
         addresses: vec![address],
+        secure: false,
         base_path: String::new(),
         weight: 1,
+        hardware: Hardware::default(),
         drained: false,
         labels: std::collections::BTreeMap::new(),
     }

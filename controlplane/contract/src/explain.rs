@@ -88,4 +88,38 @@ pub struct Candidate {
     pub in_flight: u64,
     /// Lower is better; what `balance` compares.
     pub score: f64,
+    /// With `balance: gpu`, what the score is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// The parts of a cost of `balance: gpu`: `(queue + miss + in flight + kv + adapter + suspect) * slowness - session`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Seconds of prompts that wait there.
+    pub queue_s: f64,
+    /// Seconds for what of this prompt is not in its cache.
+    pub miss_s: f64,
+    /// Seconds for requests in flight.
+    pub in_flight_s: f64,
+    /// Seconds for the KV cache in use.
+    pub kv_s: f64,
+    /// Seconds for the adapter.
+    pub adapter_s: f64,
+    /// Seconds for something being wrong with it.
+    pub suspect_s: f64,
+    /// Seconds taken off for the session.
+    pub session_s: f64,
+    /// What a slow start multiplies by; 1 without one.
+    pub slowness: f64,
+    /// Tokens of the prompt, as estimated.
+    pub prompt_tokens: u64,
+    /// Of those, the ones it would have to compute.
+    pub miss_tokens: u64,
+    /// Tokens that wait there to be computed.
+    pub uncached_tokens: u64,
+    /// Share of its KV cache in use.
+    pub kv: f64,
+    /// A report of at most a second ago went in.
+    pub reported: bool,
 }

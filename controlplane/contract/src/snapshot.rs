@@ -62,6 +62,31 @@ pub struct Listener {
     /// Peers whose `x-forwarded-*` are believed; from others they are replaced.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Callers speak TLS; none: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+}
+
+/// What a listener shows to callers that speak TLS. Files are named, not carried: the data plane reads them itself, so
+/// that a key is in its file and nowhere else, and reads them again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Chosen by the name a caller asks for; one that no certificate has gets the first. At least one.
+    pub certificates: Vec<CertificateFiles>,
+    /// PEM file of the authorities that a caller's certificate must be signed by; none: callers need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<String>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// PEM file of the certificate, then those that it is signed with.
+    pub cert: String,
+    /// PEM file of its key.
+    pub key: String,
 }
 
 /// What a FIN from the caller behind a complete request means.
@@ -87,6 +112,13 @@ pub struct ListenerTimeouts {
     pub write_stall_ms: Millis,
     /// Between two requests.
     pub keep_alive_ms: Millis,
+    /// For a TLS handshake.
+    #[serde(default = "default_handshake")]
+    pub handshake_ms: Millis,
+}
+
+fn default_handshake() -> Millis {
+    Millis::from_secs(10)
 }
 
 impl Default for ListenerTimeouts {
@@ -96,6 +128,7 @@ impl Default for ListenerTimeouts {
             body_idle_ms: Millis::from_secs(30),
             write_stall_ms: Millis::from_secs(60),
             keep_alive_ms: Millis::from_secs(75),
+            handshake_ms: default_handshake(),
         }
     }
 }
@@ -146,6 +179,48 @@ pub enum Balance {
     P2c,
     /// In turn, by weight.
     RoundRobin,
+    /// Where the request costs least: by what waits there, the prompt's prefix in its cache, and memory in use.
+    Gpu,
+    /// By a hash of the prompt's beginning, or of the path; an endpoint that has too much to do is passed over.
+    Hash,
+}
+
+/// What the parts of the cost weigh in `balance: gpu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Score {
+    /// How often a token counts that is not expected in the endpoint's cache.
+    pub miss: u32,
+    /// For each request in flight.
+    pub in_flight_ms: Millis,
+    /// For `k/(1 - k)`, where `k` is the share of the KV cache in use.
+    pub kv_ms: Millis,
+    /// Processes like this one that send to the same endpoints.
+    pub gateways: u32,
+    /// Tokens that an image or a sound counts as.
+    pub media_tokens: u32,
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self {
+            miss: 2,
+            in_flight_ms: Millis::new(20),
+            kv_ms: Millis::new(150),
+            gateways: 1,
+            media_tokens: 1_000,
+        }
+    }
+}
+
+/// What an endpoint can do, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hardware {
+    /// Prompt tokens it computes a second.
+    pub prefill_tokens_per_s: Option<u64>,
+    /// Tokens its KV cache holds.
+    pub kv_tokens: Option<u64>,
 }
 
 /// Endpoints that serve the same models.
@@ -163,12 +238,18 @@ pub struct Backend {
     /// How one of them is chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// Weights of `balance: gpu`.
+    #[serde(default)]
+    pub score: Score,
     /// Models they serve, for `GET /v1/models`; empty: what the routes name literally.
     #[serde(default)]
     pub models: Vec<String>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, the TLS handshake included.
     #[serde(default = "default_connect")]
     pub connect_timeout_ms: Millis,
+    /// How secure endpoints are spoken to; none: as [`BackendTls::default`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
     /// What is kept between requests.
     #[serde(default)]
     pub connections: Connections,
@@ -194,6 +275,25 @@ fn default_connect() -> Millis {
     Millis::from_secs(2)
 }
 
+/// How a backend's secure endpoints are spoken to. By default they prove to be the host of their URL, to the
+/// authorities that the system trusts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendTls {
+    /// PEM file of the authorities that count instead of the system's, or of the endpoint's own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The name that is asked for and must be in the certificate, instead of the URL's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Whoever answers is taken for the endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_verify: bool,
+    /// What we show an endpoint that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFiles>,
+}
+
 /// One address that serves a backend's models. Its name, unique in the process, is `backend/authority`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,12 +302,18 @@ pub struct Endpoint {
     pub authority: String,
     /// Where it resolves to now. May be empty when a name did not resolve: then no request goes there.
     pub addresses: Vec<SocketAddr>,
+    /// Speaks TLS: `https`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secure: bool,
     /// Put before every path; empty or `/v1` without a final slash.
     #[serde(default)]
     pub base_path: String,
     /// Its share relative to its siblings, 1 to 1000.
     #[serde(default = "default_weight")]
     pub weight: u32,
+    /// What it can do; for `balance: gpu`.
+    #[serde(default)]
+    pub hardware: Hardware,
     /// Takes no new requests.
     #[serde(default)]
     pub drained: bool,

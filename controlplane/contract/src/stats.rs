@@ -18,6 +18,9 @@ pub struct Stats {
     pub draining: bool,
     /// One per worker, in order.
     pub workers: Vec<WorkerStats>,
+    /// How often more load was given back than taken: must stay 0.
+    #[serde(default)]
+    pub load_underflow_total: u64,
     /// One per endpoint, in snapshot order.
     pub endpoints: Vec<EndpointStats>,
     /// Where the time of exchanges went, all of them since start.
@@ -85,6 +88,9 @@ pub struct EndpointStats {
     pub attempts_total: u64,
     /// Attempts that failed, the upstream being to blame.
     pub failures_total: u64,
+    /// What `balance: gpu` reckons of it; none with other policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// `ok`, `warm`, `suspect`, `open`, `half_open` or `drain`.
     #[serde(default)]
     pub state: String,
@@ -100,6 +106,19 @@ pub struct EndpointStats {
     /// What its answers brought, since this process first saw it.
     #[serde(default)]
     pub answers: Answers,
+}
+
+/// What `balance: gpu` reckons of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Share of its KV cache in use, by our counts and fresh reports.
+    pub kv: f64,
+    /// Average gap between two tokens of its streams.
+    pub token_gap_ms: Option<f64>,
+    /// Blocks of prompts that are thought to be in its cache.
+    pub cached_blocks: u64,
+    /// A report of it is at most a second old.
+    pub report_fresh: bool,
 }
 
 /// What the gateway counts of its own requests in flight at an endpoint.

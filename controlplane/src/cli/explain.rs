@@ -6,7 +6,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use ringway_contract::explain::{Explanation, Question};
+use ringway_contract::explain::{Candidate, Cost, Explanation, Question};
 
 use super::args::Output;
 use super::{Context, Failure, file, offline, output};
@@ -97,5 +97,40 @@ fn draw(explanation: &Explanation) -> String {
             }),
         );
     }
+    let costs = explanation.endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?)));
+    let mut costs = costs.peekable();
+    if costs.peek().is_some() {
+        out.push('\n');
+        let header = [
+            "endpoint",
+            "cost",
+            "queue",
+            "miss",
+            "in flight",
+            "kv",
+            "slowness",
+            "miss tokens",
+            "kv use",
+            "report",
+        ];
+        out += &output::table(&header, costs.map(|(candidate, cost)| cost_row(candidate, cost)));
+    }
     out
+}
+
+/// The parts of a cost, in seconds where they are that.
+fn cost_row(candidate: &Candidate, cost: &Cost) -> Vec<String> {
+    let seconds = |s: f64| format!("{s:.3}");
+    vec![
+        format!("{}/{}", candidate.backend, candidate.endpoint),
+        seconds(candidate.score),
+        seconds(cost.queue_s),
+        seconds(cost.miss_s),
+        seconds(cost.in_flight_s),
+        seconds(cost.kv_s),
+        format!("{:.1}", cost.slowness),
+        format!("{} of {}", cost.miss_tokens, cost.prompt_tokens),
+        format!("{:.0}%", cost.kv * 100.0),
+        if cost.reported { "fresh" } else { "none" }.to_owned(),
+    ]
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::args::Output;
 use super::{Context, Failure, output, say};
-use crate::config::{self, Config, Environment, Report, SecretFile, Source, System};
+use crate::config::{self, Config, Environment, Placed, Report, SecretFile, Source, System};
 
 /// Stands in for a secret that is not at hand. It is recognised where secrets are compared.
 pub(super) const STAND_IN: &str = "ringway-secret-not-at-hand";
@@ -36,6 +36,10 @@ impl Environment for Lenient {
             self.missing.borrow_mut().push(format!("the file {} ({why})", path.display()));
             SecretFile { text: STAND_IN.to_owned(), open_to_all: false }
         }))
+    }
+
+    fn place(&self, path: &Path) -> Placed {
+        self.system.place(path)
     }
 }
 

@@ -189,6 +189,7 @@ fn candidates(snapshot: &Snapshot, route: &Route) -> Vec<Candidate> {
             eligible: true,
             why: format!("weight {}; nothing runs, so nothing has load", endpoint.weight),
             in_flight: 0,
+            cost: None,
             score: 0.0,
         })
         .collect()

@@ -15,6 +15,30 @@ pub trait Environment {
     fn variable(&self, name: &str) -> Option<String>;
     /// A small file.
     fn file(&self, path: &Path) -> io::Result<SecretFile>;
+    /// Where a file is that somebody else will read, and how it looks from here.
+    fn place(&self, path: &Path) -> Placed {
+        Placed { path: path.to_owned(), looks: Looks::Fine }
+    }
+}
+
+/// A file of somebody else's, by its absolute path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its path.
+    pub path: PathBuf,
+    /// How it looks from here.
+    pub looks: Looks,
+}
+
+/// How a file looks to whoever does not open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// It is there.
+    Fine,
+    /// It is there, and every user of this machine may read it.
+    OpenToAll,
+    /// It is not there; it may be on the machine where it is read.
+    Missing,
 }
 
 /// A file that holds a secret.
@@ -61,5 +85,18 @@ impl Environment for System {
         let mut text = String::new();
         file.take(SECRET_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
         Ok(SecretFile { text, open_to_all })
+    }
+
+    fn place(&self, path: &Path) -> Placed {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = self.folder.join(path);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let looks = match std::fs::metadata(&path) {
+            Err(_) => Looks::Missing,
+            Ok(data) if data.permissions().mode() & 0o004 != 0 => Looks::OpenToAll,
+            Ok(_) => Looks::Fine,
+        };
+        Placed { path, looks }
     }
 }

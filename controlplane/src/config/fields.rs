@@ -6,10 +6,11 @@
 //! Read next: `decode.rs`, which walks a file along it.
 
 use crate::bounds::{
-    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, IDLE_CONNECTIONS_MAX,
-    INTERVAL_MS_MAX, INTERVAL_MS_MIN, LISTENERS_MAX, PORT_MAX, REQUEST_BODY_BYTES_MAX,
-    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SMALL_LIST_MAX,
-    TARGETS_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, GATEWAYS_MAX,
+    IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
+    PORT_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN,
+    ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -99,10 +100,6 @@ const fn choice(name: &'static str, about: &'static str) -> Choice {
     Choice { name, about, later: None }
 }
 
-const fn later_choice(name: &'static str, about: &'static str, meanwhile: &'static str) -> Choice {
-    Choice { name, about, later: Some(meanwhile) }
-}
-
 const WAIT: Kind = Kind::Duration(WAIT_MS_MIN, WAIT_MS_MAX);
 
 /// The whole file.
@@ -183,7 +180,12 @@ pub(super) const LISTENER: Section = Section {
             "none",
             "Networks of peers whose `x-forwarded-*`, `forwarded` and `traceparent` are believed, so that `client_cidr` and the log know the caller behind them; from others they are replaced. A sane `x-request-id` is kept from anyone.",
         ),
-        later("tls", "TLS on a listener", "end TLS in front, for example with nginx or haproxy"),
+        optional(
+            "tls",
+            Kind::Section(&LISTENER_TLS),
+            "none: plain text",
+            "Callers speak TLS 1.2 or 1.3 here, with HTTP/1.1.",
+        ),
         later("http2", "HTTP/2 on a listener", "callers fall back to HTTP/1.1"),
         later(
             "proxy_protocol",
@@ -201,12 +203,38 @@ const LISTENER_TIMEOUTS: Section = Section {
         optional("body_idle", WAIT, "30s", "Between two reads of a request body."),
         optional("write_stall", WAIT, "60s", "For one write to the caller to make progress."),
         optional("keep_alive", WAIT, "75s", "Between two requests on a connection."),
-        optional(
-            "handshake",
-            WAIT,
-            "10s",
-            "For a TLS handshake. Accepted, without effect until `tls` is supported.",
+        optional("handshake", WAIT, "10s", "For a TLS handshake."),
+    ],
+};
+
+const LISTENER_TLS: Section = Section {
+    name: "listener_tls",
+    about: "What a listener shows to callers that speak TLS. `ringway` reads the files itself, and reads them again within a few seconds when they change; one that cannot be used changes nothing.",
+    fields: &[
+        required(
+            "certificates",
+            Kind::Many(&Kind::Section(&CERTIFICATE), TLS_CERTIFICATES_MAX),
+            "Chosen by the name that a caller asks for; a name that none of them has gets the first.",
         ),
+        optional(
+            "client_ca",
+            Kind::Text(&PEM_FILE),
+            "none",
+            "PEM file of authorities: a caller without a certificate signed by one of them gets no connection. TLS sessions are then not taken up again, so that each connection shows its certificate.",
+        ),
+    ],
+};
+
+pub(super) const CERTIFICATE: Section = Section {
+    name: "certificate",
+    about: "A certificate and its key. Paths start at this file's folder.",
+    fields: &[
+        required(
+            "cert",
+            Kind::Text(&PEM_FILE),
+            "PEM file of the certificate, then of those it is signed with.",
+        ),
+        required("key", Kind::Text(&KEY_FILE), "PEM file of its key, without a passphrase."),
     ],
 };
 
@@ -266,11 +294,13 @@ pub(super) const BACKEND: Section = Section {
             "finding endpoints by DNS, Kubernetes or etcd",
             "list `endpoints`, or use a host name with several addresses",
         ),
-        later(
+        optional(
             "hardware",
-            "what the GPUs of a backend can do",
-            "leave it out; `weight` of an endpoint tells strong from weak",
+            Kind::Section(&HARDWARE),
+            "unknown",
+            "What its endpoints can do, for `balance: gpu`; an endpoint may say otherwise.",
         ),
+        optional("score", Kind::Section(&SCORE), "see there", "What counts how much in `balance: gpu`."),
         later(
             "admission",
             "a queue in front of a backend",
@@ -294,7 +324,12 @@ pub(super) const BACKEND: Section = Section {
             "not asked for",
             "The form in which each answer is asked for the server's load (`endpoint-load-metrics`).",
         ),
-        later("tls", "TLS to endpoints", "go through a local proxy that speaks TLS to them"),
+        optional(
+            "tls",
+            Kind::Section(&BACKEND_TLS),
+            "the host of the URL must prove itself to the system's authorities",
+            "How endpoints with `https://` are spoken to.",
+        ),
         later("prices", "prices of models", "price the token counts of the access log"),
         later(
             "sessions",
@@ -334,8 +369,14 @@ const BALANCES: &[Choice] = &[
     choice("least_requests", "the endpoint with the fewest requests in flight by weight; ties rotate"),
     choice("p2c", "the less loaded of two drawn at random"),
     choice("round_robin", "in turn, by weight"),
-    later_choice("gpu", "balancing by queue depth, KV cache and prefixes", "`least_requests` comes nearest"),
-    later_choice("hash", "balancing by a hash of the request", "`least_requests` comes nearest"),
+    choice(
+        "gpu",
+        "where the request costs least: by the prompts that wait there, how much of its own is cached there, requests in flight and memory in use; reads the whole prompt",
+    ),
+    choice(
+        "hash",
+        "by a hash of the prompt's beginning (`engine: http`: of the path), so that the same goes to the same endpoint; one that has a quarter more than its share is passed over",
+    ),
 ];
 
 pub(super) const ENDPOINT: Section = Section {
@@ -350,10 +391,74 @@ pub(super) const ENDPOINT: Section = Section {
             "none",
             "Free-form labels of yours.",
         ),
-        later(
+        optional(
             "hardware",
-            "what the GPUs of an endpoint can do",
-            "leave it out; `weight` tells strong from weak",
+            Kind::Section(&HARDWARE),
+            "that of the backend",
+            "What it can do, for `balance: gpu`; what is left out is that of the backend.",
+        ),
+    ],
+};
+
+const HARDWARE: Section = Section {
+    name: "hardware",
+    about: "What an endpoint can do. Measure `prefill_tokens_per_s` on yours: 8,192 divided by the seconds to the first token of a prompt of 8,192 tokens on an idle server.",
+    fields: &[
+        optional(
+            "preset",
+            Kind::Choice(PRESETS),
+            "none",
+            "Figures of a known machine; fields beside it go first.",
+        ),
+        optional(
+            "prefill_tokens_per_s",
+            Kind::Whole(1, TOKENS_PER_S_MAX),
+            "from the preset, else 10000",
+            "Prompt tokens it computes a second.",
+        ),
+        optional(
+            "kv_tokens",
+            Kind::Whole(1, KV_TOKENS_MAX),
+            "from the preset, else unknown",
+            "Tokens its KV cache holds. Unknown: memory in use is known from its reports alone, and its cache is taken for one of 426,000.",
+        ),
+    ],
+};
+
+const PRESETS: &[Choice] = &[
+    choice("h100", "an H100 with a model of 8 billion parameters: 35,711 tokens/s, 426,000 tokens"),
+    choice("a100", "an A100 with a model of 8 billion parameters: 12,466 tokens/s, 426,000 tokens"),
+    choice("qwen32", "two H100 with a model of 32 billion parameters: 20,453 tokens/s, 307,328 tokens"),
+];
+
+const SCORE: Section = Section {
+    name: "score",
+    about: "What counts how much in `balance: gpu`: the cost of an endpoint is the seconds of prompt that wait there, plus these.",
+    fields: &[
+        optional(
+            "miss",
+            Kind::Whole(0, SCORE_MISS_MAX),
+            "2",
+            "How often the request's own tokens count that are not expected in the endpoint's cache.",
+        ),
+        optional("in_flight", Kind::Duration(0, SCORE_MS_MAX), "20ms", "For each request in flight."),
+        optional(
+            "kv",
+            Kind::Duration(0, SCORE_MS_MAX),
+            "150ms",
+            "For `k/(1 - k)`, where `k` is the share of the KV cache in use.",
+        ),
+        optional(
+            "gateways",
+            Kind::Whole(1, GATEWAYS_MAX),
+            "1",
+            "Processes like this one that send to the same endpoints.",
+        ),
+        optional(
+            "media_tokens",
+            Kind::Whole(0, MEDIA_TOKENS_MAX),
+            "1000",
+            "Tokens that an image or a sound in a prompt counts as.",
         ),
     ],
 };
@@ -365,7 +470,7 @@ const BACKEND_TIMEOUTS: Section = Section {
         "connect",
         Kind::Duration(WAIT_MS_MIN, CONNECT_MS_MAX),
         "2s",
-        "To accept a connection.",
+        "To accept a connection; with `https://`, the TLS handshake included.",
     )],
 };
 
@@ -397,6 +502,37 @@ pub(super) const HEALTH: Section = Section {
             "What is asked for. A path in the endpoint's URL does not go before it.",
         ),
         optional("interval", Kind::Duration(INTERVAL_MS_MIN, INTERVAL_MS_MAX), "5s", "Between two probes."),
+    ],
+};
+
+const BACKEND_TLS: Section = Section {
+    name: "backend_tls",
+    about: "How endpoints with `https://` are spoken to. `ringway` reads the files itself, and reads them again within a few seconds when they change.",
+    fields: &[
+        optional(
+            "ca",
+            Kind::Text(&PEM_FILE),
+            "the system's",
+            "PEM file of the authorities that count instead of the system's. A server with a certificate that it signed itself is trusted by naming that certificate here.",
+        ),
+        optional(
+            "server_name",
+            Kind::Text(&HOST),
+            "the URL's host",
+            "The name that is asked for (SNI) and that must be in the certificate.",
+        ),
+        optional(
+            "insecure_skip_verify",
+            Kind::Flag,
+            "false",
+            "Whoever answers is taken for the endpoint: for experiments only.",
+        ),
+        optional(
+            "certificate",
+            Kind::Section(&CERTIFICATE),
+            "none",
+            "What is shown to an endpoint that asks for a certificate.",
+        ),
     ],
 };
 
@@ -637,7 +773,7 @@ const SOCKET: Format =
     Format { word: "IP address and port", pattern: "^[^/]+:[0-9]{1,5}$", example: "127.0.0.1:8080" };
 const NETWORK: Format =
     Format { word: "network", pattern: "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", example: "10.0.0.0/8" };
-const URL: Format = Format { word: "URL", pattern: "^http://[^?#@]+$", example: "http://10.0.0.1:8000" };
+const URL: Format = Format { word: "URL", pattern: "^https?://[^?#@]+$", example: "http://10.0.0.1:8000" };
 const NAME: Format = Format { word: "name", pattern: "^[A-Za-z0-9._:/@+-]{1,64}$", example: "llama" };
 const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,256}$", example: "llama-3-8b" };
 const MODEL_GLOB: Format =
@@ -653,5 +789,7 @@ const LINE: Format = Format { word: "text", pattern: "^.*$", example: "eu" };
 const VARIABLE: Format =
     Format { word: "variable name", pattern: "^[A-Za-z_][A-Za-z0-9_]*$", example: "OPENAI_API_KEY" };
 const FILE_NAME: Format = Format { word: "file", pattern: "^.+$", example: "/run/secrets/openai" };
+const PEM_FILE: Format = Format { word: "file", pattern: "^.+$", example: "/etc/ringway/site.pem" };
+const KEY_FILE: Format = Format { word: "file", pattern: "^.+$", example: "/etc/ringway/site.key" };
 const LOG_PLACE: Format =
     Format { word: "file, `stdout` or `off`", pattern: "^(/.*[^/]|stdout|off)$", example: "stdout" };

@@ -9,6 +9,7 @@
 mod decode;
 mod environment;
 mod fields;
+mod hardware;
 mod overlap;
 mod redact;
 mod report;
@@ -20,6 +21,7 @@ mod snapshot;
 mod source;
 mod speaks;
 mod suggest;
+mod tls;
 mod values;
 mod written;
 mod yaml;
@@ -29,7 +31,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use environment::{Environment, SecretFile, System};
+pub use environment::{Environment, Looks, Placed, SecretFile, System};
 pub use report::{Finding, Report, Severity};
 pub use resolve::resolve;
 pub use resolved::Config;

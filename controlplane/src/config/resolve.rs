@@ -23,6 +23,7 @@ use super::secret;
 use super::source::Source;
 use super::speaks;
 use super::suggest::did_you_mean;
+use super::tls;
 use super::values::{Fault, quoted};
 use super::written::{self, FileConfig, Watching};
 use crate::bounds::ENDPOINTS_ALL_MAX;
@@ -70,6 +71,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
     addresses(&file, sink);
     endpoints_in_all(&file, sink);
     let names = Names::of(&file, sink);
+    let listeners: Vec<_> = file.listeners.iter().map(|written| listener(written, env, sink)).collect();
     let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
     let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
     route_names(&file, sink);
@@ -77,7 +79,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
         unreachable_routes(&file, sink); // a match that was decoded in part looks wider than it is
     }
     Some(Parts {
-        listeners: file.listeners.into_iter().map(listener).collect::<Option<_>>()?,
+        listeners: listeners.into_iter().collect::<Option<_>>()?,
         admin: value(file.admin),
         backends: backends.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
@@ -109,18 +111,24 @@ fn or_u32(written: Option<&Written<u64>>, default: u32) -> u32 {
 
 // Listeners.
 
-fn listener(from: written::Listener) -> Option<contract::Listener> {
+fn listener(from: &written::Listener, env: &dyn Environment, sink: &Sink) -> Option<contract::Listener> {
     let default = ListenerTimeouts::default();
+    let tls = from.tls.as_ref().map(|written| tls::listener(written, env, sink));
     Some(contract::Listener {
-        address: from.address?.value,
+        address: from.address.as_ref()?.value,
         timeouts: ListenerTimeouts {
             head_ms: or(from.head.as_ref(), default.head_ms),
             body_idle_ms: or(from.body_idle.as_ref(), default.body_idle_ms),
             write_stall_ms: or(from.write_stall.as_ref(), default.write_stall_ms),
             keep_alive_ms: or(from.keep_alive.as_ref(), default.keep_alive_ms),
+            handshake_ms: or(from.handshake.as_ref(), default.handshake_ms),
         },
-        half_close: value(from.half_close).unwrap_or_default(),
+        half_close: or(from.half_close.as_ref(), contract::HalfClose::default()),
         trusted_proxies: values(&from.trusted_proxies),
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
     })
 }
 
@@ -227,13 +235,18 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     });
     let credential = from.credential.as_ref().map(|source| credential(source, engine_and_dialect, env, sink));
     let default = Connections::default();
+    let tls = from.tls.as_ref().map(|written| tls::backend(written, &from.endpoints, env, sink));
     let (engine, dialect) = engine_and_dialect?;
+    gpu_reads_prompts(from, engine, sink);
+    unread_behind_tls(from, sink);
+    let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
         engine,
         dialect,
-        endpoints: from.endpoints.iter().map(endpoint).collect::<Option<_>>()?,
+        endpoints: from.endpoints.iter().map(|it| endpoint(it, hardware)).collect::<Option<_>>()?,
         balance: or(from.balance.as_ref(), contract::Balance::default()),
+        score: score(&from.score),
         models: values(&from.models),
         connect_timeout: or(from.connect.as_ref(), CONNECT_DEFAULT),
         connections: Connections {
@@ -248,7 +261,26 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         metrics: metrics(engine, from.metrics.as_ref(), sink),
         health: health(engine, from.health.as_ref()),
         orca: orca(engine, from.orca.as_ref(), sink),
+        tls: match tls {
+            None => None,
+            Some(tls) => Some(tls?),
+        },
     })
+}
+
+/// The readings speak plain HTTP only, so what is written for endpoints behind TLS has no effect yet.
+fn unread_behind_tls(from: &written::Backend, sink: &Sink) {
+    let mut urls = from.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
+    if !urls.any(|url| url.value.secure) {
+        return;
+    }
+    for (name, written) in [("metrics", &from.metrics), ("health", &from.health)] {
+        if let Some(Written { value: Watching::On { .. }, at }) = written {
+            let fault =
+                Fault::new(format!("`{name}` of endpoints with an `https` URL are not supported yet"));
+            sink.warn(at, fault.mend("these endpoints are routed to by our own counts; leave it out"));
+        }
+    }
 }
 
 fn metrics(engine: Engine, written: Option<&Written<Watching>>, sink: &Sink) -> Option<Metrics> {
@@ -358,15 +390,40 @@ fn credential(
     Some(secret::credential(secret.text, engine, dialect))
 }
 
-fn endpoint(from: &written::Endpoint) -> Option<Endpoint> {
+/// `engine: http` reads nothing, so it knows of no prompt.
+fn gpu_reads_prompts(from: &written::Backend, engine: Engine, sink: &Sink) {
+    let Some(balance) = &from.balance else { return };
+    if engine == Engine::Http && balance.value == contract::Balance::Gpu {
+        let fault = Fault::new("`balance: gpu` reads prompts, and `engine: http` reads nothing");
+        sink.error(
+            &balance.at,
+            fault.mend("write `least_requests`, or name the engine that serves the models"),
+        );
+    }
+}
+
+fn score(from: &written::Score) -> contract::Score {
+    let default = contract::Score::default();
+    contract::Score {
+        miss: or_u32(from.miss.as_ref(), default.miss),
+        in_flight_ms: or(from.in_flight.as_ref(), default.in_flight_ms),
+        kv_ms: or(from.kv.as_ref(), default.kv_ms),
+        gateways: or_u32(from.gateways.as_ref(), default.gateways),
+        media_tokens: or_u32(from.media_tokens.as_ref(), default.media_tokens),
+    }
+}
+
+fn endpoint(from: &written::Endpoint, backend: contract::Hardware) -> Option<Endpoint> {
     let url = &from.url.as_ref()?.value;
     let labels = from.labels.iter().map(|(name, label)| (name.value.clone(), label.value.clone()));
     Some(Endpoint {
+        secure: url.secure,
         authority: url.authority.clone(),
         host: url.host.clone(),
         port: url.port,
         base_path: url.base_path.clone(),
         weight: or_u32(from.weight.as_ref(), 1),
+        hardware: from.hardware.or(backend),
         labels: labels.collect(),
     })
 }

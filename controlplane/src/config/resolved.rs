@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Balance, Connections, Credential, Dialect, Engine, Limits, Listener, Logging, Match, Orca, Retry,
-    RouteTimeouts,
+    BackendTls, Balance, Connections, Credential, Dialect, Engine, Hardware, Limits, Listener, Logging,
+    Match, Orca, Retry, RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
@@ -66,6 +66,7 @@ pub(super) struct Backend {
     pub(super) dialect: Dialect,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) balance: Balance,
+    pub(super) score: Score,
     pub(super) models: Vec<String>,
     pub(super) connect_timeout: Millis,
     pub(super) connections: Connections,
@@ -73,16 +74,19 @@ pub(super) struct Backend {
     pub(super) metrics: Option<Metrics>,
     pub(super) health: Option<Health>,
     pub(super) orca: Option<Orca>,
+    pub(super) tls: Option<BackendTls>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
+    pub(super) secure: bool,
     pub(super) authority: String,
     pub(super) host: Host,
     pub(super) port: u16,
     pub(super) base_path: String,
     pub(super) weight: u32,
+    pub(super) hardware: Hardware,
     pub(super) labels: BTreeMap<String, String>,
 }
 

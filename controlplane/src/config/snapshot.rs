@@ -37,8 +37,10 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         dialect: from.dialect,
         endpoints: from.endpoints.iter().map(|e| endpoint(e, addresses)).collect(),
         balance: from.balance,
+        score: from.score,
         models: from.models.clone(),
         connect_timeout_ms: from.connect_timeout,
+        tls: from.tls.clone(),
         connections: from.connections,
         credential: from.credential.clone(),
         orca: from.orca,
@@ -59,7 +61,12 @@ pub fn targets(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>
     };
     let watched = |backend: &&Backend| backend.metrics.is_some() || backend.health.is_some();
     let backends = config.backends.iter().filter(watched);
-    backends.flat_map(|backend| backend.endpoints.iter().map(move |it| of(backend, it))).collect()
+    // Those behind TLS are left out until the readings speak it: no question, and no credential, goes there in the clear.
+    let plain = |backend: &Backend| {
+        let endpoints = backend.endpoints.iter().filter(|endpoint| !endpoint.secure);
+        endpoints.map(|endpoint| of(backend, endpoint)).collect::<Vec<_>>()
+    };
+    backends.flat_map(plain).collect()
 }
 
 fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Endpoint {
@@ -67,7 +74,9 @@ fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -
         authority: from.authority.clone(),
         addresses: located(from, addresses),
         base_path: from.base_path.clone(),
+        secure: from.secure,
         weight: from.weight,
+        hardware: from.hardware,
         drained: false,
         labels: from.labels.clone(),
     }

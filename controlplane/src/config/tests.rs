@@ -7,6 +7,7 @@ use std::path::Path;
 use ringway_contract::snapshot::{Balance, Dialect, Engine, HalfClose, LogFormat, Match, Orca};
 
 use super::fields::{Choice, FILE, Field, Kind, Need, Section};
+use super::hardware::Preset;
 use super::values::{duration, percent, size, write_duration, write_size};
 use super::{Environment, SecretFile, Source, check, overlap, speaks, suggest};
 
@@ -95,13 +96,14 @@ fn each_word_of_a_choice_is_one_of_the_contract() {
             "engine" => read::<Engine>(choices),
             "dialect" => read::<Dialect>(choices),
             "balance" => read::<Balance>(choices),
+            "preset" => read::<Preset>(choices),
             "half_close" => read::<HalfClose>(choices),
             "format" => read::<LogFormat>(choices),
             "orca" => read::<Orca>(choices),
             other => panic!("no claim about {other}"),
         }
     });
-    assert_eq!(known, 6);
+    assert_eq!(known, 8, "`preset` stands in two places");
 }
 
 fn each_choice(section: &Section, see: &mut dyn FnMut(&str, &[Choice])) {

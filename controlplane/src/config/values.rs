@@ -260,15 +260,16 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
 /// Where an endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
+    pub(super) secure: bool,
     pub(super) authority: String,
     pub(super) host: Host,
     pub(super) port: u16,
     pub(super) base_path: String,
 }
 
-/// `http://host[:port][/base]`. Never repeats user information: it may hold a password.
+/// `http://host[:port][/base]`, or `https`. Never repeats user information: it may hold a password.
 pub(super) fn url(text: &str) -> Result<Url, Fault> {
-    const SHAPE: &str = "write it as `http://host:port`";
+    const SHAPE: &str = "write it as `http://host:port` or `https://host`";
     let Some((scheme, rest)) = text.split_once("://") else {
         let fault = Fault::new("an endpoint is a URL with its scheme");
         let looks_whole = !text.contains(['@', ' ']) && !text.is_empty();
@@ -278,16 +279,11 @@ pub(super) fn url(text: &str) -> Result<Url, Fault> {
             SHAPE.to_owned()
         }));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            let fault = Fault::new("`https` is not supported yet: TLS to endpoints");
-            return Err(fault.mend(
-                "until then, go through a local proxy that speaks TLS to it, over `http://127.0.0.1:…`",
-            ));
-        }
+    let secure = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
         _ => return Err(Fault::new(format!("{} is no scheme of endpoints", quoted(scheme))).mend(SHAPE)),
-    }
+    };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         let fault = Fault::new("user and password have no place in an endpoint's URL");
@@ -303,7 +299,7 @@ pub(super) fn url(text: &str) -> Result<Url, Fault> {
         path_prefix(&base_path)?;
     }
     let authority = bounded(&authority.to_ascii_lowercase(), "host and port", AUTHORITY_BYTES_MAX)?;
-    Ok(Url { authority, host, port: port.unwrap_or(80), base_path })
+    Ok(Url { secure, authority, host, port: port.unwrap_or(if secure { 443 } else { 80 }), base_path })
 }
 
 const BRACKETS: &str = "an IPv6 address stands in brackets, as `[::1]:8000`";
@@ -515,6 +511,24 @@ pub(super) fn file(text: &str) -> Result<String, Fault> {
         return Err(Fault::new("an empty file name"));
     }
     line(text)
+}
+
+/// The name of a file with certificates or a key. Does not repeat what is no name: it may be the key itself.
+pub(super) fn pem_file(text: &str) -> Result<String, Fault> {
+    if text.contains("-----BEGIN") || text.contains(['\n', '\r']) {
+        return Err(Fault::new("the name of a file is wanted, not what is in it").mend("write its path"));
+    }
+    file(text)
+}
+
+/// The name that a server's certificate must be for.
+pub(super) fn server_name(text: &str) -> Result<String, Fault> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.to_string());
+    }
+    let name = text.to_ascii_lowercase();
+    dns_name(&name)?;
+    Ok(name)
 }
 
 /// The name of an environment variable. Does not repeat what is no name: it may be the secret itself.

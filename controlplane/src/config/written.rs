@@ -13,6 +13,7 @@ use ringway_contract::{Bytes, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
 use super::fields::{self, Section};
+use super::hardware::Hardware;
 use super::redact;
 use super::report::Report;
 use super::source::Source;
@@ -39,8 +40,24 @@ pub(super) struct Listener {
     pub(super) body_idle: Option<Written<Millis>>,
     pub(super) write_stall: Option<Written<Millis>>,
     pub(super) keep_alive: Option<Written<Millis>>,
+    pub(super) handshake: Option<Written<Millis>>,
     pub(super) half_close: Option<Written<HalfClose>>,
     pub(super) trusted_proxies: Vec<Written<IpNet>>,
+    pub(super) tls: Option<ListenerTls>,
+}
+
+/// What a listener shows to callers that speak TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ListenerTls {
+    pub(super) certificates: Vec<Certificate>,
+    pub(super) client_ca: Option<Written<String>>,
+}
+
+/// A certificate and its key, by their files.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Certificate {
+    pub(super) cert: Option<Written<String>>,
+    pub(super) key: Option<Written<String>>,
 }
 
 /// Endpoints that serve the same models.
@@ -51,6 +68,8 @@ pub(super) struct Backend {
     pub(super) dialect: Option<Written<Dialect>>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) balance: Option<Written<Balance>>,
+    pub(super) hardware: Hardware,
+    pub(super) score: Score,
     pub(super) models: Vec<Written<String>>,
     pub(super) connect: Option<Written<Millis>>,
     pub(super) idle_max: Option<Written<u64>>,
@@ -60,6 +79,7 @@ pub(super) struct Backend {
     pub(super) metrics: Option<Written<Watching>>,
     pub(super) health: Option<Written<Watching>>,
     pub(super) orca: Option<Written<Orca>>,
+    pub(super) tls: Option<BackendTls>,
 }
 
 /// Whether and how something of each endpoint is looked at again and again.
@@ -69,10 +89,31 @@ pub(super) enum Watching {
     On { path: Option<Written<String>>, port: Option<Written<u64>>, interval: Option<Written<Millis>> },
 }
 
+/// Weights of `balance: gpu`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Score {
+    pub(super) miss: Option<Written<u64>>,
+    pub(super) in_flight: Option<Written<Millis>>,
+    pub(super) kv: Option<Written<Millis>>,
+    pub(super) gateways: Option<Written<u64>>,
+    pub(super) media_tokens: Option<Written<u64>>,
+}
+
+/// How secure endpoints are spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BackendTls {
+    pub(super) at: Place,
+    pub(super) ca: Option<Written<String>>,
+    pub(super) server_name: Option<Written<String>>,
+    pub(super) insecure_skip_verify: Option<Written<bool>>,
+    pub(super) certificate: Option<Certificate>,
+}
+
 /// One address of a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Endpoint {
     pub(super) url: Option<Written<Url>>,
+    pub(super) hardware: Hardware,
     pub(super) weight: Option<Written<u64>>,
     pub(super) labels: Vec<(Written<String>, Written<String>)>,
 }
@@ -168,16 +209,32 @@ pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
 fn listener(item: &Item<'_>) -> Listener {
     let fields = item.fields(&fields::LISTENER);
     let timeouts = fields.section("timeouts");
-    timeouts.duration("handshake"); // checked, and without effect until listeners speak TLS
     Listener {
         address: fields.text("address", values::listen_address),
         head: timeouts.duration("head"),
         body_idle: timeouts.duration("body_idle"),
         write_stall: timeouts.duration("write_stall"),
         keep_alive: timeouts.duration("keep_alive"),
+        handshake: timeouts.duration("handshake"),
         half_close: fields.choice("half_close"),
         trusted_proxies: fields.texts("trusted_proxies", values::network),
+        tls: fields.get("tls").map(|_| listener_tls(&fields.section("tls"))),
     }
+}
+
+fn listener_tls(fields: &Fields<'_>) -> ListenerTls {
+    let certificates = fields.items("certificates");
+    ListenerTls {
+        certificates: certificates
+            .iter()
+            .map(|item| certificate(&item.fields(&fields::CERTIFICATE)))
+            .collect(),
+        client_ca: fields.text("client_ca", values::pem_file),
+    }
+}
+
+fn certificate(fields: &Fields<'_>) -> Certificate {
+    Certificate { cert: fields.text("cert", values::pem_file), key: fields.text("key", values::pem_file) }
 }
 
 fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
@@ -189,6 +246,8 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         dialect: fields.choice("dialect"),
         endpoints: fields.items("endpoints").iter().map(endpoint).collect(),
         balance: fields.choice("balance"),
+        hardware: hardware(&fields),
+        score: score(&fields.section("score")),
         models: fields.texts("models", values::model),
         connect: fields.section("timeouts").duration("connect"),
         idle_max: connections.whole("idle_max"),
@@ -198,18 +257,50 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         metrics: fields.get("metrics").and_then(|item| watching(&item, &fields::METRICS)),
         health: fields.get("health").and_then(|item| watching(&item, &fields::HEALTH)),
         orca: fields.choice("orca"),
+        tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
+    }
+}
+
+fn backend_tls(at: &Place, fields: &Fields<'_>) -> BackendTls {
+    BackendTls {
+        at: at.clone(),
+        ca: fields.text("ca", values::pem_file),
+        server_name: fields.text("server_name", values::server_name),
+        insecure_skip_verify: fields.flag("insecure_skip_verify"),
+        certificate: fields.get("certificate").map(|_| certificate(&fields.section("certificate"))),
     }
 }
 
 fn endpoint(item: &Item<'_>) -> Endpoint {
     if !item.is_map() {
-        return Endpoint { url: item.text(values::url), weight: None, labels: Vec::new() };
+        let (weight, hardware, labels) = (None, Hardware::default(), Vec::new());
+        return Endpoint { url: item.text(values::url), hardware, weight, labels };
     }
     let fields = item.fields(&fields::ENDPOINT);
     Endpoint {
         url: fields.text("url", values::url),
+        hardware: hardware(&fields),
         weight: fields.whole("weight"),
         labels: pairs(&fields, "labels", values::name, values::line),
+    }
+}
+
+fn hardware(of: &Fields<'_>) -> Hardware {
+    let fields = of.section("hardware");
+    Hardware {
+        preset: fields.choice("preset"),
+        prefill_tokens_per_s: fields.whole("prefill_tokens_per_s"),
+        kv_tokens: fields.whole("kv_tokens"),
+    }
+}
+
+fn score(fields: &Fields<'_>) -> Score {
+    Score {
+        miss: fields.whole("miss"),
+        in_flight: fields.duration("in_flight"),
+        kv: fields.duration("kv"),
+        gateways: fields.whole("gateways"),
+        media_tokens: fields.whole("media_tokens"),
     }
 }
 

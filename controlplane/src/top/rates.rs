@@ -277,6 +277,7 @@ mod tests {
 
     fn stats(endpoints: Vec<EndpointStats>, own: Timed, first_byte: Timed) -> Stats {
         Stats {
+            load_underflow_total: 0,
             version: "0.1.0".to_owned(),
             generation: Generation::new(4),
             uptime_s: 61.0,

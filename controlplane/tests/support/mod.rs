@@ -280,6 +280,7 @@ fn stats(held: &Held) -> Stats {
         })
     });
     Stats {
+        load_underflow_total: 0,
         version: "0.1.0".to_owned(),
         generation: held.generation(),
         uptime_s: 61.0,

@@ -133,12 +133,20 @@ impl Index {
         }
     }
 
+    /// Where the block at this depth stands; if it found no room there, where the next one does. Tails go first, so who
+    /// holds a block holds the one before it.
+    #[inline]
+    fn find(&self, hashes: &[BlockHash], depth: u16) -> Option<shelf::Slot> {
+        let at = usize::from(depth);
+        self.shelf.find(hashes[at]).or_else(|| self.shelf.find(*hashes.get(at + 1)?))
+    }
+
     /// The walk for up to 64 endpoints: the set stays in a register.
     fn walk_word(&self, all: u64, hashes: &[BlockHash], matches: &mut Matches) {
         let many = all.count_ones() * 4;
         let mut left = all;
-        for (depth, hash) in (0..).zip(hashes) {
-            let held = self.shelf.find(*hash).map_or(0, |slot| self.shelf.word(slot, 0));
+        for depth in 0..hashes.len() as u16 {
+            let held = self.find(hashes, depth).map_or(0, |slot| self.shelf.word(slot, 0));
             note_dropped(left & !held, 0, depth, &mut matches.lengths);
             left &= held;
             if left == 0 {
@@ -157,8 +165,8 @@ impl Index {
         left.extend_from_slice(all);
         let many = self.places.len() as u32 * 4;
         let mut remain = many;
-        for (depth, hash) in (0..).zip(hashes) {
-            let slot = self.shelf.find(*hash);
+        for depth in 0..hashes.len() as u16 {
+            let slot = self.find(hashes, depth);
             remain = 0;
             for (word, left) in left.iter_mut().enumerate() {
                 let held = slot.map_or(0, |slot| self.shelf.word(slot, word));
@@ -199,8 +207,9 @@ impl Index {
 
     /// True if the block was not there.
     fn touch(&self, recency: &mut Recency, at: usize, hash: BlockHash) -> bool {
-        let Some(slot) = self.shelf.put(hash, at) else { return false }; // its part of the shelf is full: a lost hit
-        if recency.touch(slot) {
+        // Where its part of the shelf is full, a block is not indexed: a lost hit.
+        let Some((slot, held)) = self.shelf.put(hash, at) else { return false };
+        if held && recency.touch(slot) {
             return false;
         }
         if let Some(oldest) = recency.push(slot) {

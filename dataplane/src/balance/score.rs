@@ -337,6 +337,17 @@ impl Pool {
         sampled.or_else(|| self.choose_scanned(asked, matches, now, rotation, open))
     }
 
+    /// What the request costs there at least: the terms that our own counts give. All others only add to it, and they
+    /// are most of the work: for most endpoints it ends here.
+    #[inline]
+    fn floor(&self, at: usize, misses: &Misses<'_>) -> f32 {
+        let (member, weights) = (&self.members[at], &self.weights);
+        let (in_flight, uncached) = member.cell.life().waiting();
+        let queue_s = uncached as f32 * self.gateways * member.s_per_token;
+        let miss_s = weights.miss * misses.of(at) * member.s_per_token;
+        queue_s + miss_s + weights.in_flight * (in_flight as f32 * self.gateways)
+    }
+
     fn cheapest(
         &self,
         asked: &Asked<'_>,
@@ -347,6 +358,9 @@ impl Pool {
         let misses = Misses::new(asked, matches);
         let mut best: Option<Choice> = None;
         for at in places {
+            if best.is_some_and(|best| asked.session != Some(at) && self.floor(at, &misses) >= best.cost) {
+                continue;
+            }
             let terms = self.terms_by(at, asked, &misses, now);
             let cost = terms.cost();
             if best.is_none_or(|best| cost < best.cost) {

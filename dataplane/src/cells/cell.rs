@@ -20,6 +20,7 @@ pub struct LoadCell {
     lives: AtomicU32,
     drained: AtomicBool,
     suspect: AtomicBool,
+    gone: AtomicBool,
     refused_in_a_row: AtomicU32,
     shunned_until_ms: AtomicU64,
     /// As whoever reports numbers the lives of the server; 0 before the first report.
@@ -218,6 +219,18 @@ impl LoadCell {
         if let Some(times) = in_a_row.checked_sub(SHUN_AFTER) {
             let pause_ms = (SHUN_MS_MIN << times.min(16)).min(SHUN_MS_MAX);
             self.shunned_until_ms.store(now_ms + pause_ms, Relaxed);
+        }
+    }
+
+    /// Notes that nobody listens there: the server ended.
+    pub fn note_gone(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
+    /// Notes that somebody listens there; after [`LoadCell::note_gone`] that is a server that started again.
+    pub fn note_back(&self, now: Moment) {
+        if self.gone.load(Relaxed) && self.gone.swap(false, Relaxed) {
+            self.begin_life(now);
         }
     }
 

@@ -110,6 +110,13 @@ impl Life {
         }
     }
 
+    /// Of our own counts, attempts in flight and uncached tokens.
+    #[inline]
+    pub fn waiting(&self) -> (u32, u64) {
+        let in_flight = self.in_flight.load(Relaxed).max(0).unsigned_abs();
+        (in_flight, self.uncached.load(Relaxed).max(0).unsigned_abs())
+    }
+
     /// Attempts that began here.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Relaxed)

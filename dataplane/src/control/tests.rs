@@ -80,6 +80,7 @@ impl Plane for Pretender {
             uptime_s: 1.0,
             draining: false,
             workers,
+            load_underflow_total: 0,
             endpoints,
             times: Times::default(),
         }

@@ -30,6 +30,7 @@ pub fn push(out: &mut String, format: LogFormat, record: &Record) {
     line.name("outcome", record.outcome);
     line.name("reason", record.reason);
     line.name("rule", record.rule);
+    line.name("tls", record.tls);
     line.name("route", record.route);
     line.name("backend", record.backend);
     line.name("endpoint", record.endpoint);

@@ -20,6 +20,7 @@ use ringway_contract::stats::{Timed, Times, WorkerStats};
 use super::bounds::ROUTES_MAX;
 use super::histogram::{Cells, bump};
 use super::record::{Micros, Record};
+use crate::tls::{Fault, Side};
 
 /// Declares a closed set of cells with the family that shows each.
 macro_rules! closed_set {
@@ -63,6 +64,16 @@ closed_set! {
         Reuses => "ringway_upstream_reuses_total", "Attempts over a connection that had served before.";
         /// An answer told its server's load in a way that cannot be read.
         OrcaMalformed => "ringway_orca_malformed_total", "Answers whose endpoint-load-metrics could not be read.";
+        /// A caller did a TLS handshake.
+        TlsAccepted => "ringway_tls_handshakes_total", "TLS handshakes done with callers.";
+        /// A caller took up an earlier TLS session.
+        TlsAcceptedResumed => "ringway_tls_resumptions_total",
+            "TLS handshakes with callers that took up an earlier session.";
+        /// An endpoint did a TLS handshake.
+        TlsConnected => "ringway_upstream_tls_handshakes_total", "TLS handshakes done with endpoints.";
+        /// An endpoint let us take up an earlier TLS session.
+        TlsConnectedResumed => "ringway_upstream_tls_resumptions_total",
+            "TLS handshakes with endpoints that took up an earlier session.";
         /// A connection was lost by a panic.
         Panics => "ringway_panics_total", "Connections ended by a panic: each is a bug.";
     }
@@ -162,6 +173,8 @@ struct WorkerCells {
     routes: Row,
     reasons: Row,
     rules: Row,
+    /// Faults of callers, then of endpoints.
+    faults: Row,
     ended: AtomicU64,
     beat: AtomicU64,
     measures: [Cells; Measure::COUNT],
@@ -299,6 +312,7 @@ impl WorkerCells {
             routes: Row::new(ROUTES_MAX * column::COUNT),
             reasons: Row::new(words.reasons.len() + 1), // the last one: other
             rules: Row::new(words.rules.len() + 1),
+            faults: Row::new(2 * Fault::ALL.len()),
             ended: AtomicU64::new(0),
             beat: AtomicU64::new(0),
             measures: Default::default(),
@@ -371,6 +385,23 @@ impl Shard {
         count_word(&self.cells.reasons, Some(reason));
     }
 
+    /// Counts why there is no TLS connection, or no longer one.
+    pub fn fault(&self, side: Side, fault: Fault) {
+        bump(self.cells.faults.at(fault_place(side, fault)), 1);
+    }
+
+    /// Counts a TLS handshake that came to its end.
+    pub fn count_handshake(&self, side: Side, resumed: bool) {
+        let (done, taken_up) = match side {
+            Side::Server => (Counter::TlsAccepted, Counter::TlsAcceptedResumed),
+            Side::Client => (Counter::TlsConnected, Counter::TlsConnectedResumed),
+        };
+        self.count(done);
+        if resumed {
+            self.count(taken_up);
+        }
+    }
+
     fn count_route(&self, record: &Record, route: RouteId) {
         let base = usize::from(route.0) * column::COUNT;
         let add = |column: usize, by: u64| bump(self.cells.routes.at(base + column), by);
@@ -410,6 +441,13 @@ impl Shard {
     }
 }
 
+fn fault_place(side: Side, fault: Fault) -> usize {
+    match side {
+        Side::Server => fault as usize,
+        Side::Client => Fault::ALL.len() + fault as usize,
+    }
+}
+
 /// An index outside the set counts as the last cell, `other`.
 fn count_word(row: &Row, index: Option<usize>) {
     if let Some(index) = index {
@@ -444,6 +482,7 @@ mod tests {
             ..EndpointStats::default()
         };
         Stats {
+            load_underflow_total: 0,
             version: "0".to_owned(),
             generation: Generation::new(4),
             uptime_s: 1.0,

@@ -47,6 +47,8 @@ pub struct Record {
     pub reason: &'static str,
     /// The rule a malformed request broke, such as `H1-FR-03`; else empty.
     pub rule: &'static str,
+    /// What was wrong with TLS to the endpoint; else empty.
+    pub tls: &'static str,
     /// Bytes received from the caller.
     pub bytes_in: u64,
     /// Bytes sent to the caller.
@@ -91,6 +93,7 @@ impl Record {
             outcome: "",
             reason: "",
             rule: "",
+            tls: "",
             bytes_in: 0,
             bytes_out: 0,
             first_byte: Micros::NONE,

@@ -10,7 +10,9 @@ use std::rc::Rc;
 
 use monoio::buf::{IoBuf, IoBufMut};
 
-use crate::bounds::{BUFFER_LARGE_BYTES, BUFFER_SMALL_BYTES, BUFFER_TINY_BYTES, BUFFERS_KEPT_BYTES_MAX};
+use crate::bounds::{
+    BUFFER_LARGE_BYTES, BUFFER_SMALL_BYTES, BUFFER_TINY_BYTES, BUFFERS_KEPT_BYTES_MAX, TLS_SEALED_BYTES,
+};
 
 /// How large a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +65,8 @@ struct Shelves {
     free: [RefCell<Vec<Memory>>; 3],
     kept_bytes: Cell<usize>,
     lent_bytes: Cell<usize>,
+    /// Where records are encrypted before they are sent; made when first wanted.
+    desk: RefCell<Vec<u8>>,
 }
 
 impl Buffers {
@@ -72,6 +76,7 @@ impl Buffers {
             free: [const { RefCell::new(Vec::new()) }; 3],
             kept_bytes: Cell::new(0),
             lent_bytes: Cell::new(0),
+            desk: RefCell::new(Vec::new()),
         }))
     }
 
@@ -105,6 +110,15 @@ impl Buffers {
         let moved = to.append(from.bytes());
         assert_eq!(moved, from.len(), "a move loses nothing");
         to
+    }
+
+    /// Runs `seal` with room for [`TLS_SEALED_BYTES`]: one place per worker, in its cache, instead of one per connection.
+    pub fn at_desk<T>(&self, seal: impl FnOnce(&mut [u8]) -> T) -> T {
+        let mut desk = self.0.desk.borrow_mut();
+        if desk.is_empty() {
+            desk.resize(TLS_SEALED_BYTES, 0);
+        }
+        seal(&mut desk)
     }
 
     /// Bytes of all buffers in use now.

@@ -10,6 +10,7 @@ mod buffer;
 mod driver;
 mod guard;
 mod mailbox;
+mod secure;
 mod socket;
 
 pub use buffer::{Buffer, Buffers, Out, Size};

@@ -133,6 +133,18 @@ fn is_known_method(method: &str) -> bool {
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method)
 }
 
+/// The name that a secure endpoint must prove to be.
+pub(super) fn server_name(name: &str) -> Checked {
+    length("name", name, HOST_BYTES_MAX)?;
+    match rustls::pki_types::ServerName::try_from(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(wrong(
+            format!("{name:?} is no name that a certificate can be for"),
+            "write a host name or an address, without a port",
+        )),
+    }
+}
+
 /// A host to match: a name or address without port, lower case, perhaps with `*.` in front.
 pub(super) fn host(host: &str) -> Checked {
     length("host", host, HOST_BYTES_MAX)?;

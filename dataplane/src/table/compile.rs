@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use ringway_contract::snapshot::{self, Engine, FORMAT, Snapshot};
+use ringway_contract::snapshot::{self, Balance, Engine, FORMAT, Snapshot};
 use ringway_contract::{Generation, Millis, Problem};
 
 use super::check::{self, Wrong, wrong};
@@ -18,14 +18,19 @@ use super::index::Index;
 use super::matching::{Conditions, HeaderCondition, HostCondition, PathCondition};
 use super::models::Offers;
 use super::{Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
-use crate::balance;
+use crate::balance::gpu::Gpu;
+use crate::balance::hash::Ring;
+use crate::balance::prefix::blocks::Key;
+use crate::balance::{self};
 use crate::bounds::{
     ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
     ENDPOINTS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX,
-    OFFERS_MAX, PROBLEMS_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX,
+    OFFERS_MAX, PROBLEMS_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::names::Name;
+use crate::tls::Opened;
+use rustls::pki_types::ServerName;
 
 impl Table {
     /// The table before the first snapshot: it listens nowhere and serves nothing.
@@ -33,6 +38,7 @@ impl Table {
         Self {
             generation: Generation::NONE,
             listeners: Box::default(),
+            tls: Box::default(),
             admin: None,
             limits: snapshot::Limits::default(),
             logging: snapshot::Logging::default(),
@@ -44,8 +50,13 @@ impl Table {
         }
     }
 
-    /// The table of this snapshot; or all problems, in document order.
+    /// The table of this snapshot, without anything that needs TLS; or all problems, in document order.
     pub fn compile(snapshot: &Snapshot, cells: &Cells) -> Result<Self, Vec<Problem>> {
+        Self::compile_with(snapshot, cells, Opened::default())
+    }
+
+    /// The table of this snapshot and the TLS material that was read for it; or all problems, in document order.
+    pub fn compile_with(snapshot: &Snapshot, cells: &Cells, tls: Opened) -> Result<Self, Vec<Problem>> {
         let mut found = Found::default();
         check_process(snapshot, &mut found);
         check_backends(&snapshot.backends, &mut found);
@@ -53,8 +64,8 @@ impl Table {
         found.end()?;
 
         // Nothing below can fail: names are interned and cells taken only for a snapshot that will run.
-        let backends = compile_backends(&snapshot.backends, cells);
-        let routes = compile_routes(&snapshot.routes, &backends);
+        let backends = compile_backends(&snapshot.backends, cells, &tls);
+        let routes = compile_routes(&snapshot.routes, &backends, cells);
         let offers = Offers::new(&routes);
         if offers.len() > OFFERS_MAX {
             let what = format!("the routes offer {} models together; {OFFERS_MAX} are allowed", offers.len());
@@ -66,6 +77,7 @@ impl Table {
         Ok(Self {
             generation: snapshot.generation,
             listeners: snapshot.listeners.clone().into(),
+            tls: tls.listeners.into(),
             admin: snapshot.admin,
             limits: snapshot.limits,
             logging: snapshot.logging.clone(),
@@ -143,8 +155,16 @@ fn check_process(snapshot: &Snapshot, found: &mut Found) {
             ("body_idle_ms", timeouts.body_idle_ms),
             ("write_stall_ms", timeouts.write_stall_ms),
             ("keep_alive_ms", timeouts.keep_alive_ms),
+            ("handshake_ms", timeouts.handshake_ms),
         ] {
             found.check(format_args!("listeners[{i}].timeouts.{field}"), check::timeout(ms.get()));
+        }
+        if let Some(tls) = &listener.tls {
+            let at = format!("listeners[{i}].tls.certificates");
+            found.count(&at, "certificates", tls.certificates.len(), TLS_CERTIFICATES_MAX);
+            if tls.certificates.is_empty() {
+                found.add(at, wrong("there is no certificate to show", "add one"));
+            }
         }
         let networks = listener.trusted_proxies.len();
         found.count(
@@ -196,6 +216,13 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
         let mend = "engine http goes with dialect http, other engines with another";
         found.add(format_args!("{at}.dialect"), wrong("engine and dialect do not go together", mend));
     }
+    if backend.engine == Engine::Http && backend.balance == Balance::Gpu {
+        let mend = "use another policy, or name the engine that serves the models";
+        found.add(
+            format_args!("{at}.balance"),
+            wrong("gpu reads prompts and engine http reads nothing", mend),
+        );
+    }
     if backend.endpoints.is_empty() {
         found.add(format_args!("{at}.endpoints"), wrong("the backend has no endpoint", "add one"));
     }
@@ -207,6 +234,12 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
             found.add(format_args!("{at}.authority"), wrong(what, "remove one; a weight gives it more"));
         }
         check_endpoint(&at, endpoint, found);
+        if endpoint.secure {
+            found.check(format_args!("{at}.authority"), check::server_name(host_of(&endpoint.authority)));
+        }
+    }
+    if let Some(name) = backend.tls.as_ref().and_then(|tls| tls.server_name.as_deref()) {
+        found.check(format_args!("{at}.tls.server_name"), check::server_name(name));
     }
     found.count(format_args!("{at}.models"), "models", backend.models.len(), MODELS_MAX);
     for (j, model) in backend.models.iter().enumerate() {
@@ -330,19 +363,26 @@ fn check_targets(
     }
 }
 
-fn compile_backends(backends: &[snapshot::Backend], cells: &Cells) -> Vec<Arc<Backend>> {
-    backends.iter().map(|backend| Arc::new(compile_backend(backend, cells))).collect()
+fn compile_backends(backends: &[snapshot::Backend], cells: &Cells, tls: &Opened) -> Vec<Arc<Backend>> {
+    let side = |place| tls.backends.get(&place).cloned();
+    let compiled =
+        |(place, backend)| Arc::new(Backend { tls: side(place), ..compile_backend(backend, cells) });
+    backends.iter().enumerate().map(compiled).collect()
 }
 
 fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
     let endpoints: Box<[Endpoint]> =
-        backend.endpoints.iter().map(|endpoint| compile_endpoint(&backend.name, endpoint, cells)).collect();
+        backend.endpoints.iter().map(|endpoint| compile_endpoint(backend, endpoint, cells)).collect();
     let (cumulative, stride) = balance::rotation(endpoints.iter().map(|endpoint| endpoint.weight));
     let credential = backend.credential.as_ref().map(|credential| Credential {
         header: credential.header.as_bytes().into(),
         value: credential.value.as_bytes().into(),
     });
+    let loads: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.cell)).collect();
+    let named = || endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.weight));
     Backend {
+        gpu: (backend.balance == Balance::Gpu).then(|| Gpu::new(backend, &loads, cells)),
+        ring: (backend.balance == Balance::Hash).then(|| Ring::new(named())),
         name: Name::intern(&backend.name),
         engine: backend.engine,
         dialect: backend.dialect,
@@ -350,6 +390,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         balance: backend.balance,
         models: backend.models.iter().map(|model| model.as_str().into()).collect(),
         connect_timeout_ms: backend.connect_timeout_ms.get(),
+        tls: None,
         connections: backend.connections,
         credential,
         orca: backend.orca.filter(|_| backend.engine != Engine::Http),
@@ -359,14 +400,23 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
     }
 }
 
-fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells) -> Endpoint {
-    let name = format!("{backend}/{}", endpoint.authority);
-    let hold = cells.slot(&name, &endpoint.addresses);
+fn compile_endpoint(backend: &snapshot::Backend, endpoint: &snapshot::Endpoint, cells: &Cells) -> Endpoint {
+    let name = format!("{}/{}", backend.name, endpoint.authority);
+    let tls = backend.tls.as_ref().filter(|_| endpoint.secure);
+    // Connections made in plain text, or to whoever another `tls` trusted, are not this endpoint's.
+    let hold = if endpoint.secure {
+        cells.slot(&format!("{name} {tls:?}"), &endpoint.addresses)
+    } else {
+        cells.slot(&name, &endpoint.addresses)
+    };
+    let host = tls.and_then(|tls| tls.server_name.as_deref()).unwrap_or(host_of(&endpoint.authority));
+    let secure = endpoint.secure.then(|| ServerName::try_from(host.to_owned()).expect("checked above"));
     Endpoint {
         name: Name::intern(&name),
         slot: hold.slot(),
         authority: endpoint.authority.as_str().into(),
         addresses: endpoint.addresses.as_slice().into(),
+        secure,
         base_path: endpoint.base_path.as_str().into(),
         weight: endpoint.weight,
         cell: cells.cell(&name),
@@ -376,13 +426,36 @@ fn compile_endpoint(backend: &str, endpoint: &snapshot::Endpoint, cells: &Cells)
     }
 }
 
-fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>]) -> Vec<Route> {
-    let by_name: HashMap<&str, &Arc<Backend>> =
-        backends.iter().map(|backend| (backend.name.as_str(), backend)).collect();
-    routes.iter().enumerate().map(|(order, route)| compile_route(order as u32, route, &by_name)).collect()
+/// The host of `host`, `host:port` or `[v6]:port`, without brackets.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    }
 }
 
-fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &Arc<Backend>>) -> Route {
+fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>], cells: &Cells) -> Vec<Route> {
+    let by_name: HashMap<&str, &Arc<Backend>> =
+        backends.iter().map(|backend| (backend.name.as_str(), backend)).collect();
+    let route = |(order, route): (usize, _)| compile_route(order as u32, route, &by_name, cells);
+    routes.iter().enumerate().map(route).collect()
+}
+
+/// The key that a route's prompts are hashed with. Where one target has an index, its key serves for hashing too.
+fn prompt_key(targets: &[Target], cells: &Cells) -> Option<Arc<Key>> {
+    let any = |test: fn(&Backend) -> bool| targets.iter().any(|target| test(&target.backend));
+    if any(|backend| backend.gpu.is_some()) {
+        return Some(cells.prompt_key());
+    }
+    any(|backend| backend.ring.is_some() && backend.engine != Engine::Http).then(|| cells.public_key())
+}
+
+fn compile_route(
+    order: u32,
+    route: &snapshot::Route,
+    backends: &HashMap<&str, &Arc<Backend>>,
+    cells: &Cells,
+) -> Route {
     let list: Box<[Target]> = route
         .targets
         .iter()
@@ -393,6 +466,7 @@ fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &
         })
         .collect();
     let conditions = compile_match(&route.matches);
+    let prompt_key = prompt_key(&list, cells);
     Route {
         name: Name::intern(&route.name),
         order,
@@ -406,7 +480,11 @@ fn compile_route(order: u32, route: &snapshot::Route, backends: &HashMap<&str, &
         expose: route.expose,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
-        reads_body: !conditions.models.is_empty() || list.iter().any(|target| target.model.is_some()),
+        reads_body: !conditions.models.is_empty()
+            || prompt_key.is_some()
+            || list.iter().any(|target| target.model.is_some()),
+        wishes: list.iter().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
+        prompt_key,
         raw: list.iter().all(|target| target.backend.engine == Engine::Http),
         conditions,
         targets: Targets { weight: list.iter().map(|target| target.weight).sum(), list },

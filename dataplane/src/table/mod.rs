@@ -21,20 +21,26 @@ use std::sync::Arc;
 
 use ringway_contract::Generation;
 use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use rustls::pki_types::ServerName;
 
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
 use self::models::Offers;
+use crate::balance::gpu::Gpu;
+use crate::balance::hash::Ring;
+use crate::balance::prefix::blocks::Key;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::names::Name;
 use crate::seen::Seen;
+use crate::tls::{ClientSide, ServerSide};
 
 /// One compiled snapshot.
 #[derive(Debug)]
 pub struct Table {
     generation: Generation,
     listeners: Box<[Listener]>,
+    tls: Box<[(SocketAddr, Arc<ServerSide>)]>,
     admin: Option<SocketAddr>,
     limits: Limits,
     logging: Logging,
@@ -54,6 +60,11 @@ impl Table {
     /// Addresses to accept on.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// What the listener at this address shows to callers that speak TLS.
+    pub fn server_side(&self, address: SocketAddr) -> Option<&Arc<ServerSide>> {
+        self.tls.iter().find(|(of, _)| *of == address).map(|(_, side)| side)
     }
 
     /// Address of the admin surface.
@@ -123,6 +134,10 @@ pub struct Route {
     pub idempotent: bool,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
+    /// A target chooses by what is asked for, not by load alone.
+    pub wishes: bool,
+    /// The key that the prompt is hashed with, if a target chooses by it: then the whole body is read before.
+    pub prompt_key: Option<Arc<Key>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
 }
@@ -175,10 +190,16 @@ pub struct Backend {
     pub models: Box<[Box<str>]>,
     /// How long a connection may take to be made.
     pub connect_timeout_ms: u64,
+    /// How its secure endpoints are spoken to.
+    pub tls: Option<Arc<ClientSide>>,
     /// What is kept between requests.
     pub connections: Connections,
     /// Field name and value sent with each request.
     pub credential: Option<Credential>,
+    /// What `balance: gpu` chooses by.
+    pub gpu: Option<Gpu>,
+    /// What `balance: hash` chooses by.
+    pub ring: Option<Ring>,
     /// In which form each answer is asked for the server's load.
     pub orca: Option<Orca>,
     /// Weights of the endpoints added up, one entry each.
@@ -215,6 +236,8 @@ pub struct Endpoint {
     pub authority: Box<str>,
     /// Where it resolves to now; may be empty.
     pub addresses: Box<[SocketAddr]>,
+    /// The name it must prove to be; none: it speaks plain text.
+    pub secure: Option<ServerName<'static>>,
     /// Put before every path; empty or `/v1`.
     pub base_path: Box<str>,
     /// Its share relative to its siblings.

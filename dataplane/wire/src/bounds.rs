@@ -60,6 +60,8 @@ pub const JSON_DEPTH_MAX: u32 = 128;
 pub const JSON_MODEL_BYTES_MAX: usize = 256;
 /// Longest key that is told from others; every key we know is shorter.
 pub const JSON_KEY_BYTES_MAX: usize = 32;
+/// Longest role of a message that is told from others.
+pub const PROMPT_ROLE_BYTES_MAX: usize = 32;
 /// Longest number text that is read as an integer; a longer one is checked but has no value for us.
 pub const JSON_NUMBER_BYTES_MAX: usize = 40;
 

@@ -10,6 +10,8 @@
 //! a link of the chain is one multiplication. Each section begins a block of its own. The chain begins with model,
 //! adapter and the tenant's salt: prefixes never match across them.
 
+use std::hash::BuildHasher as _;
+
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
 
 use super::BlockHash;
@@ -25,7 +27,22 @@ pub struct Key {
 const SECRET_BYTES: usize = 192;
 
 impl Key {
-    /// A key of this chance; draw it once per process.
+    /// A key nobody knows, from the system's chance by way of the standard library's hasher.
+    pub fn secret() -> Self {
+        let random = std::hash::RandomState::new();
+        let mut secret = [0; SECRET_BYTES];
+        for (at, word) in secret.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *word = random.hash_one(at).to_le_bytes();
+        }
+        Self { secret, links: [random.hash_one("a link's one side"), random.hash_one("and its other")] }
+    }
+
+    /// The key that is the same in every process: where several have to agree, and a collision harms its author alone.
+    pub fn public() -> Self {
+        Self::new(&mut fastrand::Rng::with_seed(0x7269_6e67_7761_7921))
+    }
+
+    /// A key of this chance.
     pub fn new(rng: &mut fastrand::Rng) -> Self {
         let mut secret = [0; SECRET_BYTES];
         rng.fill(&mut secret);
@@ -140,6 +157,17 @@ impl Blocks {
             }));
         }
         hashes
+    }
+
+    /// The hash of the first `blocks` blocks, or of all there is of a shorter prompt.
+    pub fn beginning(&mut self, key: &Key, seed: BlockHash, blocks: usize) -> BlockHash {
+        let whole = self.finish(key, seed);
+        if let Some(hash) = whole.get(..blocks).and_then(<[_]>::last) {
+            return *hash;
+        }
+        let before = whole.last().copied().unwrap_or(seed);
+        let last = &self.sections[Section::Messages as usize];
+        key.link(before, key.digest(&last.tail[..last.tail_len]))
     }
 
     /// What [`Blocks::finish`] found.

@@ -557,6 +557,12 @@ pub(crate) struct Few<const N: usize> {
     over: bool,
 }
 
+impl<const N: usize> Default for Few<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Few<N> {
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; N], len: 0, over: false }

@@ -5,9 +5,11 @@
 
 mod error;
 pub(crate) mod grammar;
+mod prompt;
 mod scanner;
 mod splice;
 
 pub use error::{JsonError, Key};
+pub use prompt::{Part, Piece, PromptScanner};
 pub use scanner::{Bounds, Model, Scanner};
 pub use splice::{splice_model, spliced_len, write_string};

@@ -1,0 +1,194 @@
+//! `balance: gpu` on one backend: the pool of this table, and what outlives tables.
+//!
+//! Owns: the way from a prompt to a choice, the estimate of its tokens, and what dispatch and usage teach.
+//! Must not: do I/O or read a clock.
+//! Read next: [`super::score`], [`super::prefix`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ringway_contract::snapshot;
+use ringway_contract::stats::Estimate;
+
+use super::prefix::Index;
+use super::prefix::blocks::Key;
+use super::prompt::Prompt;
+use super::score::{Asked, Choice, Hardware, Pool, Reports, Terms, Weights};
+use crate::bounds::{
+    BLOCK_BYTES, BYTES_PER_TOKEN, BYTES_PER_TOKEN_MAX, BYTES_PER_TOKEN_MIN, KV_TOKENS_UNKNOWN,
+};
+use crate::cells::{Cells, LoadCell};
+use crate::clock::Moment;
+
+/// A backend's endpoints with what is in their caches.
+#[derive(Debug)]
+pub struct Gpu {
+    pool: Pool,
+    known: Arc<Known>,
+    key: Arc<Key>,
+    media_tokens: u32,
+}
+
+/// What is known of a backend over reloads.
+#[derive(Debug)]
+pub struct Known {
+    index: Index,
+    ratio: Arc<Ratio>,
+    members: Box<[(Box<str>, usize)]>,
+}
+
+impl Known {
+    /// Nothing yet, of endpoints with these names and blocks in their caches.
+    pub fn new(members: Box<[(Box<str>, usize)]>, ratio: Arc<Ratio>) -> Self {
+        let blocks: Vec<usize> = members.iter().map(|(_, blocks)| *blocks).collect();
+        Self { index: Index::new(&blocks), ratio, members }
+    }
+
+    /// Whether it is about these endpoints, in this order.
+    pub fn is_about(&self, members: &[(Box<str>, usize)]) -> bool {
+        *self.members == *members
+    }
+
+    /// Its ratio, for another one of the same backend.
+    pub fn ratio(&self) -> Arc<Ratio> {
+        Arc::clone(&self.ratio)
+    }
+}
+
+/// Bytes of prompt to a token, as usage teaches: a moving average.
+#[derive(Debug)]
+pub struct Ratio(AtomicU32);
+
+impl Default for Ratio {
+    fn default() -> Self {
+        Self(AtomicU32::new(BYTES_PER_TOKEN.to_bits()))
+    }
+}
+
+impl Ratio {
+    /// Bytes to a token.
+    pub fn get(&self) -> f32 {
+        f32::from_bits(self.0.load(Relaxed))
+    }
+
+    /// So many bytes were so many tokens. Two threads at once: one of them is not heard.
+    pub fn learn(&self, bytes: u64, tokens: u64) {
+        if bytes == 0 || tokens == 0 {
+            return;
+        }
+        let seen = (bytes as f32 / tokens as f32).clamp(BYTES_PER_TOKEN_MIN, BYTES_PER_TOKEN_MAX);
+        let average = self.get();
+        self.0.store((average + (seen - average) * RATIO_STEP).to_bits(), Relaxed);
+    }
+}
+
+/// The weight of one usage in the average.
+const RATIO_STEP: f32 = 0.05;
+
+impl Gpu {
+    /// The pool of this backend; the cells are those of its endpoints, in their order.
+    pub fn new(backend: &snapshot::Backend, endpoints: &[Arc<LoadCell>], cells: &Cells) -> Self {
+        let score = &backend.score;
+        let seconds = |ms: ringway_contract::Millis| ms.get() as f32 * 1e-3;
+        let weights = Weights {
+            miss: score.miss as f32,
+            in_flight: seconds(score.in_flight_ms),
+            kv: seconds(score.kv_ms),
+            ..Weights::default()
+        };
+        let hardware = |it: &snapshot::Endpoint| Hardware {
+            prefill_tokens_per_s: it.hardware.prefill_tokens_per_s.map(|tokens| tokens as f32),
+            kv_tokens: it.hardware.kv_tokens.map(|tokens| tokens as f32),
+        };
+        let member = |it: &snapshot::Endpoint| {
+            let tokens = it.hardware.kv_tokens.unwrap_or(KV_TOKENS_UNKNOWN) as f32;
+            (it.authority.as_str().into(), (tokens * BYTES_PER_TOKEN) as usize / BLOCK_BYTES)
+        };
+        Self {
+            pool: Pool::new(
+                weights,
+                score.gateways,
+                endpoints.iter().map(Arc::clone).zip(backend.endpoints.iter().map(hardware)),
+            ),
+            known: cells.known(&backend.name, backend.endpoints.iter().map(member).collect()),
+            key: cells.prompt_key(),
+            media_tokens: score.media_tokens,
+        }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.known.index
+    }
+
+    /// Bytes of prompt to a token, as it is estimated now.
+    pub fn bytes_per_token(&self) -> f32 {
+        self.known.ratio.get()
+    }
+
+    /// Tokens of this prompt, as estimated.
+    pub fn tokens(&self, prompt: &Prompt) -> u64 {
+        prompt.tokens(self.bytes_per_token(), self.media_tokens)
+    }
+
+    /// The endpoint where this prompt costs least, asked of this model.
+    pub fn choose(
+        &self,
+        prompt: &mut Prompt,
+        model: &[u8],
+        now: Moment,
+        rotation: u32,
+        open: impl Fn(usize) -> bool,
+    ) -> Option<Choice> {
+        let asked = Asked { prompt: self.tokens(prompt), ..Asked::default() };
+        loop {
+            prompt.look_up(&self.key, model, &self.known.index);
+            let choice = self.pool.choose(&asked, prompt.matches(), now, rotation, &open)?;
+            // Only a match that wins does harm, so the winner alone is asked whether it is still who it was. At most
+            // once for each restart.
+            if !self.known.index.outlived(choice.at, self.pool.cell(choice.at).restarts()) {
+                return Some(choice);
+            }
+        }
+    }
+
+    /// The request goes to the endpoint at this place, which will hold its prompt.
+    pub fn dispatched(&self, at: usize, prompt: &Prompt) {
+        self.known.index.insert(at, prompt.hashes());
+    }
+
+    /// The endpoint counted so many tokens in this prompt.
+    pub fn learn(&self, prompt: &Prompt, tokens: u64) {
+        if prompt.media() == 0 {
+            self.known.ratio.learn(prompt.bytes(), tokens);
+        }
+    }
+
+    /// Every part of what this prompt would cost on each endpoint, in their order.
+    pub fn explain(&self, prompt: &mut Prompt, model: &[u8], now: Moment) -> Vec<Terms> {
+        let asked = Asked { prompt: self.tokens(prompt), ..Asked::default() };
+        prompt.look_up(&self.key, model, &self.known.index);
+        (0..self.pool.len()).map(|at| self.pool.terms(at, &asked, prompt.matches(), now)).collect()
+    }
+
+    /// What is reckoned of the endpoint at this place, to be shown.
+    pub fn estimate(&self, at: usize, now: Moment) -> Estimate {
+        let cell = self.pool.cell(at);
+        Estimate {
+            kv: self.pool.pressure(at, Reports::Believed, now).kv.into(),
+            token_gap_ms: cell.life().gap_us().map(|us| f64::from(us) / 1e3),
+            cached_blocks: self.known.index.blocks(at) as u64,
+            report_fresh: cell.fresh(now).is_some(),
+        }
+    }
+
+    /// The key its prompts are hashed with.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}

@@ -1,0 +1,212 @@
+//! Where requests go when the endpoint is chosen by what is asked: prompts to the caches that hold them, less to the
+//! slower, the same path to the same server.
+//!
+//! Owns: `balance: gpu` and `hash` over real sockets, against simulated GPU servers; and that all load is given back.
+//! Must not: measure goodput; the acceptance scenarios do that.
+//! Read next: `src/gateway.rs`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ringway_contract::snapshot::{Balance, Engine, Hardware};
+use ringway_contract::stats::EndpointStats;
+use ringway_tests::client::{get, post};
+use ringway_tests::process::Companion;
+use ringway_tests::{Client, Gateway, Io, Origin, Peer, Setup, each_driver};
+use serde_json::{Value, json};
+
+const PATH: &str = "/v1/chat/completions";
+const H100: Hardware = Hardware { prefill_tokens_per_s: Some(35_711), kv_tokens: Some(426_000) };
+const A100: Hardware = Hardware { prefill_tokens_per_s: Some(12_466), kv_tokens: Some(426_000) };
+
+/// Simulated servers, one for each of `gpus` (`h100:1,a100:1`), and where they listen.
+fn fleet(gpus: &str, replicas: usize, more: &[&str]) -> (Companion, Vec<SocketAddr>) {
+    let folder = std::env::temp_dir();
+    let base = ["sim", "--listen", "127.0.0.1:0", "--model", "m", "--gpu", gpus];
+    let mut sim = Companion::start("ringload", &[&base[..], more].concat(), &folder);
+    let addresses = |sim: &Companion| -> Vec<SocketAddr> {
+        let output = sim.output();
+        let announced = output.lines().filter_map(|line| line.rsplit_once("http://"));
+        announced.filter_map(|(_, address)| address.trim().parse().ok()).collect()
+    };
+    sim.wait_until("replicas", |sim| addresses(sim).len() == replicas);
+    let addresses = addresses(&sim);
+    (sim, addresses)
+}
+
+fn gpu(io: Io, servers: &[SocketAddr], hardware: &[Hardware]) -> Gateway {
+    let setup = Setup::model(PATH, Engine::Vllm, servers).tune(|snapshot| {
+        snapshot.routes[0].expose = true;
+        let backend = &mut snapshot.backends[0];
+        backend.balance = Balance::Gpu;
+        for (endpoint, hardware) in backend.endpoints.iter_mut().zip(hardware) {
+            endpoint.hardware = *hardware;
+        }
+    });
+    Gateway::start(io, setup)
+}
+
+/// A prompt of so many bytes of its own words, whoever asks with the same seed.
+fn words(seed: u64, bytes: usize) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let words: Vec<String> = (0..bytes / 8).map(|_| format!("{:07x}", rng.u32(..1 << 28))).collect();
+    words.join(" ")
+}
+
+fn chat(prefix: &str, question: &str, more: &Value) -> Vec<u8> {
+    let mut body = json!({
+        "model": "m",
+        "messages": [{"role": "system", "content": prefix}, {"role": "user", "content": question}],
+    });
+    let fields = body.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("an object").clone());
+    post(PATH, body.to_string())
+}
+
+fn endpoints(gateway: &Gateway) -> Vec<EndpointStats> {
+    gateway.stats().endpoints
+}
+
+/// Waits until nothing is counted on any endpoint, and says so of the underflows too.
+fn assert_given_back(gateway: &Gateway) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let tokens =
+        |one: &EndpointStats| one.own.uncached_tokens + one.own.prompt_tokens + one.own.generated_tokens;
+    let left = |one: &EndpointStats| one.in_flight + tokens(one);
+    while endpoints(gateway).iter().any(|one| left(one) > 0) {
+        assert!(Instant::now() < deadline, "load is left: {:?}", endpoints(gateway));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(gateway.stats().load_underflow_total, 0);
+}
+
+#[test]
+fn a_shared_prefix_goes_where_it_is_cached() {
+    each_driver(|io| {
+        let (_sim, servers) = fleet("h100", 2, &["--replicas", "2"]);
+        let gateway = gpu(io, &servers, &[H100, H100]);
+        let mut used = BTreeMap::<String, u32>::new();
+        for family in 0..6 {
+            let prefix = words(family, 8_000);
+            let mut first = None;
+            for turn in 0..3 {
+                let answer = gateway.ask(chat(&prefix, &words(1_000 + turn, 400), &json!({"max_tokens": 2})));
+                assert_eq!(answer.status(), 200, "{}", answer.text());
+                let endpoint = answer.head.one("x-ringway-backend").expect("the route exposes it");
+                assert_eq!(*first.get_or_insert_with(|| endpoint.clone()), endpoint, "family {family}");
+                let cached = answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"].clone();
+                assert!(turn == 0 || cached.as_u64() > Some(1_900), "turn {turn} found {cached}");
+            }
+            *used.entry(first.expect("three turns")).or_default() += 1;
+        }
+        assert_eq!(used.len(), 2, "new prefixes go to both: {used:?}");
+        assert!(
+            endpoints(&gateway)
+                .iter()
+                .all(|one| one.estimate.as_ref().is_some_and(|it| it.cached_blocks > 60))
+        );
+        assert_given_back(&gateway);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn explain_tells_what_a_cached_prefix_is_worth() {
+    let (_sim, servers) = fleet("h100", 2, &["--replicas", "2"]);
+    let gateway = gpu(Io::Epoll, &servers, &[H100, H100]);
+    let prefix = words(1, 8_000);
+    let answer = gateway.ask(chat(&prefix, "and?", &json!({"max_tokens": 1})));
+    let endpoint = answer.head.one("x-ringway-backend").expect("the route exposes it");
+    let messages =
+        [json!({"role": "system", "content": prefix}), json!({"role": "user", "content": "then?"})];
+    let question = json!({"path": PATH, "body": {"model": "m", "messages": messages}});
+    let explanation = gateway.control(
+        "POST",
+        "/v1/explain",
+        "Content-Type: application/json\r\n",
+        question.to_string().as_bytes(),
+    );
+    let explanation = explanation.json();
+    let [best, other] = &explanation["endpoints"].as_array().expect("candidates")[..] else { panic!("two") };
+    assert_eq!(format!("model/{}", best["endpoint"].as_str().expect("a name")), endpoint);
+    let miss = |candidate: &Value| candidate["cost"]["miss_tokens"].as_u64().expect("tokens");
+    assert!(miss(best) < 100 && miss(other) > 1_900, "{explanation}");
+    assert!(best["score"].as_f64() < other["score"].as_f64());
+    gateway.finish();
+}
+
+#[test]
+fn the_slower_of_two_gets_less() {
+    each_driver(|io| {
+        let (_sim, servers) = fleet("h100:1,a100:1", 2, &[]);
+        let gateway = gpu(io, &servers, &[H100, A100]);
+        let mut callers = Vec::new();
+        for seed in 0..80 {
+            let mut caller = gateway.connect().patient(Duration::from_secs(30));
+            let stream = json!({"stream": true, "max_tokens": 20, "ignore_eos": true});
+            caller.send(chat(&words(5_000 + seed, 6_000), "?", &stream));
+            callers.push(caller);
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        for mut caller in callers {
+            let answer = caller.answer();
+            assert!(answer.whole() && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+        }
+        let [fast, slow] = &endpoints(&gateway)[..] else { panic!("two endpoints") };
+        let (fast, slow) = (fast.attempts_total, slow.attempts_total);
+        assert!(fast + slow == 80 && fast > 2 * slow && slow > 0, "{fast} and {slow}");
+        assert_given_back(&gateway);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn callers_that_leave_at_any_time_leave_no_load() {
+    each_driver(|io| {
+        let (_sim, servers) = fleet("h100", 2, &["--replicas", "2"]);
+        let gateway = gpu(io, &servers, &[H100, H100]);
+        let mut rng = fastrand::Rng::with_seed(3);
+        for seed in 0..60 {
+            let mut caller = gateway.connect();
+            let stream = json!({"stream": rng.bool(), "max_tokens": 400});
+            caller.send(chat(&words(9_000 + seed, rng.usize(10..30_000)), "?", &stream));
+            std::thread::sleep(Duration::from_millis(rng.u64(..60)));
+            if rng.bool() { caller.reset() } else { drop(caller) }
+        }
+        assert_given_back(&gateway);
+        assert!(gateway.metric(&["ringway_endpoint_cached_blocks"]) > 100.0);
+        assert!(gateway.metric(&["ringway_load_underflow_total"]) == 0.0);
+        gateway.finish();
+    });
+}
+
+/// Answers every request with its own name.
+fn named(name: usize) -> Origin {
+    Origin::start(move |peer: &mut Peer| {
+        while peer.request().is_some() {
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{name}"));
+        }
+    })
+}
+
+#[test]
+fn the_same_path_goes_to_the_same_server() {
+    each_driver(|io| {
+        let origins: Vec<Origin> = (0..3).map(named).collect();
+        let addresses: Vec<SocketAddr> = origins.iter().map(Origin::address).collect();
+        let setup = Setup::new()
+            .backend(ringway_tests::setup::http("origin", &addresses))
+            .route(ringway_tests::setup::route("all", ringway_tests::setup::prefix("/"), "origin"))
+            .tune(|snapshot| snapshot.backends[0].balance = Balance::Hash);
+        let gateway = Gateway::start(io, setup);
+        let mut caller: Client = gateway.connect();
+        let mut ask = |path: usize| caller.ask(get(&format!("/{path}"))).text();
+        let first: Vec<String> = (0..30).map(&mut ask).collect();
+        let again: Vec<String> = (0..30).map(&mut ask).collect();
+        drop(caller);
+        assert_eq!(first, again);
+        assert_eq!(first.iter().collect::<HashSet<_>>().len(), 3, "{first:?}");
+        gateway.finish();
+    });
+}
