@@ -206,6 +206,11 @@ fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise()
 
     assert_eq!(target("{engine: openai, endpoints: [\"http://10.0.0.1\"]}"), None);
     assert_eq!(target("{engine: vllm, endpoints: [\"http://10.0.0.1\"], metrics: off, health: off}"), None);
+    let behind_tls = "{engine: vllm, endpoints: [\"https://10.0.0.1\", \"http://10.0.0.2\"]}";
+    let config = accept(&with_backend(behind_tls));
+    let names: Vec<_> =
+        config::targets(&config, &|_, _| Vec::new()).into_iter().map(|target| target.name).collect();
+    assert_eq!(names, ["b/10.0.0.2"], "no question and no credential goes out in the clear");
     let plain =
         target("{engine: http, endpoints: [\"http://10.0.0.1\"], health: {path: /}}").expect("probed");
     assert!(plain.metrics.is_none() && plain.health.is_some());

@@ -238,6 +238,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     let tls = from.tls.as_ref().map(|written| tls::backend(written, &from.endpoints, env, sink));
     let (engine, dialect) = engine_and_dialect?;
     gpu_reads_prompts(from, engine, sink);
+    unread_behind_tls(from, sink);
     let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
@@ -265,6 +266,21 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             Some(tls) => Some(tls?),
         },
     })
+}
+
+/// The readings speak plain HTTP only, so what is written for endpoints behind TLS has no effect yet.
+fn unread_behind_tls(from: &written::Backend, sink: &Sink) {
+    let mut urls = from.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
+    if !urls.any(|url| url.value.secure) {
+        return;
+    }
+    for (name, written) in [("metrics", &from.metrics), ("health", &from.health)] {
+        if let Some(Written { value: Watching::On { .. }, at }) = written {
+            let fault =
+                Fault::new(format!("`{name}` of endpoints with an `https` URL are not supported yet"));
+            sink.warn(at, fault.mend("these endpoints are routed to by our own counts; leave it out"));
+        }
+    }
 }
 
 fn metrics(engine: Engine, written: Option<&Written<Watching>>, sink: &Sink) -> Option<Metrics> {

@@ -61,7 +61,12 @@ pub fn targets(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>
     };
     let watched = |backend: &&Backend| backend.metrics.is_some() || backend.health.is_some();
     let backends = config.backends.iter().filter(watched);
-    backends.flat_map(|backend| backend.endpoints.iter().map(move |it| of(backend, it))).collect()
+    // Those behind TLS are left out until the readings speak it: no question, and no credential, goes there in the clear.
+    let plain = |backend: &Backend| {
+        let endpoints = backend.endpoints.iter().filter(|endpoint| !endpoint.secure);
+        endpoints.map(|endpoint| of(backend, endpoint)).collect::<Vec<_>>()
+    };
+    backends.flat_map(plain).collect()
 }
 
 fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Endpoint {
