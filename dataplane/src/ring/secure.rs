@@ -398,6 +398,3 @@ pub(super) fn before_shutdown(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
