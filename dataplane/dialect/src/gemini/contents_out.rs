@@ -180,7 +180,12 @@ impl<'w> Contents<'w, '_, '_> {
                 self.part(role, out);
                 write_text(text, out);
             }
-            Content::Image(image) => self.media(role, &image.source, at, out)?,
+            Content::Image(image) => {
+                if image.detail.as_ref().is_some_and(|detail| !detail.is("auto")) {
+                    self.reading.dropped(at);
+                }
+                self.media(role, &image.source, at, out)?;
+            }
             Content::Video(source) => self.media(role, source, at, out)?,
             Content::Audio(audio) => {
                 if !self.target.capabilities.audio {

@@ -159,6 +159,9 @@ fn write_output(
             if schema.strict == Some(false) {
                 reading.approximated(output.at, "strict");
             }
+            if schema.name.is_some() || schema.description.is_some() {
+                reading.noted(output.at, "unnamed"); // labels, which most callers have to write
+            }
             if let Some(schema) = &schema.schema {
                 let changed =
                     write_schema(schema, target, ["responseJsonSchema", "responseSchema"], config, out);
