@@ -187,8 +187,52 @@ fn rich_anthropic() -> Value {
     })
 }
 
+fn rich_responses() -> Value {
+    json!({
+        "model": "m", "instructions": "i", "max_output_tokens": 90, "temperature": 0.5, "top_p": 0.5, "odd": { "x": 1 },
+        "metadata": { "k": "v" }, "safety_identifier": "u", "service_tier": "flex", "prompt_cache_key": "p",
+        "parallel_tool_calls": false, "reasoning": { "effort": "low", "summary": "auto" },
+        "text": { "verbosity": "low", "format": { "type": "json_schema", "name": "n", "schema": { "type": "object" } } },
+        "tools": [
+            { "type": "function", "name": "f", "description": "d", "parameters": { "type": "object" }, "strict": true },
+            { "type": "custom", "name": "c", "description": "d" },
+        ],
+        "tool_choice": { "type": "function", "name": "f" },
+        "input": [
+            { "type": "message", "role": "user", "content": [
+                { "type": "input_text", "text": "t" },
+                { "type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low" },
+                { "type": "input_file", "file_data": "data:application/pdf;base64,AAAA", "filename": "n" },
+            ] },
+            { "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": "a" }] },
+            { "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{\"a\":1}" },
+            { "type": "function_call_output", "call_id": "c1", "output": "ok" },
+            { "type": "message", "role": "user", "content": "u" },
+        ],
+    })
+}
+
+fn rich_gemini() -> Value {
+    json!({
+        "systemInstruction": { "parts": [{ "text": "s" }] }, "safetySettings": [{ "category": "x" }], "labels": { "k": "v" },
+        "generationConfig": {
+            "temperature": 0.5, "topP": 0.5, "topK": 5, "maxOutputTokens": 90, "seed": 7, "stopSequences": ["END"],
+            "presencePenalty": 0.5, "frequencyPenalty": 0.5, "responseMimeType": "application/json",
+            "responseJsonSchema": { "type": "object" }, "thinkingConfig": { "thinkingLevel": "LOW" }, "odd": 1,
+        },
+        "tools": [{ "functionDeclarations": [{ "name": "f", "description": "d", "parametersJsonSchema": { "type": "object" } }] }],
+        "toolConfig": { "functionCallingConfig": { "mode": "ANY", "allowedFunctionNames": ["f"] } },
+        "contents": [
+            { "role": "user", "parts": [{ "text": "t" }, { "inlineData": { "mimeType": "image/png", "data": "AAAA" } }] },
+            { "role": "model", "parts": [{ "text": "a" }, { "functionCall": { "name": "f", "args": { "a": 1 } } }] },
+            { "role": "user", "parts": [{ "functionResponse": { "name": "f", "response": { "output": "ok" } } }] },
+        ],
+    })
+}
+
 /// Fields whose other value is the default, or says which of two forms a value has; `/logprobs` names both of its own.
-const FORM: [&str; 6] = ["/store", "/media_type", "/type", "/is_error", "/logprobs", "/top_logprobs"];
+const FORM: [&str; 7] =
+    ["/summary", "/store", "/media_type", "/type", "/is_error", "/logprobs", "/top_logprobs"];
 
 #[test]
 fn a_field_that_changes_changes_the_request_or_stands_in_the_list_of_losses() {
@@ -199,6 +243,12 @@ fn a_field_that_changes_changes_the_request_or_stands_in_the_list_of_losses() {
         (Dialect::Anthropic, Dialect::OpenAiChat, rich_anthropic()),
         (Dialect::Anthropic, Dialect::OpenAiResponses, rich_anthropic()),
         (Dialect::Anthropic, Dialect::Gemini, rich_anthropic()),
+        (Dialect::OpenAiResponses, Dialect::OpenAiChat, rich_responses()),
+        (Dialect::OpenAiResponses, Dialect::Anthropic, rich_responses()),
+        (Dialect::OpenAiResponses, Dialect::Gemini, rich_responses()),
+        (Dialect::Gemini, Dialect::OpenAiChat, rich_gemini()),
+        (Dialect::Gemini, Dialect::OpenAiResponses, rich_gemini()),
+        (Dialect::Gemini, Dialect::Anthropic, rich_gemini()),
     ] {
         let target = Target::of(to);
         let plain = carry(from, &request.to_string(), &target).expect("carried");

@@ -160,7 +160,7 @@ fn write_output(
                 reading.approximated(output.at, "strict");
             }
             if schema.name.is_some() || schema.description.is_some() {
-                reading.noted(output.at, "unnamed"); // every caller must name it, so a strict route puts up with that
+                reading.noted(output.at, "unnamed"); // labels, which most callers have to write
             }
             if let Some(schema) = &schema.schema {
                 let changed =

@@ -10,9 +10,9 @@ use crate::bridge;
 use crate::judge::{self, Dialect, Mind};
 
 fn stream(events: &[Value]) -> String {
-    events.iter().fold(String::new(), |all, event| {
-        all + &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("x"))
-    })
+    let event =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("x"));
+    events.iter().map(event).collect::<Vec<_>>().concat()
 }
 
 /// Whatever comes, each caller's grammar is kept, and what did not end is told as an error.
