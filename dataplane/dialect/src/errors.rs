@@ -230,6 +230,40 @@ pub fn write(out: &mut Vec<u8>, grammar: Grammar, problem: &Problem<'_>) {
     }
 }
 
+/// Appends the error as an event of a stream that has begun: what clients of this grammar raise an exception for. A
+/// stream of OpenAI's Responses has its own. Nothing for a grammar that has none.
+///
+/// The stream must break off behind it: some clients do not raise before the transport does, and an error followed by
+/// an orderly end would be a lie to all that do not know the event.
+pub fn write_event(out: &mut Vec<u8>, grammar: Grammar, responses: bool, problem: &Problem<'_>) {
+    match grammar {
+        Grammar::OpenAi if responses => response_error(out, problem),
+        Grammar::OpenAi | Grammar::Gemini => {
+            out.extend_from_slice(b"data: ");
+            write(out, grammar, problem);
+        }
+        Grammar::Anthropic => {
+            out.extend_from_slice(b"event: error\ndata: ");
+            write(out, grammar, problem);
+        }
+        Grammar::Plain => return,
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+fn response_error(out: &mut Vec<u8>, problem: &Problem<'_>) {
+    out.extend_from_slice(
+        br#"event: error
+data: {"type":"error","code":"#,
+    );
+    json::string_or_null(out, problem.kind.row().openai_code);
+    out.extend_from_slice(br#","message":"#);
+    json::string(out, problem.message);
+    out.extend_from_slice(br#","param":"#);
+    json::string_or_null(out, problem.param);
+    out.push(b'}');
+}
+
 /// All four keys always; `code` a string or null.
 fn openai(out: &mut Vec<u8>, problem: &Problem<'_>) {
     let row = problem.kind.row();
@@ -322,6 +356,44 @@ mod tests {
             body(Grammar::Plain, Kind::NotFound),
             json!({"error": {"message": "it \"broke\"\n", "code": "broke", "request_id": "req-1"}})
         );
+    }
+
+    #[test]
+    fn each_grammar_ends_a_broken_stream_in_its_own_words() {
+        let event = |grammar, responses| {
+            let mut out = Vec::new();
+            let kind = Kind::UpstreamTruncated;
+            let status = kind.status_in(grammar, kind.status());
+            let (message, code) = ("cut", "answer_cut");
+            let problem = Problem {
+                kind,
+                status,
+                message,
+                code,
+                param: None,
+                retry_after_ms: None,
+                request_id: "req-1",
+            };
+            write_event(&mut out, grammar, responses, &problem);
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert_eq!(
+            event(Grammar::OpenAi, false),
+            "data: {\"error\":{\"message\":\"cut\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_truncated\"}}\n\n"
+        );
+        assert_eq!(
+            event(Grammar::OpenAi, true),
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"upstream_truncated\",\"message\":\"cut\",\"param\":null}\n\n"
+        );
+        assert_eq!(
+            event(Grammar::Anthropic, false),
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"cut\"},\"request_id\":\"req-1\"}\n\n"
+        );
+        assert_eq!(
+            event(Grammar::Gemini, false),
+            "data: {\"error\":{\"code\":502,\"message\":\"cut\",\"status\":\"UNAVAILABLE\",\"details\":[]}}\n\n"
+        );
+        assert_eq!(event(Grammar::Plain, false), "");
     }
 
     #[test]

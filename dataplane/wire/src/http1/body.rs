@@ -123,6 +123,16 @@ impl Body {
         matches!(self.state, State::Done | State::UntilClose)
     }
 
+    /// What has to be sent before a coded chunk of ours may follow what of this chunked body was forwarded verbatim.
+    /// None: it was cut inside a chunk, or is not chunked.
+    pub fn before_chunk(&self) -> Option<&'static [u8]> {
+        match self.state {
+            State::Size | State::Trailers | State::Done => Some(b""),
+            State::DataEnd => Some(b"\r\n"),
+            State::Counted(_) | State::UntilClose | State::Data(_) | State::Broken(_) => None,
+        }
+    }
+
     /// One step; true if another may follow in the same bytes.
     fn step(&mut self, cut: &mut Cut<'_>, data: &mut Vec<Span>) -> Result<bool, Fault> {
         match self.state {

@@ -150,6 +150,11 @@ impl Observer {
         self.account.done
     }
 
+    /// Whether an event of ours may follow: the stream is made of events, and no line of it was cut in the middle.
+    pub fn is_at_line_start(&self) -> bool {
+        self.form != Form::Array && self.scanner.is_at_line_start()
+    }
+
     /// The stream said that the answer failed.
     pub fn error(&self) -> bool {
         self.account.error

@@ -86,6 +86,15 @@ impl Scanner {
         Self { place: Place::Mark { seen: 0 }, name: [0; NAME_BYTES_MAX], after_cr: false }
     }
 
+    /// Whether the next byte begins a line: no line was cut in the middle.
+    pub fn is_at_line_start(&self) -> bool {
+        match self.place {
+            Place::Mark { seen } => seen == 0,
+            Place::LineStart => true,
+            Place::Name { .. } | Place::Value { .. } | Place::Passed => false,
+        }
+    }
+
     /// Takes the next bytes of the stream.
     pub fn feed<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink<'a>) {
         let mut rest = bytes;
