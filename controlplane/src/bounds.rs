@@ -97,6 +97,14 @@ pub const SCORE_MS_MAX: u64 = 60_000;
 pub const GATEWAYS_MAX: u64 = 1_000;
 /// Tokens that an image counts as.
 pub const MEDIA_TOKENS_MAX: u64 = 1_000_000;
+/// Requests that may wait in front of a backend.
+pub const QUEUE_MAX: u64 = 65_536;
+/// Bytes of their bodies.
+pub const QUEUE_BYTES_MAX: u64 = 1_024 * GIB;
+/// Least share of a KV cache that may close an endpoint: below it hardly a prompt fits.
+pub const KV_LIMIT_PERCENT_MIN: u32 = 10;
+/// Fallbacks of one route.
+pub const FALLBACKS_MAX: usize = 8;
 /// Weight of an endpoint or a target.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// Attempts of one exchange: two more than the first (spec faults.md section 4).

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
-    AccessLog, BackendTls, Balance, CertificateFiles, Connections, Credential, Dialect, Engine, HalfClose,
-    HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Retry,
-    RouteTimeouts, Target,
+    AccessLog, Admission, BackendTls, Balance, CertificateFiles, Class, Connections, Credential, Dialect,
+    Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat,
+    Logging, Match, Order, Retry, RouteTimeouts, Target,
 };
 use ringway_contract::{Bytes, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -89,6 +89,47 @@ fn the_shortest_file_gets_every_default() {
     assert!(!route.expose && !route.preserve_host && !route.idempotent);
     assert_eq!((snapshot.limits, snapshot.logging), (Limits::default(), Logging::default()));
     assert_eq!(snapshot.drain_timeout_ms, Millis::from_secs(30));
+}
+
+#[test]
+fn a_queue_in_front_of_a_backend_arrives_with_its_limits() {
+    let admission = |written: &str| {
+        let backend = format!("{{engine: vllm, endpoints: [\"http://10.0.0.1\"], admission: {written}}}");
+        snap(&with_backend(&backend)).backends[0].admission
+    };
+    assert_eq!(
+        snap(&with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1\"]}")).backends[0].admission,
+        None
+    );
+    assert_eq!(admission("{queue: 1024}"), Some(Admission::default()));
+    let waits = |written: &str| admission(written).expect("it was written").wait_ms.map(Millis::get);
+    assert_eq!(waits("{max_wait: 5s}"), [5_000; 3]);
+    assert_eq!(waits("{max_wait: 5s, wait: {batch: 2m}}"), [5_000, 5_000, 120_000]);
+    assert_eq!(waits("{wait: {interactive: 500ms}}"), [500, 10_000, 60_000]);
+    let all = "{queue: 3, queue_bytes: 1MiB, order: fifo, u_limit: 1s, kv_limit: 90%, itl_limit: 100ms, ttft_slo: 2s}";
+    let expected = Admission {
+        queue: 3,
+        queue_bytes: Bytes::from_kib(1_024),
+        wait_ms: Admission::default().wait_ms,
+        order: Order::Fifo,
+        u_limit_ms: Millis::from_secs(1),
+        kv_limit_percent: 90,
+        itl_limit_ms: Some(Millis::new(100)),
+        ttft_slo_ms: Some(Millis::from_secs(2)),
+    };
+    assert_eq!(admission(all), Some(expected));
+}
+
+#[test]
+fn fallbacks_arrive_in_their_order_and_the_class_with_them() {
+    let snapshot = snap(&example("full.yaml"));
+    let chat = &snapshot.routes[0];
+    assert_eq!(
+        chat.fallback,
+        [Fallback { backend: "llama-next".into(), model: Some("llama-next-8b".into()) }]
+    );
+    assert_eq!((chat.class, snapshot.routes[1].class), (Class::Interactive, Class::Default));
+    assert_eq!(snapshot.routes[1].fallback, []);
 }
 
 #[test]
@@ -217,22 +258,19 @@ fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise()
 }
 
 #[test]
-fn the_example_of_the_contract_is_refused_for_what_comes_later_and_nothing_else() {
+fn the_example_of_the_contract_is_refused_for_what_comes_later_and_what_it_leaves_out() {
     let text =
         std::fs::read_to_string(root().join("controlplane/tests/fixtures/contract.yaml")).expect("ours");
-    let report =
-        config::parse(&Source::new("ringway.yaml", text.clone())).expect_err("it uses later features");
-    let later: Vec<_> = report.problems().into_iter().map(|problem| problem.at).collect();
-    let expected = ["backends.llama.admission", "routes[0].fallback"];
-    assert_eq!(later, expected, "{report}");
-    assert!(report.problems().iter().all(|problem| problem.what.contains("not supported yet")), "{report}");
-
+    config::parse(&Source::new("ringway.yaml", text.clone())).expect("each field of it is known");
     let whole =
         config::check(&Source::new("ringway.yaml", text), &Keys).expect_err("two backends are not shown");
-    let others = whole.findings().iter().filter(|finding| !finding.what.contains("not supported yet"));
-    let others: Vec<_> = others.map(|finding| finding.at.as_str()).collect();
+    let (later, others): (Vec<_>, Vec<_>) =
+        whole.findings().iter().partition(|finding| finding.what.contains("not supported yet"));
+    let at =
+        |found: Vec<&config::Finding>| found.iter().map(|finding| finding.at.clone()).collect::<Vec<_>>();
+    assert_eq!(at(later), ["routes[0].fallback[0].backend"], "it is translated to: {whole}");
     assert_eq!(
-        others,
+        at(others),
         ["listeners[0].address", "routes[0].targets[1].backend", "routes[1].targets[0].backend"]
     );
 }

@@ -137,8 +137,8 @@ fn every_later_field_is_told_from_the_others() {
             }
         }
     }
-    for expected in ["listener.http2", "backend.discovery", "backend.admission"].into_iter().chain([
-        "route.fallback",
+    for expected in ["listener.http2", "backend.discovery", "backend.sessions"].into_iter().chain([
+        "route.shadow",
         "match.tenant",
         "match.schedule",
         "file.keys",

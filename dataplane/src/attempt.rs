@@ -25,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
 use crate::observe::Counter;
 use crate::orca;
-use crate::outcome::{AttemptError, Blame, Reason, Retry};
+use crate::outcome::{AttemptError, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Socket};
 use crate::table::{Backend, Endpoint, Route};
@@ -126,7 +126,6 @@ async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> 
             if let Some(resumed) = connection.resumed {
                 worker.shard.count_handshake(Side::Client, resumed);
             }
-            cell.count_connected();
             cell.note_back(Moment::from_ms(worker.clock.coarse_ms()));
             Ok(connection)
         }
@@ -135,9 +134,6 @@ async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> 
             if let Some(fault) = error.tls {
                 worker.count_fault(Side::Client, fault);
                 x.record.tls = fault.label();
-            }
-            if error.blame == Blame::Upstream {
-                cell.count_refused(worker.clock.coarse_ms());
             }
             if error.reason == Reason::UpConnectRefused {
                 cell.note_gone();

@@ -20,6 +20,7 @@ use self::prompt::Prompt;
 use crate::bounds::ATTEMPTS_MAX;
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
+use crate::health::State;
 use crate::table::{Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
@@ -73,6 +74,8 @@ pub struct Wish<'a> {
     pub path: &'a [u8],
     /// This moment.
     pub now: Moment,
+    /// The endpoints of a backend that admission lets be chosen, by their place; none: any.
+    pub near: Option<&'a dyn Fn(usize) -> bool>,
 }
 
 /// As [`pick_for`], for policies that look at no request.
@@ -94,15 +97,25 @@ pub fn pick_for<'t>(
     while left > 0 {
         let open = |at: usize| failed & 1 << at == 0;
         let at = drawn(targets.list.iter().map(|target| target.weight), open, rng.u32(..left))?;
-        let target = &targets.list[at];
-        let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
-        if let Some((at, load)) = choose_for(&target.backend, tried, rng, wish, model) {
-            return Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load });
+        if let Some(pick) = pick_of(&targets.list[at], tried, rng, wish) {
+            return Some(pick);
         }
         failed |= 1 << at;
-        left -= target.weight;
+        left -= targets.list[at].weight;
     }
     None
+}
+
+/// An endpoint of this target.
+pub fn pick_of<'t>(
+    target: &'t Target,
+    tried: &Tried,
+    rng: &mut fastrand::Rng,
+    wish: &mut Wish<'_>,
+) -> Option<Pick<'t>> {
+    let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
+    let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
+    Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }
 
 const _: () = assert!(crate::bounds::TARGETS_MAX <= u64::BITS as usize, "a target has a bit in `failed`");
@@ -119,7 +132,7 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 
 /// An endpoint of this backend, as its policy says: not drained, resolved, not tried.
 ///
-/// Endpoints that refuse connections are left alone while there are others; if all refuse, all are tried.
+/// Endpoints that failed just now, or asked to be left alone, are avoided while there are others.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
     choose_for(backend, tried, rng, &mut Wish::default(), b"").map(|(at, _)| &backend.endpoints[at])
 }
@@ -132,10 +145,17 @@ fn choose_for(
     wish: &mut Wish<'_>,
     model: &[u8],
 ) -> Option<(usize, Load)> {
-    let open = |endpoint: &Endpoint| endpoint.is_eligible() && !tried.has(endpoint);
-    let healthy = |endpoint: &Endpoint| open(endpoint) && !endpoint.cell.is_shunned();
+    let near = wish.near;
+    let place = |endpoint: &Endpoint| backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint));
+    let is_near = |endpoint: &Endpoint| near.is_none_or(|near| place(endpoint).is_some_and(near));
+    let open = |endpoint: &Endpoint| endpoint.is_eligible() && !tried.has(endpoint) && is_near(endpoint);
+    // For the score suspicion is a cost; other policies have no scale to put it on.
+    let avoided = |endpoint: &Endpoint| {
+        endpoint.health.is_resting() || (backend.gpu.is_none() && endpoint.health.state() == State::Suspect)
+    };
+    let healthy = |endpoint: &Endpoint| open(endpoint) && !avoided(endpoint);
     let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, model);
-    if backend.endpoints.iter().any(|endpoint| endpoint.cell.is_shunned()) {
+    if backend.endpoints.iter().any(avoided) {
         return among(&healthy).or_else(|| among(&open));
     }
     among(&open)

@@ -129,16 +129,56 @@ const _: () = assert!(BLOCKS_MAX <= u16::MAX as usize, "lengths of matches are 1
 
 /// Attempts of one exchange.
 pub const ATTEMPTS_MAX: usize = 3;
-/// Connects that fail in a row before an endpoint is left alone.
-pub const SHUN_AFTER: u32 = 3;
-/// How long at first; twice as long each further time.
-pub const SHUN_MS_MIN: u64 = 1_000;
-/// How long at most.
-pub const SHUN_MS_MAX: u64 = 30_000;
 /// Span over which the retry budget counts requests.
 pub const RETRY_WINDOW_MS: u64 = 10_000;
 /// Retries a second that the budget allows whatever the traffic.
 pub const RETRY_FLOOR_PER_S: u64 = 3;
+
+// ---- admission ---------------------------------------------------------------------------------------------
+
+/// The shortest wait that a refused caller is told (routing section 6).
+pub const RETRY_AFTER_S_MIN: u64 = 1;
+/// The longest, without its jitter.
+pub const RETRY_AFTER_S_MAX: u64 = 60;
+/// Places in one queue that the operator may ask for.
+pub const QUEUE_MAX: u64 = 65_536;
+/// Bytes in one queue that the operator may ask for.
+pub const QUEUE_BYTES_MAX: u64 = 1 << 40;
+/// How often queues are looked after while somebody waits.
+pub const QUEUE_BEAT_MS: u64 = 10;
+/// Whoever waits when a drain is this close to its end is told that the process ends.
+pub const DRAIN_LAST_WORD_MS: u64 = 1_000;
+/// Backends that a route may fall back to.
+pub const FALLBACKS_MAX: usize = 8;
+/// Tenants a queue remembers beside those that wait: what it forgets is who was served most.
+pub const QUEUE_LANES_MAX: usize = 4_096;
+
+// ---- health ------------------------------------------------------------------------------------------------
+
+/// Errors in a row that raise suspicion.
+pub const DOUBT_ERRORS: u32 = 3;
+/// Errors in a row that open the circuit.
+pub const TRIP_ERRORS: u32 = 5;
+/// Probes in a row that open it.
+pub const TRIP_PROBES: u32 = 3;
+/// The span over which the share of errors is looked at; half of the requests open the circuit.
+pub const ERROR_WINDOW_MS: u64 = 10_000;
+/// Requests in that span below which the share says nothing.
+pub const ERROR_REQUESTS_MIN: u32 = 20;
+/// Time without an error after which a suspect is well again.
+pub const SOUND_MS: u64 = 5_000;
+/// How long a circuit stays open at first.
+pub const CIRCUIT_PAUSE_MS: u64 = 5_000;
+/// How often that doubles.
+pub const CIRCUIT_PAUSES_DOUBLED_MAX: u32 = 4;
+/// Requests that a half-open circuit lets through at once.
+pub const HALF_OPEN_MAX: u32 = 2;
+/// Of them, how many in a row have to go well to close it.
+pub const HALF_OPEN_SUCCESSES: u32 = 3;
+/// An endpoint that answered nobody for so long and then is too slow is sick, not busy.
+pub const SILENT_MS: u64 = 30_000;
+/// The longest that an endpoint may ask to be left alone.
+pub const REST_MS_MAX: u64 = 60_000;
 
 const _: () =
     assert!(ENDPOINTS_MAX + BACKENDS_MAX < NAMES_MAX, "endpoints and backends have names of their own");

@@ -19,9 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::cell::{Intake, LoadCell, Report};
 pub use self::lease::{Lease, Prefill};
 pub use self::life::{Counts, Fresh, Load, Said};
+use crate::admission::line::Line;
 use crate::balance::gpu::Known;
 use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
+use crate::health::HealthCell;
 use crate::seen::Seen;
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
@@ -81,7 +83,9 @@ impl Default for Cells {
 #[derive(Debug, Default)]
 struct Kept {
     cells: HashMap<Box<str>, Arc<LoadCell>>,
+    health: HashMap<Box<str>, Arc<HealthCell>>,
     turns: HashMap<Box<str>, Arc<Turn>>,
+    lines: HashMap<Box<str>, Arc<Line>>,
     known: HashMap<Box<str>, Arc<Known>>,
     seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
@@ -105,6 +109,22 @@ impl Cells {
     /// The cell of this endpoint (`backend/authority`), new or as it was.
     pub fn cell(&self, endpoint: &str) -> Arc<LoadCell> {
         entry(&mut self.kept().cells, endpoint)
+    }
+
+    /// The health of this endpoint (`backend/authority`), new or as it was.
+    pub fn health(&self, endpoint: &str) -> Arc<HealthCell> {
+        let mut kept = self.kept();
+        if let Some(health) = kept.health.get(endpoint) {
+            return Arc::clone(health);
+        }
+        let health = Arc::new(HealthCell::new(entry(&mut kept.cells, endpoint)));
+        kept.health.insert(endpoint.into(), Arc::clone(&health));
+        health
+    }
+
+    /// The queue of this backend, new or as it was.
+    pub fn line(&self, backend: &str) -> Arc<Line> {
+        entry(&mut self.kept().lines, backend)
     }
 
     /// The turn of this backend, new or as it was.
@@ -197,11 +217,17 @@ impl Kept {
         });
         self.known.retain(|_, known| Arc::strong_count(known) > 1); // megabytes each
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
+        if self.health.len() > CELLS_MAX {
+            self.health.retain(|_, health| Arc::strong_count(health) > 1);
+        }
         if self.cells.len() > CELLS_MAX {
             self.cells.retain(|_, cell| Arc::strong_count(cell) > 1);
         }
         if self.seen.len() > CELLS_MAX {
             self.seen.retain(|_, seen| Arc::strong_count(seen) > 1);
+        }
+        if self.lines.len() > CELLS_MAX {
+            self.lines.retain(|_, line| Arc::strong_count(line) > 1);
         }
         if self.turns.len() > CELLS_MAX {
             self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);

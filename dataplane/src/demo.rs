@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Hardware, Limits,
-    Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target,
+    AccessLog, Backend, Balance, Class, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Hardware,
+    Limits, Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target,
 };
 use ringway_contract::{Generation, Millis, Snapshot};
 use ringway_gpusim::{Fleet, FleetSpec, Preset};
@@ -84,6 +84,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         connections: Connections::default(),
         credential: None,
         orca: None,
+        admission: None,
     }
 }
 
@@ -97,6 +98,8 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         expose: true,
         preserve_host: false,
         idempotent: false,
+        fallback: Vec::new(),
+        class: Class::Default,
     }
 }
 

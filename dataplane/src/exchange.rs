@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
 use ringway_dialect::surface::Grammar;
-use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id};
+use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
 
-use crate::attempt::{Aim, Failed, attempt, verdict_on};
+use crate::attempt::{Aim, Answer, Failed, attempt, verdict_on};
 use crate::balance::score::Reports;
 use crate::balance::{self, Pick, Tried, Wish};
 use crate::bounds::{PROMPT_BODY_BYTES_MAX, REQUEST_ID_BYTES_MAX};
@@ -20,16 +20,17 @@ use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
 use crate::deadline::Wait;
+use crate::dispatch::{self, Bound, Search, Stop};
 use crate::downstream::Downstream;
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Short, Slots};
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
-use crate::refusal::{Refusal, SOON_MS};
+use crate::refusal::Refusal;
 use crate::relay;
 use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
-use crate::table::{Ask, ModelSeen, Route, Table, Verdict};
+use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::worker::{Scratch, Worker};
 
 /// What becomes of the caller's connection.
@@ -75,6 +76,8 @@ pub struct Exchange<'a> {
     failed_unsent: bool,
     upstream_us: u64,
     caller_us: u64,
+    queue_us: u64,
+    retries_spent: bool,
     route: Option<u32>,
 }
 
@@ -124,24 +127,35 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
     {
         return Ok(gone);
     }
-    let mut tried = Tried::none();
-    let mut last = nowhere(route);
+    let mut search = Search::new(route);
     loop {
-        let Some(pick) = x.pick(route, &tried, intake.as_ref()) else { return Err(last) };
-        if !x.may_spend_attempt(route) {
-            return Err(last);
-        }
-        tried.add(pick.endpoint);
+        let bound = match search.next(x, intake.as_ref()).await {
+            Ok(bound) => bound,
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::Gone(reason)) => return Ok(Outcome::Gone(reason)),
+        };
+        // Given back behind the lease, which is dropped first: whoever waits is to see it gone.
+        let Bound { pick, mut permit, trial: _trial } = bound;
         let aim = x.aim(route, &pick);
         let mut held = x.dispatch(&pick, intake.as_ref()); // held to the last byte, not to the head
+        permit.land();
         match attempt(x, aim, &mut intake).await {
             Ok(answer) if x.credential_refused(aim) => {
                 drop(answer);
                 return Err(Refusal::UpstreamAuth);
             }
             Ok(answer) => {
+                let declined = dispatch::note_answer(x, aim, answer.buffer.bytes(), &mut held);
+                if let Some(error) = declined
+                    && x.may_fail_over(error, &search, intake.as_ref())
+                {
+                    search.last = x.declined(&answer);
+                    continue;
+                }
                 drop(intake.take()); // a stream may last; its request is not needed any more
                 let outcome = relay::live(x, aim, answer, &mut held).await;
+                permit.generated(held.lease.generated());
+                dispatch::note_end(x.worker, aim, outcome);
                 x.learn(&pick);
                 return Ok(outcome);
             }
@@ -149,9 +163,10 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
                 if error.blame == Blame::Upstream {
                     held.lease.cell().count_failure();
                 }
-                last = error.into();
+                dispatch::note_failure(x.worker, aim, &error);
+                search.last = error.into();
                 if !x.may_try_again(error, route, intake.is_some()) {
-                    return Err(last);
+                    return Err(search.last);
                 }
             }
             Err(Failed::Refused(refusal)) => return Err(refusal),
@@ -265,6 +280,8 @@ impl<'a> Exchange<'a> {
             failed_unsent: false,
             upstream_us: 0,
             caller_us: 0,
+            queue_us: 0,
+            retries_spent: false,
             route: None,
         }
     }
@@ -314,11 +331,42 @@ impl<'a> Exchange<'a> {
         Ok(None)
     }
 
-    fn pick<'t>(&mut self, route: &'t Route, tried: &Tried, intake: Option<&Intake>) -> Option<Pick<'t>> {
-        let mut rng = self.worker.rng.borrow_mut();
-        if !route.wishes {
-            return balance::pick(route, tried, &mut rng);
+    /// An endpoint of the route's targets, or at a later stage of its fallbacks.
+    pub fn pick<'t>(
+        &mut self,
+        route: &'t Route,
+        stage: usize,
+        tried: &Tried,
+        intake: Option<&Intake>,
+    ) -> Option<Pick<'t>> {
+        if !route.wishes && stage == 0 {
+            return balance::pick(route, tried, &mut self.worker.rng.borrow_mut());
         }
+        self.wishing(route, intake, None, |rng, wish| match stage {
+            0 => balance::pick_for(route, tried, rng, wish),
+            later => balance::pick_of(&route.fallback[later - 1], tried, rng, wish),
+        })
+    }
+
+    /// An endpoint of this target that `near` lets be chosen.
+    pub fn pick_near<'t>(
+        &mut self,
+        route: &'t Route,
+        target: &'t Target,
+        tried: &Tried,
+        intake: Option<&Intake>,
+        near: &dyn Fn(usize) -> bool,
+    ) -> Option<Pick<'t>> {
+        self.wishing(route, intake, Some(near), |rng, wish| balance::pick_of(target, tried, rng, wish))
+    }
+
+    fn wishing<T>(
+        &mut self,
+        route: &Route,
+        intake: Option<&Intake>,
+        near: Option<&dyn Fn(usize) -> bool>,
+        choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
+    ) -> T {
         let Self { scratch, worker, .. } = self;
         let Scratch { head, prompt, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
@@ -328,22 +376,26 @@ impl<'a> Exchange<'a> {
             model: model.as_ref().map_or(b"", |model| model.value.as_bytes()),
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
+            near,
         };
-        balance::pick_for(route, tried, &mut rng, &mut wish)
+        choose(&mut worker.rng.borrow_mut(), &mut wish)
     }
 
     /// Counts the attempt on its endpoint, before anything else is chosen.
     fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
-        let mut lease = Lease::dispatch(&pick.endpoint.cell, pick.load);
-        let Some(gpu) = &pick.target.backend.gpu else { return Dispatched { lease, watched: None } };
-        if let Some(prompt) = &self.scratch.prompt {
+        let backend = &pick.target.backend;
+        let counts = backend.gpu.is_some() || backend.admission.is_some();
+        let load = if counts { dispatch::estimated(pick, intake) } else { pick.load };
+        let mut lease = Lease::dispatch(&pick.endpoint.cell, load);
+        let Some(pool) = backend.pool() else { return Dispatched { lease, watched: None } };
+        if let (Some(gpu), Some(prompt)) = (&backend.gpu, &self.scratch.prompt) {
             gpu.dispatched(pick.at, prompt);
         }
         let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
         let share = if streams { None } else { lease.split_prefill() };
         let watched = share.map(|share| {
             let now = self.worker.clock.now();
-            let waits_s = gpu.pool().pressure(pick.at, Reports::LeftOut, now).uncached_s; // its own is in it
+            let waits_s = pool.pressure(pick.at, Reports::LeftOut, now).uncached_s; // its own is in it
             self.worker.prefills.watch(share, now.plus_us((2e6 * waits_s) as u64))
         });
         Dispatched { lease, watched }
@@ -391,9 +443,40 @@ impl<'a> Exchange<'a> {
         may_retry(&error, &standing)
     }
 
+    /// Whether what an endpoint declined goes to another one. Asked for before its answer is let go: if nobody else may
+    /// have it, the answer is passed on as it is.
+    fn may_fail_over(&mut self, error: AttemptError, search: &Search<'_>, intake: Option<&Intake>) -> bool {
+        let route = search.route();
+        if !self.may_try_again(error, route, intake.is_some()) || !search.has_another(self, intake) {
+            self.failed = None; // the answer goes to the caller, and with it what happened
+            return false;
+        }
+        let now_ms = self.worker.clock.coarse_ms();
+        let percent = route.retry_percent;
+        if !self.worker.retries.borrow_mut().take(now_ms, percent) {
+            self.failed = None;
+            self.retries_spent = true;
+            return false;
+        }
+        self.failed_unsent = true; // paid for
+        true
+    }
+
+    /// What the caller is told if nobody takes what this answer declined.
+    fn declined(&self, answer: &Answer) -> Refusal {
+        let wait = self.scratch.answer.find(answer.buffer.bytes(), "retry-after");
+        dispatch::declined(self.scratch.answer.status(), wait.and_then(dispatch::retry_after_ms))
+    }
+
+    /// Notes how long it waited in a queue.
+    pub fn queued(&mut self, us: u64) {
+        self.queue_us += us;
+        self.record.queued = Micros::new(self.queue_us);
+    }
+
     /// Takes what a further attempt costs from the retry budget. One that follows an attempt of which nothing reached
     /// a server is free: the budget is there to keep retries from multiplying load.
-    fn may_spend_attempt(&mut self, route: &Route) -> bool {
+    pub fn may_spend_attempt(&mut self, route: &Route) -> bool {
         let Some(reason) = self.failed.take() else { return true };
         let now_ms = self.worker.clock.coarse_ms();
         if !self.failed_unsent && !self.worker.retries.borrow_mut().take(now_ms, route.retry_percent) {
@@ -476,9 +559,10 @@ impl<'a> Exchange<'a> {
 
     /// The `server-timing` value: where the time to the first byte went.
     pub fn server_timing(&self, first_byte_us: u64) -> String {
-        let own_us = first_byte_us.saturating_sub(self.upstream_us + self.caller_us);
+        let own_us = first_byte_us.saturating_sub(self.upstream_us + self.caller_us + self.queue_us);
         let ms = |us: u64| us as f64 / 1_000.0;
-        format!("queue;dur=0, upstream;dur={:.3}, own;dur={:.3}", ms(self.upstream_us), ms(own_us))
+        let (queue, upstream, own) = (ms(self.queue_us), ms(self.upstream_us), ms(own_us));
+        format!("queue;dur={queue:.3}, upstream;dur={upstream:.3}, own;dur={own:.3}")
     }
 
     /// An answer that went out whole: what is there to remark?
@@ -503,6 +587,18 @@ impl<'a> Exchange<'a> {
             Blame::Client => Outcome::Gone(reason),
             Blame::Upstream | Blame::Gateway | Blame::Config => Outcome::Aborted(reason),
         }
+    }
+
+    /// Writes the refusal as the error event of a stream, in a coded chunk behind `between`.
+    pub fn write_error_chunk(&mut self, refusal: &Refusal, dialect: Dialect, between: &[u8]) {
+        let mut event = vec![b'\n']; // ends a line, or an event, that was left open
+        reply::event(&mut event, refusal, dialect == Dialect::OpenaiResponses, &self.to(true));
+        let out = &mut self.scratch.out;
+        out.clear();
+        out.bytes.extend_from_slice(between);
+        write_chunk_head(&mut out.bytes, event.len());
+        out.bytes.extend_from_slice(&event);
+        out.bytes.extend_from_slice(b"\r\n");
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> Outcome {
@@ -578,7 +674,8 @@ impl<'a> Exchange<'a> {
         self.down.streaming = false;
         self.record.total = Micros::new(self.elapsed_us());
         if let Some(first_byte_us) = self.record.first_byte.get() {
-            self.record.own = Micros::new(first_byte_us.saturating_sub(self.upstream_us + self.caller_us));
+            let others_us = self.upstream_us + self.caller_us + self.queue_us;
+            self.record.own = Micros::new(first_byte_us.saturating_sub(others_us));
         }
         self.record.outcome = outcome.label();
         self.record.reason = outcome.reason().map_or("", Reason::label);
@@ -603,15 +700,6 @@ impl<'a> Exchange<'a> {
             }
         }
     }
-}
-
-/// Why no endpoint of the route may be chosen, before any was tried.
-fn nowhere(route: &Route) -> Refusal {
-    let mut endpoints = route.targets.list.iter().flat_map(|target| &target.backend.endpoints);
-    if endpoints.any(|endpoint| endpoint.addresses.is_empty() && !endpoint.is_drained()) {
-        return Refusal::NameUnresolved;
-    }
-    Refusal::NoEndpoint { retry_after_ms: SOON_MS }
 }
 
 fn is_trusted(listener: &Listener, peer: IpAddr) -> bool {

@@ -16,6 +16,7 @@ use crate::balance;
 use crate::balance::prompt::Prompt;
 use crate::balance::score::Terms;
 use crate::clock::Moment;
+use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
 use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
@@ -254,8 +255,18 @@ fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String 
     if endpoint.cell.is_drained() {
         return "drained by order; `ringctl undrain` puts it back".to_owned();
     }
-    if endpoint.cell.is_shunned() {
-        return "refuses connections; left alone for a while, unless all do".to_owned();
+    match endpoint.health.state() {
+        State::Open => {
+            return "its circuit is open: it failed too often; tried again after a pause".to_owned();
+        }
+        State::Drain => return "it said that it goes down".to_owned(),
+        State::HalfOpen if !endpoint.health.admits() => {
+            return "its circuit is half open, and the few requests that go are under way".to_owned();
+        }
+        State::Warm | State::Ok | State::Suspect | State::HalfOpen => {}
+    }
+    if endpoint.health.is_resting() {
+        return "it asked to be left alone for a while; preferred is any other".to_owned();
     }
     let weight = endpoint.weight;
     match backend.balance {

@@ -127,6 +127,14 @@ impl Intake {
         self.first_bytes as u64 + self.more.iter().map(|piece| piece.len() as u64).sum::<u64>()
     }
 
+    /// Payload bytes in all: as announced, else as many as came.
+    pub fn body_bytes(&self) -> u64 {
+        match self.framing {
+            Framing::Length(length) => length,
+            Framing::None | Framing::Chunked | Framing::UntilClose => self.payload_bytes(),
+        }
+    }
+
     /// How the body is framed towards the upstream; `grown` is what a replaced model adds to its length.
     pub fn framing_upstream(&self, grown: i64) -> Framing {
         match self.framing {

@@ -4,6 +4,7 @@
 //! Must not: read a configuration file, resolve a name on a worker, or wait for the control plane.
 //! Read next: [`exchange`], the way of a request, then [`table`], which says where it goes.
 
+pub mod admission;
 pub mod attempt;
 pub mod balance;
 pub mod bounds;
@@ -12,10 +13,12 @@ pub mod clock;
 pub mod control;
 pub mod deadline;
 pub mod demo;
+pub mod dispatch;
 pub mod downstream;
 pub mod exchange;
 pub mod explain;
 pub mod handshake;
+pub mod health;
 pub mod intake;
 pub mod listen;
 pub mod load;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken, Outlived};
+use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken, Outlived, Probe};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::cells::{Intake, Report, Said};
@@ -48,7 +48,12 @@ pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
             continue;
         };
         match endpoint.seen.report(load) {
-            News::Fresh => count(endpoint, load, now, &mut taken),
+            News::Fresh => {
+                if let Some(probe) = load.probe {
+                    endpoint.health.probe(now.us / 1_000, probe == Probe::Passed);
+                }
+                count(endpoint, load, now, &mut taken);
+            }
             News::Stale => taken.stale += 1,
             News::Outlived(generation) => {
                 taken.outlived.push(Outlived { endpoint: load.endpoint.clone(), generation });

@@ -307,6 +307,8 @@ impl Reason {
 pub enum Retry {
     /// Nothing of the request was written (class RC).
     Safe,
+    /// The endpoint declined before it did any work (class RF).
+    Declined,
     /// Something was: only if the request may be repeated (class RI).
     Idempotent,
     /// In no case (class R0).

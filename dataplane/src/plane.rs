@@ -24,6 +24,7 @@ use crate::cells::{Cells, LoadCell};
 use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
 use crate::explain;
+use crate::health::State;
 use crate::listen;
 use crate::load;
 use crate::observe::metrics::Words;
@@ -239,13 +240,13 @@ impl Shared {
     fn warm_up_new(&self, table: &Table) {
         let running = self.table();
         let known: HashSet<&str> = running.endpoints().map(|(_, endpoint)| endpoint.name.as_str()).collect();
-        let now = Moment::from_us(self.started.elapsed().as_micros() as u64);
+        let now_ms = self.started.elapsed().as_millis() as u64;
         let new = |endpoint: &Endpoint| {
             !known.contains(endpoint.name.as_str()) && endpoint.cell.attempts_total() == 0
         };
         if !known.is_empty() {
             for (_, endpoint) in table.endpoints().filter(|(_, endpoint)| new(endpoint)) {
-                endpoint.cell.begin_slow_start(now);
+                endpoint.health.begin(now_ms);
             }
         }
     }
@@ -387,7 +388,9 @@ impl Plane for Process {
             in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
             attempts_total: endpoint.cell.attempts_total(),
             failures_total: endpoint.cell.failures_total(),
-            state: (if endpoint.is_drained() { "drain" } else { "ok" }).to_owned(),
+            state: (if endpoint.is_drained() { State::Drain } else { endpoint.health.state() })
+                .name()
+                .to_owned(),
             probe: endpoint.seen.probe(),
             reported: endpoint.seen.reported(&endpoint.cell, now),
             own: own(&endpoint.cell),
@@ -401,6 +404,7 @@ impl Plane for Process {
             workers: shared.metrics.worker_stats(),
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
+            queues: table.queues(),
             times: shared.metrics.times(),
         }
     }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use ringway_dialect::errors::Kind;
 use ringway_wire::http1::{Fault, Rule};
 
+use crate::admission::queue::Why;
 use crate::outcome::{AttemptError, Blame, Reason};
 use crate::tls;
 
@@ -86,6 +87,13 @@ pub enum Refusal {
     /// No connection was free in time.
     PoolFull {
         /// When it may be otherwise.
+        retry_after_ms: u64,
+    },
+    /// There is more to do than the backend can, and a queue in front of it has no place or no time left.
+    Crowded {
+        /// Why not now.
+        why: Why,
+        /// When there is room again, as far as can be told.
         retry_after_ms: u64,
     },
     /// The endpoint closed before it answered.
@@ -179,6 +187,9 @@ impl Refusal {
             Self::PoolFull { retry_after_ms } => {
                 refuse(503, Kind::Overloaded, Reason::PoolFull).after(*retry_after_ms)
             }
+            Self::Crowded { retry_after_ms, .. } => {
+                refuse(429, Kind::RateLimited, Reason::PoolFull).after(*retry_after_ms)
+            }
             Self::HeadCut => refuse(502, Kind::BadGateway, Reason::UpHeadCut),
             Self::BadHead => refuse(502, Kind::BadGateway, Reason::UpBadHead),
             Self::UpstreamHeadTooLarge => refuse(502, Kind::BadGateway, Reason::UpHeadTooBig),
@@ -255,6 +266,18 @@ impl Refusal {
             Self::PoolFull { .. } => {
                 "all connections to the servers behind this route are busy; try again later"
             }
+            Self::Crowded { why: Why::Full, .. } => {
+                "too many requests wait for this model already; try again when retry-after says"
+            }
+            Self::Crowded { why: Why::TimedOut, .. } => {
+                "this model was busy for as long as a request may wait; try again when retry-after says"
+            }
+            Self::Crowded { why: Why::TooLong, .. } => {
+                "this model cannot begin to answer in the time that is promised here; try a shorter prompt, or later"
+            }
+            Self::Crowded { why: Why::Displaced, .. } => {
+                "more urgent requests took the place of this one; try again when retry-after says"
+            }
             Self::ClosedEarly { .. } => {
                 "the server behind this route closed the connection without an answer"
             }
@@ -302,6 +325,10 @@ impl Refusal {
             Self::NameUnresolved => "name_unresolved",
             Self::TlsFailed { .. } => "tls_failed",
             Self::PoolFull { .. } => "pool_full",
+            Self::Crowded { why: Why::Full, .. } => "queue_full",
+            Self::Crowded { why: Why::TimedOut, .. } => "queue_timeout",
+            Self::Crowded { why: Why::TooLong, .. } => "ttft_unreachable",
+            Self::Crowded { why: Why::Displaced, .. } => "queue_displaced",
             Self::ClosedEarly { .. } => "closed_early",
             Self::HeadCut => "head_cut",
             Self::BadHead => "bad_head",
@@ -345,6 +372,7 @@ impl Refusal {
             | Self::NameUnresolved
             | Self::TlsFailed { .. }
             | Self::PoolFull { .. }
+            | Self::Crowded { .. }
             | Self::ClosedEarly { .. }
             | Self::HeadCut
             | Self::BadHead
@@ -528,6 +556,10 @@ pub(crate) mod tests {
             Refusal::NameUnresolved,
             Refusal::TlsFailed { fault: tls::Fault::Expired },
             Refusal::PoolFull { retry_after_ms: 1_000 },
+            Refusal::Crowded { why: Why::Full, retry_after_ms: 3_000 },
+            Refusal::Crowded { why: Why::TimedOut, retry_after_ms: 3_000 },
+            Refusal::Crowded { why: Why::TooLong, retry_after_ms: 3_000 },
+            Refusal::Crowded { why: Why::Displaced, retry_after_ms: 3_000 },
             Refusal::ClosedEarly { reason: Reason::UpClosedEarly },
             Refusal::HeadCut,
             Refusal::BadHead,
@@ -564,8 +596,11 @@ pub(crate) mod tests {
             let Verdict { status, reason, blame, .. } = refusal.verdict();
             let by_client = blame == Blame::Client;
             let theirs = (400..500).contains(&status);
-            // 505 tells a caller of its version, 503 of its many connections.
-            let allowed = matches!(refusal, Refusal::Malformed { .. } | Refusal::TooManyConnections);
+            // 505 tells a caller of its version, 503 of its many connections, 429 of everybody's requests.
+            let allowed = matches!(
+                refusal,
+                Refusal::Malformed { .. } | Refusal::TooManyConnections | Refusal::Crowded { .. }
+            );
             assert!(by_client == theirs || allowed, "{refusal:?}");
             assert_eq!(
                 reason == Reason::BadRequest,

@@ -19,12 +19,15 @@ use ringway_wire::sse;
 use crate::attempt::{Aim, Answer, Failed, Pump, Turn, poll_pump, turn};
 use crate::cells::unary::Dispatched;
 use crate::deadline::{Elapsed, Wait};
+use crate::dispatch::kick;
 use crate::exchange::Exchange;
 use crate::load;
 use crate::observe::{Counter, Micros, Record};
 use crate::orca;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
+use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Size, Socket};
+use crate::table::Backend;
 use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
@@ -79,13 +82,18 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
         body: Body::new(shape.upstream, shape.mode, u64::MAX),
         shape,
         lease,
-        counts: aim.backend.gpu.is_some(),
+        backend: aim.backend,
+        counts: aim.backend.pool().is_some(),
         counted: 0,
     };
     relay.write_head(&buffer, aim);
     buffer.consume(relay.x.scratch.answer.len());
-    let outcome = relay.run(buffer, aim).await;
-    relay.finish(outcome, aim)
+    let mut end = relay.run(buffer, aim).await;
+    if let Err(reason) = end {
+        // Boxed: few answers break.
+        end = Box::pin(relay.say_broken(reason)).await;
+    }
+    relay.finish(end, aim)
 }
 
 /// Takes in what the head of the answer says of the server's load.
@@ -106,6 +114,7 @@ struct Relay<'x, 'e> {
     body: Body,
     shape: Shape,
     lease: &'x mut Dispatched,
+    backend: &'x Backend,
     /// The endpoint is chosen by what its requests do: tokens are counted.
     counts: bool,
     counted: u64,
@@ -165,6 +174,9 @@ impl Relay<'_, '_> {
         let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
             return Step::Broken(Reason::UpBadChunk);
         };
+        if advance.done && self.may_break() {
+            return self.last(advance, buffer).await;
+        }
         self.append(&buffer.bytes()[..advance.keep], advance.done);
         let sent = self.send_out().await;
         self.x.record.first_byte = Micros::new(self.x.elapsed_us());
@@ -189,6 +201,9 @@ impl Relay<'_, '_> {
         let Ok(advance) = self.body.advance(buffer.bytes_mut(), &mut self.x.scratch.spans) else {
             return Step::Broken(Reason::UpBadChunk);
         };
+        if advance.done && self.may_break() {
+            return self.last(advance, buffer).await;
+        }
         let mark = buffer.mark();
         let sent = if self.shape.rechunk {
             self.x.scratch.out.clear();
@@ -258,8 +273,60 @@ impl Relay<'_, '_> {
         Ok(())
     }
 
+    /// Whether the caller can be told that the stream is not whole: it speaks a dialect, and its framing has an end that
+    /// can be left out.
+    fn may_break(&self) -> bool {
+        let x = &self.x;
+        x.scratch.observer.kind == Kind::Stream
+            && x.record.status == 200
+            && (self.shape.rechunk || self.shape.downstream == Framing::Chunked)
+    }
+
+    /// The last of a stream is looked at before it is sent: one that stops without its last event, in good order for
+    /// HTTP, would be taken for a whole answer (UF-24).
+    async fn last(&mut self, advance: Advance, buffer: Buffer) -> Step {
+        let kept = &buffer.bytes()[..advance.keep];
+        self.look(kept);
+        let whole = !self.x.scratch.observer.is_unfinished();
+        let kept = match kept.strip_suffix(LAST_CHUNK) {
+            Some(data) if !whole && !self.shape.rechunk => data,
+            Some(_) | None => kept,
+        };
+        self.append(kept, advance.done && whole);
+        let sent = self.send_out().await;
+        if self.x.record.first_byte == Micros::NONE {
+            self.x.record.first_byte = Micros::new(self.x.elapsed_us());
+        }
+        match sent {
+            Err(reason) => Step::Broken(reason),
+            Ok(()) if whole => self.after(advance, buffer),
+            Ok(()) => Step::Broken(Reason::UpNoTerminal),
+        }
+    }
+
+    /// Ends a broken stream with its dialect's error event, where the caller can still read one. The stream breaks off
+    /// behind it all the same.
+    async fn say_broken(&mut self, reason: Reason) -> Result<bool, Reason> {
+        let x = &mut *self.x;
+        let said = x.scratch.observer.said_its_end();
+        let line_start = x.scratch.observer.is_at_line_start();
+        if reason.blame() != Blame::Upstream || said || !line_start || !self.may_break() {
+            return Err(reason);
+        }
+        let x = &mut *self.x;
+        let between = if self.shape.rechunk { Some(&b""[..]) } else { self.body.before_chunk() };
+        let Some(between) = between else { return Err(reason) };
+        let refusal = Refusal::from(AttemptError::new(reason, Retry::Never));
+        x.write_error_chunk(&refusal, self.backend.dialect, between);
+        let _ = self.send_out().await; // it breaks off either way
+        Err(reason)
+    }
+
     /// The upstream closed, and that is how it frames.
     async fn end_by_close(&mut self) -> Step {
+        if self.may_break() && self.x.scratch.observer.is_unfinished() {
+            return Step::Broken(Reason::UpNoTerminal);
+        }
         if self.shape.rechunk {
             self.x.scratch.out.clear();
             self.x.scratch.out.bytes.extend_from_slice(LAST_CHUNK);
@@ -339,6 +406,7 @@ impl Relay<'_, '_> {
         if scratch.observer.look(kept, &scratch.spans) {
             self.x.record.first_token = Micros::new(self.x.elapsed_us());
             self.lease.first_token();
+            kick(self.x.worker, self.backend);
         }
         if self.counts {
             self.count_tokens();
@@ -442,6 +510,22 @@ impl Observer {
             Kind::Stream => self.sse.reset(shape),
             Kind::Unary => self.unary.reset(),
         }
+    }
+
+    /// Whether a stream that ends here is not whole: it neither said so nor that it failed.
+    fn is_unfinished(&mut self) -> bool {
+        self.sse.finish();
+        !self.said_its_end()
+    }
+
+    /// Whether the stream said that it is whole, or that it failed.
+    fn said_its_end(&self) -> bool {
+        self.sse.terminal() || self.sse.error()
+    }
+
+    /// Whether an event of ours may follow.
+    fn is_at_line_start(&self) -> bool {
+        self.sse.is_at_line_start()
     }
 
     /// Events of the stream that carried content.

@@ -41,20 +41,32 @@ pub struct Written {
     pub close: bool,
 }
 
-/// Appends a whole answer for this refusal.
-pub fn refusal(out: &mut Vec<u8>, refusal: &Refusal, to: &To<'_>) -> Written {
+/// Appends this refusal as an event of a stream that has begun. `responses`: of OpenAI's Responses.
+pub fn event(out: &mut Vec<u8>, refusal: &Refusal, responses: bool, to: &To<'_>) {
+    let message = refusal.message();
+    errors::write_event(out, to.grammar, responses, &problem(refusal, &message, to));
+}
+
+fn problem<'a>(refusal: &'a Refusal, message: &'a str, to: &To<'a>) -> Problem<'a> {
     let verdict = refusal.verdict();
-    let status = verdict.kind.status_in(to.grammar, verdict.status);
-    let close = verdict.close || to.close;
-    let problem = Problem {
+    Problem {
         kind: verdict.kind,
-        status,
-        message: &refusal.message(),
+        status: verdict.kind.status_in(to.grammar, verdict.status),
+        message,
         code: refusal.code(),
         param: refusal.param(),
         retry_after_ms: verdict.retry_after_ms,
         request_id: to.request_id,
-    };
+    }
+}
+
+/// Appends a whole answer for this refusal.
+pub fn refusal(out: &mut Vec<u8>, refusal: &Refusal, to: &To<'_>) -> Written {
+    let verdict = refusal.verdict();
+    let close = verdict.close || to.close;
+    let message = refusal.message();
+    let problem = problem(refusal, &message, to);
+    let status = problem.status;
     let mut body = Vec::with_capacity(256);
     errors::write(&mut body, to.grammar, &problem);
 

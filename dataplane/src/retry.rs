@@ -29,7 +29,7 @@ pub struct Standing {
 /// not charged for attempts that would not be made.
 pub const fn may_retry(error: &AttemptError, standing: &Standing) -> bool {
     let class = match error.retry {
-        Retry::Safe => true,
+        Retry::Safe | Retry::Declined => true,
         Retry::Idempotent => standing.idempotent,
         Retry::Never => false,
     };
@@ -122,6 +122,7 @@ mod tests {
         for (retry, standing, expected) in [
             (Retry::Safe, FINE, true),
             (Retry::Safe, post, true),
+            (Retry::Declined, post, true),
             (Retry::Idempotent, FINE, true),
             (Retry::Idempotent, post, false),
             (Retry::Never, FINE, false),

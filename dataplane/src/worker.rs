@@ -15,6 +15,8 @@ use std::sync::Arc;
 use ringway_contract::snapshot::Listener;
 use ringway_wire::http1::{HeadBounds, RequestHead, ResponseHead, Span};
 
+use crate::admission::line::{Verdict, Waiter};
+use crate::admission::wait::Waits;
 use crate::balance::prompt::Prompt;
 use crate::bounds::{
     ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
@@ -47,6 +49,8 @@ pub enum Message {
     Unlisten(SocketAddr),
     /// Serve this connection, which another worker accepted.
     Adopt(OwnedFd, SocketAddr, Arc<Listener>),
+    /// What the queue says to somebody who waits.
+    Admission(Waiter, Verdict),
     /// Accept no more, finish what runs.
     Drain,
 }
@@ -85,6 +89,8 @@ pub struct Worker {
     pub scanners: Scanners,
     /// Prompts of unary requests in flight, on endpoints that are chosen by them.
     pub prefills: Prefills,
+    /// Those of its exchanges that wait in queues.
+    pub waits: Waits,
     /// Its chance.
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
@@ -198,6 +204,7 @@ impl Worker {
             log: Arc::clone(&seed.shared.log),
             scanners: Scanners::default(),
             prefills: Prefills::default(),
+            waits: Waits::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
             shared: Arc::clone(&seed.shared),
@@ -324,6 +331,12 @@ impl Worker {
         self.draining_since_ms.get().is_some_and(|since| self.clock.coarse_ms() >= since + DRAIN_GRACE_MS)
     }
 
+    /// True if a drain runs that has less than this to go.
+    pub fn drain_ends_within(&self, ms: u64) -> bool {
+        let timeout_ms = self.table.borrow().drain_timeout_ms();
+        self.draining_since_ms.get().is_some_and(|since| self.clock.coarse_ms() + ms >= since + timeout_ms)
+    }
+
     fn turn(self: &Rc<Self>) {
         self.clock.tick();
         let now_ms = self.clock.coarse_ms();
@@ -334,7 +347,7 @@ impl Worker {
             let held = self.slots.borrow();
             self.pools.sweep(now_ms, |slot| held.contains(&slot));
             for (_, endpoint) in self.table.borrow().endpoints() {
-                endpoint.cell.readmit(now_ms);
+                endpoint.health.tick(now_ms);
             }
         }
         if self.closes_idle() {
@@ -361,6 +374,7 @@ impl Worker {
             Message::Listen(rules, socket) => listen::begin(self, &self.listeners, rules, socket),
             Message::Unlisten(address) => listen::end(&self.listeners, Some(address)),
             Message::Adopt(fd, peer, rules) => listen::adopt(self, fd, peer, &rules),
+            Message::Admission(waiter, verdict) => self.waits.tell(waiter, verdict),
             Message::Drain => {
                 listen::end(&self.listeners, None);
                 self.draining_since_ms.set(Some(self.clock.coarse_ms()));

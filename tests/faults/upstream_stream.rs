@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::Engine;
-use ringway_tests::client::{get, post};
+use ringway_tests::client::{Answer, get, post};
 use ringway_tests::{Gateway, Io, Origin, Peer, Setup, each_driver};
 
 use crate::rig::{Rig, STREAM_HEAD, assert_at, chunk, timed};
@@ -27,6 +27,16 @@ fn model(io: Io, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> (Gateway
     (Gateway::start(io, setup), origin)
 }
 
+const TRUNCATED: &str = "upstream_truncated";
+
+/// The code of the error event that follows what came, if that is all that follows.
+fn error_behind(answer: &Answer, came: &str) -> Option<String> {
+    let text = answer.text();
+    let event = text.strip_prefix(came)?.trim_start().strip_prefix("data: ")?.strip_suffix("\n\n")?;
+    let event: serde_json::Value = serde_json::from_str(event).ok()?;
+    event["error"]["code"].as_str().map(str::to_owned)
+}
+
 #[test]
 fn uf_23_silence_between_events_aborts_at_the_stream_idle_limit() {
     each_driver(|io| {
@@ -36,8 +46,7 @@ fn uf_23_silence_between_events_aborts_at_the_stream_idle_limit() {
             peer.until_end(Duration::from_secs(10));
         });
         let (answer, took) = timed(&gateway, post(CHAT, ASK));
-        assert!(answer.text().starts_with(&delta("hi")), "{:?}", answer.text());
-        assert!(!answer.whole());
+        assert!(error_behind(&answer, &delta("hi")).is_some() && !answer.whole(), "{:?}", answer.text());
         assert_at(LIMIT, took);
         assert_eq!(gateway.access().reason_for(CHAT), "up_idle_timeout");
         origin.wait_for_end(0);
@@ -60,7 +69,7 @@ fn uf_24_a_stream_without_its_last_event_is_passed_as_it_is_by_a_plain_proxy() {
 }
 
 #[test]
-fn uf_24_a_stream_without_its_last_event_is_flagged_on_a_model_route() {
+fn uf_24_a_stream_without_its_last_event_ends_with_an_error_event_on_a_model_route() {
     each_driver(|io| {
         let (gateway, _origin) = model(io, |peer| {
             while peer.request().is_some() {
@@ -68,9 +77,39 @@ fn uf_24_a_stream_without_its_last_event_is_flagged_on_a_model_route() {
             }
         });
         let answer = gateway.ask(post(CHAT, ASK));
-        // Passed as it is: many engines leave the last event out, and recorded ones must pass byte for byte.
-        assert_eq!((answer.text(), answer.whole()), (delta("hi"), true));
+        assert_eq!(
+            (error_behind(&answer, &delta("hi")).as_deref(), answer.whole()),
+            (Some(TRUNCATED), false)
+        );
         assert_eq!(gateway.access().reason_for(CHAT), "up_no_terminal");
+        gateway.finish();
+    });
+}
+
+#[test]
+fn uf_25_a_stream_cut_between_events_ends_with_an_error_event_of_its_dialect() {
+    let begun = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n";
+    each_driver(|io| {
+        let origin = Origin::start(move |peer| {
+            peer.request();
+            peer.send(format!("{STREAM_HEAD}{}", chunk(begun)));
+            peer.pause(Duration::from_millis(50));
+            peer.reset();
+        });
+        let path = "/v1/messages";
+        let gateway = Gateway::start(io, Setup::model(path, Engine::Anthropic, &[origin.address()]));
+        let answer = gateway.ask(post(path, ASK));
+        let text = answer.text();
+        let event = text.strip_prefix(begun).expect("what came before is passed").trim_start();
+        let event = event.strip_prefix("event: error\ndata: ").and_then(|event| event.strip_suffix("\n\n"));
+        let event: serde_json::Value =
+            serde_json::from_str(event.expect("an event of that name")).expect("JSON");
+        assert_eq!(
+            (&event["type"], &event["error"]["type"]),
+            (&"error".into(), &"api_error".into()),
+            "{event}"
+        );
+        assert!(!answer.whole(), "and the coding has no end");
         gateway.finish();
     });
 }

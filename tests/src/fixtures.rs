@@ -72,6 +72,8 @@ pub struct Exchange {
     pub dialect: String,
     /// Whether the answer is a stream.
     pub stream: bool,
+    /// Whether it stops between two events, without its last one.
+    pub stops_early: bool,
     /// Method and path; a default of the dialect's where none was recorded.
     pub method: String,
     /// Path with query.
@@ -100,6 +102,9 @@ fn exchange(fixtures: &Fixtures, line: &Value) -> Exchange {
     let text = |of: &Value, member: &str| of[member].as_str().map(str::to_owned);
     Exchange {
         stream: recorded["stream"] == true,
+        stops_early: recorded["features"]
+            .as_array()
+            .is_some_and(|features| features.iter().any(|feature| feature == "cut-between-events")),
         method: text(request, "method").unwrap_or_else(|| "POST".to_owned()),
         path: text(request, "path").unwrap_or_else(|| default_path(&dialect).to_owned()),
         request: body_of(request),

@@ -7,8 +7,9 @@
 use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
-    AccessLog, Backend, Balance, Connections, Dialect, Endpoint, Engine, FORMAT, Hardware, Limits, Listener,
-    ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Score, Snapshot, Target,
+    AccessLog, Backend, Balance, Class, Connections, Dialect, Endpoint, Engine, FORMAT, Hardware, Limits,
+    Listener, ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Score, Snapshot,
+    Target,
 };
 use ringway_contract::{Generation, Millis};
 
@@ -150,6 +151,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         connections: Connections::default(),
         credential: None,
         orca: None,
+        admission: None,
     }
 }
 
@@ -199,6 +201,8 @@ pub fn route(name: &str, matches: Match, backend: &str) -> Route {
         expose: false,
         preserve_host: false,
         idempotent: false,
+        fallback: Vec::new(),
+        class: Class::Default,
     }
 }
 

@@ -259,6 +259,59 @@ pub struct Backend {
     /// Whether each answer is asked for the server's load, and in which form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orca: Option<Orca>,
+    /// The queue in front of it; none: requests go to endpoints at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+}
+
+/// The queue in front of a backend, and what opens its endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// Requests that may wait.
+    pub queue: u32,
+    /// Bytes of body that may be held for them.
+    pub queue_bytes: Bytes,
+    /// How long a request of each class may wait: interactive, default, batch.
+    pub wait_ms: [Millis; 3],
+    /// The order in which they go.
+    pub order: Order,
+    /// An endpoint is open while its prompts take less than this to be computed.
+    pub u_limit_ms: Millis,
+    /// And while less of its KV cache is in use, in percent.
+    pub kv_limit_percent: u32,
+    /// And while its streams have a shorter gap between tokens; none: not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_limit_ms: Option<Millis>,
+    /// A request that cannot have its first token within this is refused as soon as that is certain; none: it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_slo_ms: Option<Millis>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            queue: 1_024,
+            queue_bytes: Bytes::from_kib(256 * 1_024),
+            wait_ms: [Millis::from_secs(1), Millis::from_secs(10), Millis::from_secs(60)],
+            order: Order::Aged,
+            u_limit_ms: Millis::new(500),
+            kv_limit_percent: 80,
+            itl_limit_ms: None,
+            ttft_slo_ms: None,
+        }
+    }
+}
+
+/// In which order waiting requests go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Short prompts first; waiting makes up for length.
+    #[default]
+    Aged,
+    /// The oldest first.
+    Fifo,
 }
 
 /// A form of the `endpoint-load-metrics` field of answers.
@@ -386,6 +439,36 @@ pub struct Route {
     /// POST on this route may be repeated like GET.
     #[serde(default)]
     pub idempotent: bool,
+    /// Where it sends when no target takes the request, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Fallback>,
+    /// How urgent its requests are while they wait.
+    #[serde(default)]
+    pub class: Class,
+}
+
+/// A destination for when no target takes the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// The backend's name.
+    pub backend: String,
+    /// The model's name there, put in place of what the caller wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// How urgent a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Somebody is looking at it.
+    Interactive,
+    /// What nobody marked.
+    #[default]
+    Default,
+    /// Whenever there is room.
+    Batch,
 }
 
 /// Conditions on a request. Absent ones hold.

@@ -23,6 +23,9 @@ pub struct Stats {
     pub load_underflow_total: u64,
     /// One per endpoint, in snapshot order.
     pub endpoints: Vec<EndpointStats>,
+    /// One per backend that has a queue, in snapshot order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<QueueStats>,
     /// Where the time of exchanges went, all of them since start.
     #[serde(default)]
     pub times: Times,
@@ -48,6 +51,21 @@ pub struct Timed {
     pub count: u64,
     /// All together, in microseconds.
     pub sum_us: u64,
+}
+
+/// The queue of one backend, as `GET /v1/stats` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// Name of the backend.
+    pub backend: String,
+    /// Requests that wait now: interactive, default, batch.
+    pub waiting: [u32; 3],
+    /// Bytes of body held for them.
+    pub bytes: u64,
+    /// Requests that went after a wait, since start.
+    pub granted_total: u64,
+    /// Requests that were refused, by why, since start.
+    pub refused_total: Vec<(String, u64)>,
 }
 
 /// One worker, as `GET /v1/stats` shows it.

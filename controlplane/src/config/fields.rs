@@ -6,11 +6,11 @@
 //! Read next: `decode.rs`, which walks a file along it.
 
 use crate::bounds::{
-    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, GATEWAYS_MAX,
+    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, GATEWAYS_MAX,
     IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
-    PORT_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN,
-    ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
-    TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    PORT_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN,
+    REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX,
+    TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -301,10 +301,11 @@ pub(super) const BACKEND: Section = Section {
             "What its endpoints can do, for `balance: gpu`; an endpoint may say otherwise.",
         ),
         optional("score", Kind::Section(&SCORE), "see there", "What counts how much in `balance: gpu`."),
-        later(
+        optional(
             "admission",
-            "a queue in front of a backend",
-            "leave it out; requests go to endpoints at once and queue there",
+            Kind::Section(&ADMISSION),
+            "none: requests go to endpoints at once and queue there",
+            "A queue in front of it; with it, requests go to endpoints only as fast as these can take them.",
         ),
         optional(
             "metrics",
@@ -463,6 +464,62 @@ const SCORE: Section = Section {
     ],
 };
 
+const ADMISSION: Section = Section {
+    name: "admission",
+    about: "The queue in front of a backend. An endpoint is open while it is below the limits here; while none is, requests wait, and whoever cannot wait is answered 429 with a `retry-after` that says when there is room.",
+    fields: &[
+        optional("queue", Kind::Whole(0, QUEUE_MAX), "1024", "Requests that may wait; 0: none waits."),
+        optional("queue_bytes", Kind::Size(0, QUEUE_BYTES_MAX), "256MiB", "Bytes of their bodies."),
+        optional("max_wait", WAIT, "see `wait`", "How long a request may wait, whatever its class."),
+        optional(
+            "wait",
+            Kind::Section(&ADMISSION_WAIT),
+            "see there",
+            "How long a request of a class may wait; goes before `max_wait`.",
+        ),
+        optional("order", Kind::Choice(ORDERS), "aged", "Who of a class goes first."),
+        optional(
+            "u_limit",
+            WAIT,
+            "500ms",
+            "An endpoint is open while the prompts that wait there take less than this to be computed.",
+        ),
+        optional(
+            "kv_limit",
+            Kind::Percent,
+            "80%",
+            "And while less of its KV cache is in use, the new request included; from 10%. Unknown: not looked at.",
+        ),
+        optional(
+            "itl_limit",
+            WAIT,
+            "not looked at",
+            "And while the average gap between two tokens of its streams is shorter.",
+        ),
+        optional(
+            "ttft_slo",
+            WAIT,
+            "none",
+            "A request that cannot have its first token within this is refused as soon as that is certain, even on idle servers.",
+        ),
+    ],
+};
+
+const ADMISSION_WAIT: Section = Section {
+    name: "admission_wait",
+    about: "How long a request of each class may wait. Half of what is promised for the first token is a good value.",
+    fields: &[
+        optional("interactive", WAIT, "`max_wait`, else 1s", "Of routes with `class: interactive`."),
+        optional("default", WAIT, "`max_wait`, else 10s", "Of routes that name no class."),
+        optional("batch", WAIT, "`max_wait`, else 60s", "Of routes with `class: batch`."),
+    ],
+};
+
+const ORDERS: &[Choice] = &[
+    choice("aged", "short prompts; waiting makes up for length. Serves more; its victims are the longest"),
+    choice("fifo", "the oldest"),
+];
+
 const BACKEND_TIMEOUTS: Section = Section {
     name: "backend_timeouts",
     about: "How long an endpoint may take for what.",
@@ -597,10 +654,17 @@ pub(super) const ROUTE: Section = Section {
             "false",
             "Requests that change things (POST) may be repeated like GET.",
         ),
-        later(
+        optional(
             "fallback",
-            "other targets when the first ones fail",
-            "list them in `targets` with a small weight",
+            Kind::Many(&Kind::Section(&FALLBACK), FALLBACKS_MAX),
+            "none",
+            "Where it sends when no target takes the request, in this order; of the same dialect as the targets.",
+        ),
+        optional(
+            "class",
+            Kind::Choice(CLASSES),
+            "default",
+            "How urgent its requests are while they wait in the queue of a backend (`admission`).",
         ),
         later("strict", "refusing what a translation would lose", "leave it out; nothing is translated yet"),
         later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
@@ -678,6 +742,26 @@ pub(super) const TARGET: Section = Section {
         ),
     ],
 };
+
+pub(super) const FALLBACK: Section = Section {
+    name: "fallback",
+    about: "A destination for when no target takes the request.",
+    fields: &[
+        required("backend", Kind::Text(&NAME), "Name of a backend."),
+        optional(
+            "model",
+            Kind::Text(&MODEL),
+            "as asked for",
+            "The model's name there, put in place of the one asked for.",
+        ),
+    ],
+};
+
+const CLASSES: &[Choice] = &[
+    choice("interactive", "somebody is looking at it: goes first"),
+    choice("default", "what nobody marked"),
+    choice("batch", "whenever there is room; a twentieth of what goes is kept for it"),
+];
 
 const ROUTE_TIMEOUTS: Section = Section {
     name: "route_timeouts",

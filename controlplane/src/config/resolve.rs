@@ -26,7 +26,7 @@ use super::suggest::did_you_mean;
 use super::tls;
 use super::values::{Fault, quoted};
 use super::written::{self, FileConfig, Watching};
-use crate::bounds::ENDPOINTS_ALL_MAX;
+use crate::bounds::{ENDPOINTS_ALL_MAX, KV_LIMIT_PERCENT_MIN};
 use crate::scrape::{self, Health, Metrics};
 
 const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
@@ -211,6 +211,13 @@ impl<'f> Names<'f> {
         Self { by_name, backends: &file.backends }
     }
 
+    /// What the backend of this target speaks, as far as it is known.
+    fn dialect(&self, target: &written::Target) -> Option<Dialect> {
+        let backend = &self.backends[self.by_name.get(target.backend.as_ref()?.value.as_str())?.0];
+        let native = || backend.engine.as_ref().map(|engine| native(engine.value));
+        backend.dialect.as_ref().map(|dialect| dialect.value).or_else(native)
+    }
+
     fn find(&self, name: &Written<String>, sink: &Sink) -> Option<BackendId> {
         let found = self.by_name.get(name.value.as_str()).copied();
         if found.is_none() {
@@ -239,6 +246,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     let (engine, dialect) = engine_and_dialect?;
     gpu_reads_prompts(from, engine, sink);
     unread_behind_tls(from, sink);
+    let admission = from.admission.as_ref().map(|written| admission(written, engine, sink));
     let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
@@ -265,6 +273,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             None => None,
             Some(tls) => Some(tls?),
         },
+        admission,
     })
 }
 
@@ -402,6 +411,32 @@ fn gpu_reads_prompts(from: &written::Backend, engine: Engine, sink: &Sink) {
     }
 }
 
+fn admission(from: &written::Admission, engine: Engine, sink: &Sink) -> contract::Admission {
+    if engine == Engine::Http {
+        let fault = Fault::new("`admission` counts tokens, and `engine: http` reads nothing");
+        sink.error(&from.at, fault.mend("leave it out, or name the engine that serves the models"));
+    }
+    if let Some(limit) = from.kv_limit.as_ref().filter(|limit| limit.value < KV_LIMIT_PERCENT_MIN) {
+        let fault = Fault::new(format!("with {}% hardly any prompt fits", limit.value));
+        sink.error(&limit.at, fault.mend(format!("from {KV_LIMIT_PERCENT_MIN}% to 100%")));
+    }
+    let default = contract::Admission::default();
+    let wait = |class: usize| {
+        let own = from.wait[class].as_ref().or(from.max_wait.as_ref());
+        or(own, default.wait_ms[class])
+    };
+    contract::Admission {
+        queue: or_u32(from.queue.as_ref(), default.queue),
+        queue_bytes: or(from.queue_bytes.as_ref(), default.queue_bytes),
+        wait_ms: [wait(0), wait(1), wait(2)],
+        order: or(from.order.as_ref(), default.order),
+        u_limit_ms: or(from.u_limit.as_ref(), default.u_limit_ms),
+        kv_limit_percent: or(from.kv_limit.as_ref(), default.kv_limit_percent),
+        itl_limit_ms: from.itl_limit.as_ref().map(|limit| limit.value),
+        ttft_slo_ms: from.ttft_slo.as_ref().map(|limit| limit.value),
+    }
+}
+
 fn score(from: &written::Score) -> contract::Score {
     let default = contract::Score::default();
     contract::Score {
@@ -459,7 +494,10 @@ fn endpoints_in_all(file: &FileConfig, sink: &Sink) {
 fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route> {
     let matches = matches(&from.matches);
     let targets: Vec<_> = from.targets.iter().map(|written| target(written, &matches, names, sink)).collect();
+    let fallback: Vec<_> =
+        from.fallback.iter().map(|written| target(written, &matches, names, sink)).collect();
     targets_once(&from.targets, sink);
+    fallbacks_speak_alike(from, &matches, names, sink);
     if !from.targets.is_empty() && from.targets.iter().all(|target| or(target.weight.as_ref(), 1) == 0) {
         let fault = Fault::new("no target of this route has a weight above 0");
         sink.error(&from.targets_at, fault.mend("give one of them a weight, or remove the route"));
@@ -478,6 +516,8 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         expose: or(from.expose.as_ref(), false),
         preserve_host: or(from.preserve_host.as_ref(), false),
         idempotent: or(from.idempotent.as_ref(), false),
+        fallback: fallback.into_iter().collect::<Option<_>>()?,
+        class: or(from.class.as_ref(), contract::Class::default()),
     })
 }
 
@@ -534,6 +574,23 @@ fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink
         "until then, send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
     );
     sink.error(&target.at, fault.mend(mend));
+}
+
+/// What a target of this route would have been sent is sent to a fallback as it is.
+fn fallbacks_speak_alike(from: &written::Route, matches: &Match, names: &Names<'_>, sink: &Sink) {
+    let Some(spoken) = from.targets.iter().find_map(|target| names.dialect(target)) else { return };
+    for fallback in &from.fallback {
+        let (Some(name), Some(other)) = (&fallback.backend, names.dialect(fallback)) else { continue };
+        let told = other != Dialect::Http && speaks::dialect(matches).is_some_and(|caller| caller != other);
+        if other != spoken && !told {
+            let (spoken, other) = (speaks::spelled(spoken), speaks::spelled(other));
+            let fault = Fault::new(format!(
+                "translation is not supported yet: targets of this route speak {spoken}, fallback {} speaks {other}",
+                quoted(&name.value)
+            ));
+            sink.error(&name.at, fault.mend(format!("name a backend with `dialect: {spoken}`")));
+        }
+    }
 }
 
 fn targets_once(targets: &[written::Target], sink: &Sink) {

@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    BackendTls, Balance, Connections, Credential, Dialect, Engine, Hardware, Limits, Listener, Logging,
-    Match, Orca, Retry, RouteTimeouts, Score,
+    Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Limits,
+    Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
@@ -75,6 +75,7 @@ pub(super) struct Backend {
     pub(super) health: Option<Health>,
     pub(super) orca: Option<Orca>,
     pub(super) tls: Option<BackendTls>,
+    pub(super) admission: Option<Admission>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.
@@ -110,6 +111,8 @@ pub(super) struct Route {
     pub(super) expose: bool,
     pub(super) preserve_host: bool,
     pub(super) idempotent: bool,
+    pub(super) fallback: Vec<Target>,
+    pub(super) class: Class,
 }
 
 /// One destination of a route.

@@ -44,6 +44,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         connections: from.connections,
         credential: from.credential.clone(),
         orca: from.orca,
+        admission: from.admission,
     }
 }
 
@@ -100,6 +101,10 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         weight: target.weight,
         model: target.model.clone(),
     });
+    let fallback = from.fallback.iter().map(|target| contract::Fallback {
+        backend: backends[target.backend.0].name.clone(),
+        model: target.model.clone(),
+    });
     contract::Route {
         name: from.name.clone(),
         matches: from.matches.clone(),
@@ -109,6 +114,8 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         expose: from.expose,
         preserve_host: from.preserve_host,
         idempotent: from.idempotent,
+        fallback: fallback.collect(),
+        class: from.class,
     }
 }
 

@@ -8,7 +8,9 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use ringway_contract::snapshot::{AccessLog, Balance, Dialect, Engine, HalfClose, LogFormat, Orca};
+use ringway_contract::snapshot::{
+    AccessLog, Balance, Class, Dialect, Engine, HalfClose, LogFormat, Orca, Order,
+};
 use ringway_contract::{Bytes, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
@@ -80,6 +82,23 @@ pub(super) struct Backend {
     pub(super) health: Option<Written<Watching>>,
     pub(super) orca: Option<Written<Orca>>,
     pub(super) tls: Option<BackendTls>,
+    pub(super) admission: Option<Admission>,
+}
+
+/// The queue in front of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Admission {
+    pub(super) at: Place,
+    pub(super) queue: Option<Written<u64>>,
+    pub(super) queue_bytes: Option<Written<Bytes>>,
+    pub(super) max_wait: Option<Written<Millis>>,
+    /// Of each class: interactive, default, batch.
+    pub(super) wait: [Option<Written<Millis>>; 3],
+    pub(super) order: Option<Written<Order>>,
+    pub(super) u_limit: Option<Written<Millis>>,
+    pub(super) kv_limit: Option<Written<u32>>,
+    pub(super) itl_limit: Option<Written<Millis>>,
+    pub(super) ttft_slo: Option<Written<Millis>>,
 }
 
 /// Whether and how something of each endpoint is looked at again and again.
@@ -141,6 +160,9 @@ pub(super) struct Route {
     pub(super) expose: Option<Written<bool>>,
     pub(super) preserve_host: Option<Written<bool>>,
     pub(super) idempotent: Option<Written<bool>>,
+    /// Without weights.
+    pub(super) fallback: Vec<Target>,
+    pub(super) class: Option<Written<Class>>,
 }
 
 /// Conditions on a request.
@@ -258,6 +280,23 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         health: fields.get("health").and_then(|item| watching(&item, &fields::HEALTH)),
         orca: fields.choice("orca"),
         tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
+        admission: fields.get("admission").map(|item| admission(item.at(), &fields.section("admission"))),
+    }
+}
+
+fn admission(at: &Place, fields: &Fields<'_>) -> Admission {
+    let wait = fields.section("wait");
+    Admission {
+        at: at.clone(),
+        queue: fields.whole("queue"),
+        queue_bytes: fields.size("queue_bytes"),
+        max_wait: fields.duration("max_wait"),
+        wait: ["interactive", "default", "batch"].map(|class| wait.duration(class)),
+        order: fields.choice("order"),
+        u_limit: fields.duration("u_limit"),
+        kv_limit: fields.percent("kv_limit"),
+        itl_limit: fields.duration("itl_limit"),
+        ttft_slo: fields.duration("ttft_slo"),
     }
 }
 
@@ -361,6 +400,8 @@ fn route(item: &Item<'_>) -> Route {
         expose: fields.flag("expose"),
         preserve_host: fields.flag("preserve_host"),
         idempotent: fields.flag("idempotent"),
+        fallback: fields.items("fallback").iter().map(fallback).collect(),
+        class: fields.choice("class"),
     }
 }
 
@@ -394,6 +435,16 @@ fn target(item: &Item<'_>) -> Target {
         at: item.at().clone(),
         backend: fields.text("backend", values::name),
         weight: fields.whole("weight"),
+        model: fields.text("model", values::model),
+    }
+}
+
+fn fallback(item: &Item<'_>) -> Target {
+    let fields = item.fields(&fields::FALLBACK);
+    Target {
+        at: item.at().clone(),
+        backend: fields.text("backend", values::name),
+        weight: None,
         model: fields.text("model", values::model),
     }
 }

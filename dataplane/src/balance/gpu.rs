@@ -55,6 +55,24 @@ impl Known {
     }
 }
 
+/// The endpoints of this backend with what they can do; the cells are in their order.
+pub fn pool(backend: &snapshot::Backend, endpoints: &[Arc<LoadCell>]) -> Pool {
+    let score = &backend.score;
+    let seconds = |ms: ringway_contract::Millis| ms.get() as f32 * 1e-3;
+    let weights = Weights {
+        miss: score.miss as f32,
+        in_flight: seconds(score.in_flight_ms),
+        kv: seconds(score.kv_ms),
+        ..Weights::default()
+    };
+    let hardware = |it: &snapshot::Endpoint| Hardware {
+        prefill_tokens_per_s: it.hardware.prefill_tokens_per_s.map(|tokens| tokens as f32),
+        kv_tokens: it.hardware.kv_tokens.map(|tokens| tokens as f32),
+    };
+    let members = endpoints.iter().map(Arc::clone).zip(backend.endpoints.iter().map(hardware));
+    Pool::new(weights, score.gateways, members)
+}
+
 /// Bytes of prompt to a token, as usage teaches: a moving average.
 #[derive(Debug)]
 pub struct Ratio(AtomicU32);
@@ -88,31 +106,15 @@ const RATIO_STEP: f32 = 0.05;
 impl Gpu {
     /// The pool of this backend; the cells are those of its endpoints, in their order.
     pub fn new(backend: &snapshot::Backend, endpoints: &[Arc<LoadCell>], cells: &Cells) -> Self {
-        let score = &backend.score;
-        let seconds = |ms: ringway_contract::Millis| ms.get() as f32 * 1e-3;
-        let weights = Weights {
-            miss: score.miss as f32,
-            in_flight: seconds(score.in_flight_ms),
-            kv: seconds(score.kv_ms),
-            ..Weights::default()
-        };
-        let hardware = |it: &snapshot::Endpoint| Hardware {
-            prefill_tokens_per_s: it.hardware.prefill_tokens_per_s.map(|tokens| tokens as f32),
-            kv_tokens: it.hardware.kv_tokens.map(|tokens| tokens as f32),
-        };
         let member = |it: &snapshot::Endpoint| {
             let tokens = it.hardware.kv_tokens.unwrap_or(KV_TOKENS_UNKNOWN) as f32;
             (it.authority.as_str().into(), (tokens * BYTES_PER_TOKEN) as usize / BLOCK_BYTES)
         };
         Self {
-            pool: Pool::new(
-                weights,
-                score.gateways,
-                endpoints.iter().map(Arc::clone).zip(backend.endpoints.iter().map(hardware)),
-            ),
+            pool: pool(backend, endpoints),
             known: cells.known(&backend.name, backend.endpoints.iter().map(member).collect()),
             key: cells.prompt_key(),
-            media_tokens: score.media_tokens,
+            media_tokens: backend.score.media_tokens,
         }
     }
 

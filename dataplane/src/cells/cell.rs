@@ -1,13 +1,13 @@
 //! The cell of an endpoint: its lives, and what is true of it whichever life it is in.
 //!
-//! Owns: which life is counted on now, drains, refused connections, and the intake of reports.
+//! Owns: which life is counted on now, drains, what a state of health costs, and the intake of reports.
 //! Must not: lock or allocate. A new life is one of a few that are kept, taken once nobody counts on it any more.
 //! Read next: [`super::life`], then [`super::lease`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::life::{Counts, Fresh, Life, Said};
-use crate::bounds::{LIVES_MAX, RESTART_NOTICED_MS, SHUN_AFTER, SHUN_MS_MAX, SHUN_MS_MIN, WARM_UP_S};
+use crate::bounds::{LIVES_MAX, RESTART_NOTICED_MS, WARM_UP_S};
 use crate::clock::Moment;
 
 /// What all workers know of one endpoint.
@@ -21,8 +21,6 @@ pub struct LoadCell {
     drained: AtomicBool,
     suspect: AtomicBool,
     gone: AtomicBool,
-    refused_in_a_row: AtomicU32,
-    shunned_until_ms: AtomicU64,
     /// As whoever reports numbers the lives of the server; 0 before the first report.
     generation: AtomicU64,
     restarted_us: AtomicU64,
@@ -211,17 +209,6 @@ impl LoadCell {
         self.drained.store(drained, Relaxed);
     }
 
-    /// Notes that no connection could be made (UF-01). After [`SHUN_AFTER`] in a row the endpoint is left alone for a
-    /// while, twice as long each time: a server that refuses at once has the lowest load of all, and would get every
-    /// request. `now_ms` is of the process's clock.
-    pub fn count_refused(&self, now_ms: u64) {
-        let in_a_row = self.refused_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        if let Some(times) = in_a_row.checked_sub(SHUN_AFTER) {
-            let pause_ms = (SHUN_MS_MIN << times.min(16)).min(SHUN_MS_MAX);
-            self.shunned_until_ms.store(now_ms + pause_ms, Relaxed);
-        }
-    }
-
     /// Notes that nobody listens there: the server ended.
     pub fn note_gone(&self) {
         self.gone.store(true, Relaxed);
@@ -231,27 +218,6 @@ impl LoadCell {
     pub fn note_back(&self, now: Moment) {
         if self.gone.load(Relaxed) && self.gone.swap(false, Relaxed) {
             self.begin_life(now);
-        }
-    }
-
-    /// Notes that a connection was made.
-    pub fn count_connected(&self) {
-        if self.refused_in_a_row.load(Relaxed) != 0 {
-            self.refused_in_a_row.store(0, Relaxed);
-            self.shunned_until_ms.store(0, Relaxed);
-        }
-    }
-
-    /// Whether the endpoint is left alone for now.
-    pub fn is_shunned(&self) -> bool {
-        self.shunned_until_ms.load(Relaxed) != 0
-    }
-
-    /// Gives the endpoint another chance once its pause is over; one more refusal shuns it again.
-    pub fn readmit(&self, now_ms: u64) {
-        let until_ms = self.shunned_until_ms.load(Relaxed);
-        if until_ms != 0 && now_ms >= until_ms {
-            let _ = self.shunned_until_ms.compare_exchange(until_ms, 0, Relaxed, Relaxed);
         }
     }
 }

@@ -58,6 +58,11 @@ impl Lease {
         self.load
     }
 
+    /// Tokens that were generated and told to the cell.
+    pub fn generated(&self) -> u64 {
+        self.generated
+    }
+
     /// Whether its first token is still to come.
     pub fn is_dispatched(&self) -> bool {
         self.waiting > 0

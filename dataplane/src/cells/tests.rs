@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::life::Life;
 use super::*;
-use crate::bounds::{LIVES_MAX, REPORT_AGE_MS_MAX, SHUN_AFTER, SHUN_MS_MIN, TOKENS_BATCH, WARM_UP_S};
+use crate::bounds::{LIVES_MAX, REPORT_AGE_MS_MAX, TOKENS_BATCH, WARM_UP_S};
 use crate::clock::Moment;
 
 const EMPTY: Counts = Counts { in_flight: 0, uncached: 0, prompt: 0, missed: 0, generated: 0 };
@@ -197,26 +197,6 @@ fn a_slow_start_takes_its_time() {
     cell.begin_slow_start(Moment::from_ms(1_000));
     let at = |s: f32| cell.warmth(Moment::from_ms(1_000 + (s * 1e3) as u64));
     assert!((at(WARM_UP_S / 2.0) - 0.5).abs() < 1e-3 && (at(2.0 * WARM_UP_S) - 1.0).abs() < 1e-6);
-}
-
-#[test]
-fn an_endpoint_that_refuses_in_a_row_is_left_alone_twice_as_long_each_time() {
-    let cell = LoadCell::default();
-    for _ in 1..SHUN_AFTER {
-        cell.count_refused(0);
-        assert!(!cell.is_shunned());
-    }
-    cell.count_refused(0);
-    assert!(cell.is_shunned());
-    cell.readmit(SHUN_MS_MIN - 1);
-    assert!(cell.is_shunned());
-    cell.readmit(SHUN_MS_MIN);
-    assert!(!cell.is_shunned(), "its chance");
-    cell.count_refused(SHUN_MS_MIN);
-    cell.readmit(SHUN_MS_MIN + 2 * SHUN_MS_MIN - 1);
-    assert!(cell.is_shunned(), "a refusal at its chance doubles the pause");
-    cell.count_connected();
-    assert!(!cell.is_shunned());
 }
 
 /// Threads take, use and give back leases in any order, while lives begin and reports come.

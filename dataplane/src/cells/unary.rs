@@ -37,6 +37,7 @@ pub struct Prefills(Rc<RefCell<Kept>>);
 struct Kept {
     shares: Vec<Option<(Moment, Prefill)>>,
     free: Vec<usize>,
+    unwatched: Vec<(Moment, Prefill)>,
 }
 
 /// A share that is watched; dropping this releases it if that did not happen yet.
@@ -59,11 +60,18 @@ impl Prefills {
         Watched { prefills: self.clone(), place }
     }
 
+    /// Keeps a share until `due`, whatever becomes of its request: the endpoint is fuller than was counted.
+    pub fn leave_until(&self, share: Prefill, due: Moment) {
+        self.0.borrow_mut().unwatched.push((due, share));
+    }
+
     /// Releases the shares that are due.
     pub fn release(&self, now: Moment) {
-        for share in &mut self.0.borrow_mut().shares {
+        let mut kept = self.0.borrow_mut();
+        for share in &mut kept.shares {
             let _ = share.take_if(|(due, _)| *due <= now);
         }
+        kept.unwatched.retain(|(due, _)| *due > now);
     }
 }
 

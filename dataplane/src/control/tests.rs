@@ -82,6 +82,7 @@ impl Plane for Pretender {
             workers,
             load_underflow_total: 0,
             endpoints,
+            queues: Vec::new(),
             times: Times::default(),
         }
     }

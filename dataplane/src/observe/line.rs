@@ -42,6 +42,7 @@ pub fn push(out: &mut String, format: LogFormat, record: &Record) {
     line.span("first_token_ms", record.first_token);
     line.span("total_ms", record.total);
     line.span("own_ms", record.own);
+    line.span("queue_ms", record.queued);
     line.short("model", &record.model);
     line.count("tokens_in", record.tokens_in);
     line.count("tokens_out", record.tokens_out);

@@ -108,6 +108,7 @@ enum Measure {
     Total,
     FirstByte,
     Own,
+    Queued,
     ModelTotal,
     FirstToken,
     TokenTime,
@@ -373,6 +374,7 @@ impl Shard {
         self.time(Measure::Total, record.total);
         self.time(Measure::FirstByte, record.first_byte);
         self.time(Measure::Own, record.own);
+        self.time(Measure::Queued, record.queued);
         self.time(Measure::FirstToken, record.first_token);
         if !record.model.is_empty() {
             self.time(Measure::ModelTotal, record.total);
@@ -489,6 +491,7 @@ mod tests {
             draining: false,
             workers: Vec::new(),
             endpoints: (0..endpoints).map(one).collect(),
+            queues: Vec::new(),
             times: Times::default(),
         }
     }

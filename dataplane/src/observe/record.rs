@@ -57,6 +57,8 @@ pub struct Record {
     pub first_byte: Micros,
     /// From the start to the first event that carries model text.
     pub first_token: Micros,
+    /// In the queue of a backend; none: it did not wait.
+    pub queued: Micros,
     /// From the start to the end.
     pub total: Micros,
     /// The part of it that ringway itself took: neither waiting for the upstream nor for the caller.
@@ -98,6 +100,7 @@ impl Record {
             bytes_out: 0,
             first_byte: Micros::NONE,
             first_token: Micros::NONE,
+            queued: Micros::NONE,
             total: Micros::NONE,
             own: Micros::NONE,
             tokens_in: None,

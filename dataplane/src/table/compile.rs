@@ -18,14 +18,17 @@ use super::index::Index;
 use super::matching::{Conditions, HeaderCondition, HostCondition, PathCondition};
 use super::models::Offers;
 use super::{Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
-use crate::balance::gpu::Gpu;
+use crate::admission::line::Admission;
+use crate::admission::queue::Class;
+use crate::balance::gpu::{self, Gpu};
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::{self};
 use crate::bounds::{
     ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
-    ENDPOINTS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX,
-    OFFERS_MAX, PROBLEMS_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX,
+    MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX,
+    TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::names::Name;
@@ -255,6 +258,7 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
     if let Some(credential) = &backend.credential {
         found.check(format_args!("{at}.credential"), check::credential(credential));
     }
+    check_admission(&format!("{at}.admission"), backend, found);
 }
 
 fn check_endpoint(at: &str, endpoint: &snapshot::Endpoint, found: &mut Found) {
@@ -280,6 +284,7 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
         }
         check_match(&format!("{at}.match"), &route.matches, found);
         check_targets(&at, route, &backends, found);
+        check_fallback(&at, route, &backends, found);
         for (field, ms) in [
             ("first_byte_ms", route.timeouts.first_byte_ms),
             ("idle_ms", route.timeouts.idle_ms),
@@ -363,6 +368,62 @@ fn check_targets(
     }
 }
 
+/// A fallback goes to an engine of the same dialect as the targets: nothing is translated yet.
+fn check_fallback(
+    at: &str,
+    route: &snapshot::Route,
+    backends: &HashMap<&str, &snapshot::Backend>,
+    found: &mut Found,
+) {
+    found.count(format_args!("{at}.fallback"), "fallbacks", route.fallback.len(), FALLBACKS_MAX);
+    let spoken = route.targets.first().and_then(|target| backends.get(&*target.backend)).map(|it| it.dialect);
+    for (j, fallback) in route.fallback.iter().enumerate() {
+        let at = format!("{at}.fallback[{j}]");
+        let Some(backend) = backends.get(&*fallback.backend) else {
+            let what = format!("there is no backend named {:?}", fallback.backend);
+            found.add(format_args!("{at}.backend"), wrong(what, "name one of the snapshot's backends"));
+            continue;
+        };
+        if spoken.is_some_and(|spoken| spoken != backend.dialect) {
+            let what = "the fallback speaks another dialect than the targets, and nothing is translated yet";
+            found.add(format_args!("{at}.backend"), wrong(what, "name a backend of the same dialect"));
+        }
+        let Some(model) = &fallback.model else { continue };
+        found.check(format_args!("{at}.model"), check::model(model));
+        if backend.engine == Engine::Http {
+            let what = "engine http passes bodies as they are; it cannot put another model in";
+            found.add(format_args!("{at}.model"), wrong(what, "leave the model out, or name the engine"));
+        }
+    }
+}
+
+fn check_admission(at: &str, backend: &snapshot::Backend, found: &mut Found) {
+    let Some(admission) = &backend.admission else { return };
+    if backend.engine == Engine::Http {
+        let what = "engine http has no tokens to count";
+        found.add(at, wrong(what, "leave admission out, or name the engine"));
+    }
+    let mut range = |field: &str, what: &str, value: u64, min: u64, max: u64| {
+        found.check(format_args!("{at}.{field}"), check::range(what, value, min, max));
+    };
+    range("queue", "places in the queue", u64::from(admission.queue), 0, QUEUE_MAX);
+    range("queue_bytes", "bytes in the queue", admission.queue_bytes.get(), 0, QUEUE_BYTES_MAX);
+    range("kv_limit_percent", "the share of the KV cache", u64::from(admission.kv_limit_percent), 10, 100);
+    let waits = [
+        ("wait_ms[0]", Some(admission.wait_ms[0])),
+        ("wait_ms[1]", Some(admission.wait_ms[1])),
+        ("wait_ms[2]", Some(admission.wait_ms[2])),
+        ("u_limit_ms", Some(admission.u_limit_ms)),
+        ("itl_limit_ms", admission.itl_limit_ms),
+        ("ttft_slo_ms", admission.ttft_slo_ms),
+    ];
+    for (field, ms) in waits {
+        if let Some(ms) = ms {
+            found.check(format_args!("{at}.{field}"), check::timeout(ms.get()));
+        }
+    }
+}
+
 fn compile_backends(backends: &[snapshot::Backend], cells: &Cells, tls: &Opened) -> Vec<Arc<Backend>> {
     let side = |place| tls.backends.get(&place).cloned();
     let compiled =
@@ -380,7 +441,10 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
     });
     let loads: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.cell)).collect();
     let named = || endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.weight));
+    let admission = backend.admission.as_ref().filter(|_| backend.engine != Engine::Http);
     Backend {
+        admission: admission
+            .map(|rules| Admission::new(rules, gpu::pool(backend, &loads), cells.line(&backend.name))),
         gpu: (backend.balance == Balance::Gpu).then(|| Gpu::new(backend, &loads, cells)),
         ring: (backend.balance == Balance::Hash).then(|| Ring::new(named())),
         name: Name::intern(&backend.name),
@@ -420,6 +484,7 @@ fn compile_endpoint(backend: &snapshot::Backend, endpoint: &snapshot::Endpoint, 
         base_path: endpoint.base_path.as_str().into(),
         weight: endpoint.weight,
         cell: cells.cell(&name),
+        health: cells.health(&name),
         seen: cells.seen(&name),
         drained: endpoint.drained,
         _hold: hold,
@@ -442,8 +507,8 @@ fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>], cells: 
 }
 
 /// The key that a route's prompts are hashed with. Where one target has an index, its key serves for hashing too.
-fn prompt_key(targets: &[Target], cells: &Cells) -> Option<Arc<Key>> {
-    let any = |test: fn(&Backend) -> bool| targets.iter().any(|target| test(&target.backend));
+fn prompt_key(targets: &[Target], fallback: &[Target], cells: &Cells) -> Option<Arc<Key>> {
+    let any = |test: fn(&Backend) -> bool| targets.iter().chain(fallback).any(|target| test(&target.backend));
     if any(|backend| backend.gpu.is_some()) {
         return Some(cells.prompt_key());
     }
@@ -465,8 +530,18 @@ fn compile_route(
             model: target.model.as_deref().map(Into::into),
         })
         .collect();
+    let fallback: Box<[Target]> = route
+        .fallback
+        .iter()
+        .map(|fallback| Target {
+            backend: Arc::clone(backends[&*fallback.backend]), // looked up by `check_fallback`
+            weight: 1,
+            model: fallback.model.as_deref().map(Into::into),
+        })
+        .collect();
     let conditions = compile_match(&route.matches);
-    let prompt_key = prompt_key(&list, cells);
+    let all = || list.iter().chain(&fallback);
+    let prompt_key = prompt_key(&list, &fallback, cells);
     Route {
         name: Name::intern(&route.name),
         order,
@@ -482,11 +557,17 @@ fn compile_route(
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()
             || prompt_key.is_some()
-            || list.iter().any(|target| target.model.is_some()),
-        wishes: list.iter().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
+            || all().any(|target| target.model.is_some()),
+        wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
         prompt_key,
-        raw: list.iter().all(|target| target.backend.engine == Engine::Http),
+        raw: all().all(|target| target.backend.engine == Engine::Http),
+        class: match route.class {
+            snapshot::Class::Interactive => Class::Interactive,
+            snapshot::Class::Default => Class::Default,
+            snapshot::Class::Batch => Class::Batch,
+        },
         conditions,
+        fallback,
         targets: Targets { weight: list.iter().map(|target| target.weight).sum(), list },
     }
 }

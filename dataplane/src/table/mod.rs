@@ -21,16 +21,21 @@ use std::sync::Arc;
 
 use ringway_contract::Generation;
 use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use ringway_contract::stats::QueueStats;
 use rustls::pki_types::ServerName;
 
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
 use self::models::Offers;
+use crate::admission::line::Admission;
+use crate::admission::queue::Class;
 use crate::balance::gpu::Gpu;
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
+use crate::balance::score::Pool;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
+use crate::health::HealthCell;
 use crate::names::Name;
 use crate::seen::Seen;
 use crate::tls::{ClientSide, ServerSide};
@@ -102,6 +107,13 @@ impl Table {
         self.backends.iter().flat_map(|backend| backend.endpoints.iter().map(move |it| (&**backend, it)))
     }
 
+    /// How the queues of its backends stand.
+    pub fn queues(&self) -> Vec<QueueStats> {
+        let queues =
+            self.backends.iter().filter_map(|it| Some(it.admission.as_ref()?.stats(it.name.as_str())));
+        queues.collect()
+    }
+
     /// The endpoint with this name (`backend/authority`).
     pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
         self.endpoints().map(|(_, endpoint)| endpoint).find(|endpoint| endpoint.name.as_str() == name)
@@ -132,6 +144,10 @@ pub struct Route {
     pub preserve_host: bool,
     /// POST may be repeated like GET.
     pub idempotent: bool,
+    /// Where it sends when no target takes the request, one after another.
+    pub fallback: Box<[Target]>,
+    /// How urgent its requests are while they wait.
+    pub class: Class,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
     /// A target chooses by what is asked for, not by load alone.
@@ -202,12 +218,22 @@ pub struct Backend {
     pub ring: Option<Ring>,
     /// In which form each answer is asked for the server's load.
     pub orca: Option<Orca>,
+    /// The queue in front of it; none: requests go to endpoints at once.
+    pub admission: Option<Admission>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
     pub(crate) stride: u32,
     /// Whose turn it is.
     pub(crate) turn: Arc<Turn>,
+}
+
+impl Backend {
+    /// What its endpoints can do, where tokens are counted on them.
+    pub fn pool(&self) -> Option<&Pool> {
+        let admission = self.admission.as_ref().map(Admission::pool);
+        self.gpu.as_ref().map(Gpu::pool).or(admission)
+    }
 }
 
 /// A secret field. Its value never shows in `Debug`.
@@ -244,6 +270,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Its load, shared with other tables and all workers.
     pub cell: Arc<LoadCell>,
+    /// How it is, shared like its load.
+    pub health: Arc<HealthCell>,
     /// What is seen of it, for whoever looks.
     pub seen: Arc<Seen>,
     /// Taken out by the configuration.
@@ -258,8 +286,13 @@ impl Endpoint {
         self.drained || self.cell.is_drained()
     }
 
+    /// Whether it is there at all: a half-open circuit that has its few requests is, an open one is not.
+    pub fn is_there(&self) -> bool {
+        !self.addresses.is_empty() && !self.is_drained() && self.health.state().takes_requests()
+    }
+
     /// Whether it may be chosen, leaving aside what was tried before.
     pub fn is_eligible(&self) -> bool {
-        !self.addresses.is_empty() && !self.is_drained()
+        !self.addresses.is_empty() && !self.is_drained() && self.health.admits()
     }
 }

@@ -10,13 +10,14 @@
 
 use std::sync::PoisonError;
 
-use ringway_contract::stats::{EndpointStats, Estimate, Own, Reported, Stats};
+use ringway_contract::stats::{EndpointStats, Estimate, Own, QueueStats, Reported, Stats};
 
 use super::super::bounds::ENDPOINTS_MAX;
 use super::super::exposition::{Family, Label, Page};
 use super::super::histogram::Merged;
 use super::super::process;
 use super::{Counter, Gauge, Measure, Metrics, Row, WorkerCells, column, fault_place};
+use crate::health::State;
 use crate::tls::{Fault, Side};
 
 impl Metrics {
@@ -31,6 +32,7 @@ impl Metrics {
         self.render_faults(&mut page);
         self.render_measures(&mut page);
         render_endpoints(&mut page, &stats.endpoints);
+        render_queues(&mut page, &stats.queues);
         page.counter("ringway_load_underflow_total", "Load given back that was never taken; must stay 0.")
             .sample(&[], stats.load_underflow_total);
         page.gauge("ringway_draining", "1 once a drain began.").sample(&[], u8::from(stats.draining));
@@ -157,6 +159,9 @@ impl Metrics {
         seconds("ringway_time_to_first_byte_seconds", help, Measure::FirstByte, le::TOTAL_US);
         let help = "What ringway itself added: waiting neither for the upstream nor for the caller.";
         seconds("ringway_own_time_seconds", help, Measure::Own, le::OWN_US);
+        let help =
+            "Time that exchanges waited in the queue of a backend; those that did not wait are not counted.";
+        seconds("ringway_queue_wait_seconds", help, Measure::Queued, le::TOTAL_US);
         let help = "Duration of exchanges with a model.";
         seconds("gen_ai_server_request_duration_seconds", help, Measure::ModelTotal, le::GEN_AI_TOTAL_US);
         let help = "From a request's first byte to its first token.";
@@ -198,6 +203,14 @@ fn render_endpoints(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
     each(&mut family, |one| one.failures_total);
     let mut family = page.gauge("ringway_endpoint_drained", "1 while the endpoint takes no new requests.");
     each(&mut family, |one| one.drained.into());
+    let help = "1 for the state that the endpoint is in, 0 for the others.";
+    let mut family = page.gauge("ringway_endpoint_state", help);
+    for one in shown {
+        for state in State::ALL {
+            let labels = [("backend", &*one.backend), ("endpoint", &*one.endpoint), ("state", state.name())];
+            family.sample(&labels, u8::from(one.state == state.name()));
+        }
+    }
     let mut told = |family: &str, help, value: fn(&Reported) -> Option<f64>| {
         let mut family = page.gauge(family, help);
         for one in shown {
@@ -255,6 +268,35 @@ fn render_loads(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
         page.gauge("ringway_endpoint_kv_ratio", "Share of the KV cache in use, by counts and reports.");
     for (one, estimate) in loaded() {
         family.sample(&[("backend", &one.backend), ("endpoint", &one.endpoint)], estimate.kv);
+    }
+}
+
+/// Queues of backends. A backend's name is of the snapshot, the other labels are of closed sets.
+fn render_queues(page: &mut Page<'_>, queues: &[QueueStats]) {
+    const CLASSES: [&str; 3] = ["interactive", "default", "batch"];
+    let shown = &queues[..queues.len().min(ENDPOINTS_MAX)];
+    let mut family = page.gauge("ringway_queue_requests", "Requests that wait now, by backend and class.");
+    for one in shown {
+        for (class, count) in CLASSES.iter().zip(one.waiting) {
+            family.sample(&[("backend", &one.backend), ("class", class)], count);
+        }
+    }
+    let mut family =
+        page.gauge("ringway_queue_bytes", "Bytes of body held for requests that wait, by backend.");
+    for one in shown {
+        family.sample(&[("backend", &one.backend)], one.bytes);
+    }
+    let mut family =
+        page.counter("ringway_queue_granted_total", "Requests that went after a wait, by backend.");
+    for one in shown {
+        family.sample(&[("backend", &one.backend)], one.granted_total);
+    }
+    let help = "Requests that admission refused, by backend and reason.";
+    let mut family = page.counter("ringway_queue_refused_total", help);
+    for one in shown {
+        for (reason, count) in &one.refused_total {
+            family.sample(&[("backend", &one.backend), ("reason", reason)], *count);
+        }
     }
 }
 
