@@ -526,3 +526,24 @@ fn a_file_on_disk_finds_its_secrets_beside_it() {
     let config = config::load(&path).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(config.warnings().len(), 1, "a secret that all may read is said aloud");
 }
+
+#[test]
+fn calls_of_one_dialect_may_lead_to_backends_of_another_strictly_or_not() {
+    for (matches, engine) in [
+        ("path: /v1/chat/completions", "anthropic"),
+        ("path: /v1/responses", "openai"),
+        ("path_prefix: /v1/messages", "vllm"),
+        ("path_prefix: /v1beta", "openai"),
+        ("path: '/v1beta/models/m:streamGenerateContent'", "anthropic"),
+        ("path_prefix: /v1", "gemini"),
+    ] {
+        for strict in [false, true] {
+            let text = format!(
+                "version: 1\nlisteners: [{{address: 127.0.0.1:8080}}]\n\
+                 backends: {{b: {{engine: {engine}, endpoints: [\"http://10.0.0.1\"]}}}}\n\
+                 routes: [{{name: all, match: {{{matches}}}, strict: {strict}, targets: [{{backend: b}}]}}]\n"
+            );
+            assert_eq!(snap(&text).routes[0].strict, strict, "{matches} to {engine}");
+        }
+    }
+}

@@ -104,6 +104,10 @@ pub const RING_POINTS_MAX: usize = 1 << 18;
 pub const HASHED_BLOCKS_MAX: usize = 24;
 /// Bytes of a request's body that are held for its prompt; of a longer one the rest is not looked at.
 pub const PROMPT_BODY_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of an answer in one piece that is translated: the dialects' bound on a JSON text.
+pub const TRANSLATED_ANSWER_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of an error that is translated; a longer one is told by its status.
+pub const TRANSLATED_ERROR_BYTES_MAX: usize = 256 * KIB;
 /// Bytes of prompt to a token before usage tells.
 pub const BYTES_PER_TOKEN: f32 = 4.0;
 /// The fewest that are believed.

@@ -476,6 +476,7 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
             budget_percent: or(from.budget.as_ref(), retry.budget_percent),
         },
         expose: or(from.expose.as_ref(), false),
+        strict: or(from.strict.as_ref(), false),
         preserve_host: or(from.preserve_host.as_ref(), false),
         idempotent: or(from.idempotent.as_ref(), false),
     })
@@ -519,19 +520,19 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     })
 }
 
-/// A route on a model path leads to backends that speak its dialect.
+/// A route on a model path leads to backends that speak its dialect, or whose calls can be translated.
 fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink: &Sink) {
     let Some(caller) = speaks::dialect(matches) else { return };
-    if backend == Dialect::Http || backend == caller {
+    if backend == Dialect::Http || backend == caller || speaks::has_calls(matches) {
         return;
     }
     let (caller, backend) = (speaks::spelled(caller), speaks::spelled(backend));
     let fault = Fault::new(format!(
-        "translation is not supported yet: this route takes {caller}, backend {} speaks {backend}",
+        "only calls of chat models are translated: this route takes {caller}, backend {} speaks {backend}",
         quoted(&target.value)
     ));
     let mend = format!(
-        "until then, send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
+        "send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
     );
     sink.error(&target.at, fault.mend(mend));
 }

@@ -478,6 +478,7 @@ fn compile_route(
         attempts_max: route.retry.attempts,
         retry_percent: route.retry.budget_percent,
         expose: route.expose,
+        strict: route.strict,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()

@@ -128,6 +128,8 @@ pub struct Route {
     pub retry_percent: u32,
     /// Answers carry `x-ringway-*` and `server-timing`.
     pub expose: bool,
+    /// A request that a translation would lose something of is refused.
+    pub strict: bool,
     /// The caller's `Host` is sent on.
     pub preserve_host: bool,
     /// POST may be repeated like GET.
