@@ -114,6 +114,36 @@ fn relative(path: &Path) -> PathBuf {
     path.strip_prefix(workspace()).unwrap_or(path).to_owned()
 }
 
+/// Rooms of the data plane that may read the clock or make chance: the clock itself, what waits on threads of its own,
+/// and where a worker is made. Everywhere else time and chance are handed in, so that a bug found once is found again.
+const TIMED_ROOMS: [&str; 5] = [
+    "dataplane/src/clock.rs",
+    "dataplane/src/plane.rs",
+    "dataplane/src/worker.rs",
+    "dataplane/src/control/",
+    "dataplane/src/observe/",
+];
+
+#[test]
+fn time_and_chance_are_handed_in() {
+    let sources = ["Instant::now", "SystemTime::now", "Rng::new()", "fastrand::u", "rand::rng"];
+    let mut broken = Vec::new();
+    for (path, text) in files(&["rs"]) {
+        let name = path.to_string_lossy();
+        let pure = name.starts_with("dataplane/")
+            && !TIMED_ROOMS.iter().any(|room| name.starts_with(room))
+            && ["/tests/", "tests.rs", "/examples/", "testing.rs"].iter().all(|test| !name.contains(test));
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (at, line) in code.lines().enumerate().filter(|_| pure) {
+            let told = line.trim_start().starts_with("//");
+            if !told && sources.iter().any(|source| line.contains(source)) {
+                broken.push(format!("{name}:{}: take `now` or a seeded generator instead", at + 1));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     // An inner attribute may stand above: `#![forbid(unsafe_code)]` is the first line where it holds.
