@@ -69,6 +69,7 @@ fn measure(io: Io, count: u64) {
     );
     let bound = if optimised() { RELEASE_BYTES_MAX } else { DEBUG_BYTES_MAX };
     assert!(each < bound, "{each} bytes a connection");
+    assert!(!optimised() || with_pools < bound, "{with_pools} bytes a connection with all pools");
     assert!(used < WATCHED / 20, "idle connections used {used:?} in {WATCHED:?}");
     assert_eq!(held[0].ask(get("/still")).text(), "ok");
     drop(held);

@@ -123,7 +123,6 @@ fn a_problem_crosses_the_socket_with_its_path() {
         "backends.llama.endpoints[0]",
         "backends.claude.credential.env",
         "routes[0].targets[0].backend",
-        "routes[0].targets[1].backend",
         "routes[0].retry.attempts",
     ];
     assert_eq!(paths, expected);

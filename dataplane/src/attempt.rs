@@ -229,6 +229,11 @@ async fn send_again(socket: &Socket, worker: &Worker, piece: &mut Buffer) -> Res
 
 /// Writes the head and the first of the body into the send buffer; says how many further pieces it holds too.
 fn compose(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> usize {
+    if let Some(translation) = &x.translation {
+        x.scratch.out.clear();
+        x.scratch.out.bytes.extend_from_slice(&translation.composed);
+        return intake.more.len();
+    }
     let span = intake.model().map(|model| model.span.clone());
     let splice = aim.alias.zip(span);
     let grown = splice.as_ref().map_or(0, |(alias, span)| {

@@ -104,6 +104,10 @@ pub const RING_POINTS_MAX: usize = 1 << 18;
 pub const HASHED_BLOCKS_MAX: usize = 24;
 /// Bytes of a request's body that are held for its prompt; of a longer one the rest is not looked at.
 pub const PROMPT_BODY_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of an answer in one piece that is translated: the dialects' bound on a JSON text.
+pub const TRANSLATED_ANSWER_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of an error that is translated; a longer one is told by its status.
+pub const TRANSLATED_ERROR_BYTES_MAX: usize = 256 * KIB;
 /// Bytes of prompt to a token before usage tells.
 pub const BYTES_PER_TOKEN: f32 = 4.0;
 /// The fewest that are believed.
@@ -218,8 +222,9 @@ pub const READ_AHEAD_BYTES_MAX: usize = 16 * KIB;
 /// A connection without a request for so long gives its buffer back.
 pub const WARM_MS: u64 = 1_000;
 /// Connections of a worker that wait for a request with a buffer at hand. A further one waits so for one tick only:
-/// opened at 1,000 a second, connections that each asked once cost 3.9 KiB apiece when all stayed warm for a second.
-pub const WARM_CONNECTIONS_MAX: u64 = 128;
+/// opened at 1,000 a second, connections that each asked once cost 3.9 KiB apiece when all stayed warm for a second, and
+/// cost 1.7 KiB so, of which 1.4 are the connection's.
+pub const WARM_CONNECTIONS_MAX: u64 = 64;
 /// How long we wait for the caller to close after our last byte.
 pub const LINGER_MS_MAX: u64 = 1_000;
 /// How much of what it still sends we take meanwhile.

@@ -67,7 +67,8 @@ struct Entry {
     elapsed: Cell<Option<Elapsed>>,
     downstream: Socket,
     upstream: RefCell<Option<Socket>>,
-    idle_read: RefCell<Canceller>,
+    /// What cancels the idle read; none while there is none.
+    idle_read: RefCell<Option<Canceller>>,
 }
 
 /// One connection's place in the wheel; clones are the same place.
@@ -99,7 +100,7 @@ impl Wheel {
             elapsed: Cell::new(None),
             downstream: downstream.clone(),
             upstream: RefCell::new(None),
-            idle_read: RefCell::new(Canceller::new()),
+            idle_read: RefCell::new(None),
         });
         Deadline { entry, wheel: Rc::clone(self) }
     }
@@ -166,6 +167,12 @@ fn slot(tick: u64) -> usize {
 }
 
 impl Entry {
+    fn cancel_idle_read(&self) {
+        if let Some(idle_read) = self.idle_read.take() {
+            idle_read.cancel();
+        }
+    }
+
     fn next_due(&self) -> u64 {
         self.due_ms.get().min(self.total_due_ms.get())
     }
@@ -177,10 +184,7 @@ impl Entry {
         self.due_ms.set(NEVER);
         self.total_due_ms.set(NEVER);
         match wait {
-            Wait::Warm => {
-                let idle_read = self.idle_read.take();
-                *self.idle_read.borrow_mut() = idle_read.cancel();
-            }
+            Wait::Warm => self.cancel_idle_read(),
             Wait::NextRequest | Wait::Head | Wait::Body => self.downstream.shutdown(Shutdown::Read),
             Wait::Write => {
                 // The caller does not read: a FIN would queue behind what it ignores.
@@ -237,13 +241,12 @@ impl Deadline {
 
     /// Runs `arm` with what can cancel an idle read.
     pub fn with_idle_read<T>(&self, arm: impl FnOnce(&Canceller) -> T) -> T {
-        arm(&self.entry.idle_read.borrow())
+        arm(self.entry.idle_read.borrow_mut().get_or_insert_default())
     }
 
     /// Cancels the idle read, if one is pending: whoever waits for it gets ECANCELED, or the bytes that won.
     pub fn cancel_idle_read(&self) {
-        let idle_read = self.entry.idle_read.take();
-        *self.entry.idle_read.borrow_mut() = idle_read.cancel();
+        self.entry.cancel_idle_read();
     }
 }
 

@@ -96,6 +96,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         timeouts: RouteTimeouts::default(),
         retry: Retry::default(),
         expose: true,
+        strict: false,
         preserve_host: false,
         idempotent: false,
         fallback: Vec::new(),

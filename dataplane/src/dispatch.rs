@@ -78,7 +78,7 @@ impl<'t> Search<'t> {
                 break;
             }
             let (pick, permit) = match self.admit(x, pick, intake).await {
-                Ok(bound) => bound,
+                Ok(admitted) => admitted,
                 Err(Stop::Refused(refusal)) => {
                     self.last = refusal;
                     if self.fall_back() {
@@ -123,12 +123,25 @@ impl<'t> Search<'t> {
         let Some(admission) = &backend.admission else { return Ok((pick, Permit::none())) };
         let load = estimated(&pick, intake);
         let need = Need { prompt: load.prompt as u32, miss: load.miss as u32 };
-        let now = x.worker.clock.now();
-        if admission.is_open(&backend.endpoints, need, now)
+        if admission.is_open(&backend.endpoints, need, x.worker.clock.now())
             && let Some(pick) = self.among_open(x, &pick, admission, need, intake)
         {
             return Ok((pick, Permit::new(x.worker, backend, admission, self.route.class, None)));
         }
+        Box::pin(self.queue(x, pick, admission, need, intake)).await // boxed: most never wait
+    }
+
+    /// Waits until the backend is open, and then chooses.
+    async fn queue(
+        &mut self,
+        x: &mut Exchange<'_>,
+        pick: Pick<'t>,
+        admission: &'t Admission,
+        need: Need,
+        intake: Option<&Intake>,
+    ) -> Result<(Pick<'t>, Permit<'t>), Stop> {
+        let backend = &pick.target.backend;
+        let now = x.worker.clock.now();
         if !Admission::has_endpoint(&backend.endpoints) {
             return Err(Stop::Refused(Refusal::NoEndpoint { retry_after_ms: SOON_MS }));
         }
@@ -347,9 +360,10 @@ pub fn note_failure(worker: &Worker, aim: Aim<'_>, error: &AttemptError) {
         return;
     }
     let (health, now_ms) = (&aim.endpoint.health, worker.clock.coarse_ms());
-    let opened = match error.reason {
-        Reason::UpHeadTimeout => health.silent(now_ms),
-        _ => health.passive(now_ms, Passive::Bad),
+    let opened = if error.reason == Reason::UpHeadTimeout {
+        health.silent(now_ms)
+    } else {
+        health.passive(now_ms, Passive::Bad)
     };
     if opened {
         panic_mode(worker, aim.backend);
@@ -357,8 +371,13 @@ pub fn note_failure(worker: &Worker, aim: Aim<'_>, error: &AttemptError) {
 }
 
 /// Notes what the end of an answer tells of its endpoint; that it began was noted at its head.
-pub fn note_end(worker: &Worker, aim: Aim<'_>, outcome: Outcome) {
-    if let Outcome::Aborted(reason) = outcome
+pub fn note_end(worker: &Worker, aim: Aim<'_>, outcome: &Result<Outcome, Refusal>) {
+    let broken = match outcome {
+        Ok(Outcome::Aborted(reason)) => Some(*reason),
+        Ok(Outcome::Complete | Outcome::Remarked(_) | Outcome::Refused(_) | Outcome::Gone(_)) => None,
+        Err(refusal) => Some(refusal.verdict().reason),
+    };
+    if let Some(reason) = broken
         && reason.blame() == Blame::Upstream
         // Some engines leave the last event out as a habit, and a deadline is the operator's.
         && !matches!(reason, Reason::Deadline | Reason::UpNoTerminal)

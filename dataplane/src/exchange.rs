@@ -31,6 +31,7 @@ use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
+use crate::translate::{self, Speaks, Translation};
 use crate::worker::{Scratch, Worker};
 
 /// What becomes of the caller's connection.
@@ -69,6 +70,10 @@ pub struct Exchange<'a> {
     pub unread: bool,
     /// The connection must end in a reset.
     pub reset: bool,
+    /// What the caller speaks.
+    pub speaks: Speaks,
+    /// The request in the words of the backend at hand, if that speaks another dialect.
+    pub translation: Option<Box<Translation>>,
     own_id: [u8; 32],
     grammar: Grammar,
     start_us: u64,
@@ -127,6 +132,11 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
     {
         return Ok(gone);
     }
+    if route.queues
+        && let Some(gone) = x.read_to_wait(route, intake.as_mut()).await?
+    {
+        return Ok(gone);
+    }
     let mut search = Search::new(route);
     loop {
         let bound = match search.next(x, intake.as_ref()).await {
@@ -137,6 +147,9 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
         // Given back behind the lease, which is dropped first: whoever waits is to see it gone.
         let Bound { pick, mut permit, trial: _trial } = bound;
         let aim = x.aim(route, &pick);
+        if let Some(gone) = x.translate(aim, intake.as_mut()).await? {
+            return Ok(gone);
+        }
         let mut held = x.dispatch(&pick, intake.as_ref()); // held to the last byte, not to the head
         permit.land();
         match attempt(x, aim, &mut intake).await {
@@ -153,9 +166,13 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
                     continue;
                 }
                 drop(intake.take()); // a stream may last; its request is not needed any more
-                let outcome = relay::live(x, aim, answer, &mut held).await;
+                let outcome = match x.translation.take() {
+                    Some(it) => Box::pin(translate::live(x, aim, answer, it, &mut held)).await,
+                    None => Ok(relay::live(x, aim, answer, &mut held).await),
+                };
                 permit.generated(held.lease.generated());
-                dispatch::note_end(x.worker, aim, outcome);
+                dispatch::note_end(x.worker, aim, &outcome);
+                let outcome = outcome?;
                 x.learn(&pick);
                 return Ok(outcome);
             }
@@ -234,6 +251,7 @@ impl<'a> Exchange<'a> {
         let head = &x.scratch.head;
         let has = |name: &str| head.find(buf, name).is_some();
         x.grammar = Grammar::of(head.target().of(buf), has);
+        x.speaks = Speaks::of(head.target().of(buf), head.method() == Method::Post);
         x.keep_alive = head.keep_alive();
         x.caller_closes = !x.keep_alive;
         x.record.method = Short::new(head.method_bytes(buf));
@@ -273,6 +291,8 @@ impl<'a> Exchange<'a> {
             trusted,
             unread: false,
             reset: false,
+            speaks: Speaks::Anything,
+            translation: None,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
             start_us,
@@ -310,18 +330,8 @@ impl<'a> Exchange<'a> {
         intake: Option<&mut Intake>,
     ) -> Result<Option<Outcome>, Refusal> {
         let Some((key, intake)) = route.prompt_key.as_ref().zip(intake) else { return Ok(None) };
-        if !intake.is_complete() {
-            let began_us = self.worker.clock.now_us();
-            let read = intake.read_up_to(self.worker, self.down.read_side(), PROMPT_BODY_BYTES_MAX).await;
-            self.caller_us += self.worker.clock.now_us() - began_us;
-            match read {
-                Ok(()) => self.unread = !intake.is_complete(),
-                Err(Cut::Refused(refusal)) => return Err(refusal),
-                Err(Cut::Gone) => return Ok(Some(Outcome::Gone(Reason::ClientGoneBody))),
-            }
-            if intake.is_complete() {
-                self.record.bytes_in += intake.payload_bytes(); // else whoever pumps the rest counts it all
-            }
+        if let Some(gone) = self.read_rest(intake, PROMPT_BODY_BYTES_MAX).await? {
+            return Ok(Some(gone));
         }
         let prompt = self.scratch.prompt.get_or_insert_default();
         prompt.clear();
@@ -329,6 +339,64 @@ impl<'a> Exchange<'a> {
             prompt.feed(key, piece);
         }
         Ok(None)
+    }
+
+    /// Reads on until the body is held whole, or so much of it.
+    pub async fn read_rest(
+        &mut self,
+        intake: &mut Intake,
+        bytes_max: u64,
+    ) -> Result<Option<Outcome>, Refusal> {
+        if intake.is_complete() {
+            return Ok(None);
+        }
+        let began_us = self.worker.clock.now_us();
+        let read = intake.read_up_to(self.worker, self.down.read_side(), bytes_max).await;
+        self.caller_us += self.worker.clock.now_us() - began_us;
+        match read {
+            Ok(()) => self.unread = !intake.is_complete(),
+            Err(Cut::Refused(refusal)) => return Err(refusal),
+            Err(Cut::Gone) => return Ok(Some(Outcome::Gone(Reason::ClientGoneBody))),
+        }
+        if intake.is_complete() {
+            self.record.bytes_in += intake.payload_bytes(); // else whoever pumps the rest counts it all
+        }
+        Ok(None)
+    }
+
+    /// Reads the body of a request that may wait for a backend of another dialect: once it may go it has to, for those
+    /// behind it.
+    async fn read_to_wait(
+        &mut self,
+        route: &Route,
+        intake: Option<&mut Intake>,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let foreign = |target: &Target| {
+            target.backend.admission.is_some() && self.speaks.is_foreign_to(target.backend.dialect)
+        };
+        match intake.filter(|_| route.destinations().any(foreign)) {
+            Some(intake) => Box::pin(self.read_rest(intake, u64::MAX)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Puts the request into the words of a backend that speaks another dialect; nothing to do for all others.
+    async fn translate(
+        &mut self,
+        aim: Aim<'_>,
+        intake: Option<&mut Intake>,
+    ) -> Result<Option<Outcome>, Refusal> {
+        self.translation = None;
+        if !self.speaks.is_foreign_to(aim.backend.dialect) {
+            return Ok(None);
+        }
+        let intake = intake.expect("a body that was pumped is not tried again");
+        Box::pin(translate::prepare(self, aim, intake)).await
+    }
+
+    /// The id of this exchange that nobody else has.
+    pub fn own_id(&self) -> &[u8] {
+        &self.own_id
     }
 
     /// An endpoint of the route's targets, or at a later stage of its fallbacks.
@@ -339,6 +407,9 @@ impl<'a> Exchange<'a> {
         tried: &Tried,
         intake: Option<&Intake>,
     ) -> Option<Pick<'t>> {
+        if stage > 0 && !self.speaks.reaches(route.fallback[stage - 1].backend.dialect) {
+            return None;
+        }
         if !route.wishes && stage == 0 {
             return balance::pick(route, tried, &mut self.worker.rng.borrow_mut());
         }
@@ -493,7 +564,8 @@ impl<'a> Exchange<'a> {
         aim.backend.credential.is_some() && matches!(self.scratch.answer.status(), 401 | 403)
     }
 
-    fn has_coded_body(&self, intake: &Intake) -> bool {
+    /// Whether the body is compressed.
+    pub fn has_coded_body(&self, intake: &Intake) -> bool {
         let coded = |value: &[u8]| !value.eq_ignore_ascii_case(b"identity");
         let buf = intake.head();
         let fields = self.scratch.head.fields();
@@ -612,7 +684,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Writes and sends an answer of our own; `said` is the outcome if it arrives.
-    async fn reply(
+    pub async fn reply(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>, &reply::To<'_>) -> reply::Written,
         said: Outcome,
@@ -632,7 +704,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn to(&self, close: bool) -> reply::To<'_> {
+    /// Whom an answer of our own is for.
+    pub fn to(&self, close: bool) -> reply::To<'_> {
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         reply::To {
             grammar: self.grammar,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use proptest::prelude::*;
 
 use super::*;
-use crate::bounds::{HALF_OPEN_MAX, SILENT_MS};
+use crate::bounds::HALF_OPEN_MAX;
 use crate::cells::LoadCell;
 use crate::clock::Moment;
 

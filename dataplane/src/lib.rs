@@ -35,5 +35,6 @@ pub mod ring;
 pub mod seen;
 pub mod table;
 pub mod tls;
+pub mod translate;
 pub mod upstream;
 pub mod worker;

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use ringway_dialect::errors::Kind;
+use ringway_dialect::model::Refused;
 use ringway_wire::http1::{Fault, Rule};
 
 use crate::admission::queue::Why;
@@ -54,6 +55,17 @@ pub enum Refusal {
     },
     /// A body that must be read is compressed.
     EncodedBody,
+    /// A field that the backend's dialect has no words for.
+    Untranslatable {
+        /// What kind of mistake it is.
+        kind: Kind,
+        /// The field, as a JSON pointer; empty if no one field is to blame.
+        pointer: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// Something beside the calls of models, which a backend of another dialect cannot answer.
+    NotTranslated,
     /// The route needs to know the model and the request names none.
     ModelMissing,
     /// No route matches.
@@ -173,8 +185,9 @@ impl Refusal {
             Self::BadJson { .. } | Self::ModelMissing => {
                 refuse(400, Kind::InvalidRequest, Reason::BadRequest)
             }
+            Self::Untranslatable { kind, .. } => refuse(kind.status(), *kind, Reason::BadRequest),
             Self::EncodedBody => refuse(415, Kind::UnsupportedMedia, Reason::BadRequest),
-            Self::NoRoute => refuse(404, Kind::NotFound, Reason::NoRoute),
+            Self::NoRoute | Self::NotTranslated => refuse(404, Kind::NotFound, Reason::NoRoute),
             Self::UnknownModel { .. } => refuse(404, Kind::ModelNotFound, Reason::UnknownModel),
             Self::MethodNotAllowed { .. } => refuse(405, Kind::MethodNotAllowed, Reason::BadRequest),
             Self::NoEndpoint { retry_after_ms } => {
@@ -243,6 +256,13 @@ impl Refusal {
             }
             Self::MethodNotAllowed { allow } => {
                 return format!("this path does not take this method; it takes {allow}").into();
+            }
+            Self::Untranslatable { pointer, message, .. } if pointer.is_empty() => {
+                return message.clone().into();
+            }
+            Self::Untranslatable { pointer, message, .. } => return format!("{pointer}: {message}").into(),
+            Self::NotTranslated => {
+                "the server behind this route speaks another dialect, and only calls of models are translated"
             }
             Self::PlainHttp => "plain HTTP was sent to a port that speaks TLS; use https://",
             Self::TargetTooLong => "the request line is too long; put the data into the body",
@@ -314,6 +334,8 @@ impl Refusal {
             Self::ExpectationFailed => "expectation_failed",
             Self::CrookedPath => "crooked_path",
             Self::BadJson { .. } => "bad_json",
+            Self::Untranslatable { .. } => "untranslatable",
+            Self::NotTranslated => "not_translated",
             Self::EncodedBody => "encoded_body",
             Self::ModelMissing => "model_missing",
             Self::NoRoute => "no_route",
@@ -387,13 +409,26 @@ impl Refusal {
             | Self::Draining
             | Self::TooManyConnections
             | Self::GatewayPorts
+            | Self::Untranslatable { .. }
+            | Self::NotTranslated
             | Self::Internal => None,
         }
     }
 
     /// The field to blame, as OpenAI's clients read it.
-    pub fn param(&self) -> Option<&'static str> {
-        matches!(self, Self::UnknownModel { .. } | Self::ModelMissing).then_some("model")
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Untranslatable { pointer, .. } => {
+                Some(pointer.as_str()).filter(|pointer| !pointer.is_empty())
+            }
+            _ => matches!(self, Self::UnknownModel { .. } | Self::ModelMissing).then_some("model"),
+        }
+    }
+
+    /// What cannot be carried over to the backend's dialect.
+    pub fn untranslatable(refused: Refused) -> Self {
+        let Refused { kind, pointer, message } = refused;
+        Self::Untranslatable { kind, pointer, message }
     }
 
     /// An unknown model, its name made fit to print.
@@ -546,6 +581,12 @@ pub(crate) mod tests {
             Refusal::CrookedPath,
             Refusal::BadJson { what: "a \"key\" comes twice".into() },
             Refusal::EncodedBody,
+            Refusal::Untranslatable {
+                kind: Kind::UnsupportedField,
+                pointer: "/seed".to_owned(),
+                message: "the target cannot express this field".to_owned(),
+            },
+            Refusal::NotTranslated,
             Refusal::ModelMissing,
             Refusal::NoRoute,
             Refusal::unknown_model(b"gpt-\"9\"\r\nx"),
@@ -604,7 +645,8 @@ pub(crate) mod tests {
             assert!(by_client == theirs || allowed, "{refusal:?}");
             assert_eq!(
                 reason == Reason::BadRequest,
-                refusal.rule().is_some() || refusal == Refusal::ModelMissing
+                refusal.rule().is_some()
+                    || matches!(refusal, Refusal::ModelMissing | Refusal::Untranslatable { .. })
             );
         }
     }

@@ -98,7 +98,7 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
 
 /// Takes in what the head of the answer says of the server's load.
 #[cold]
-fn read_load(x: &Exchange<'_>, aim: Aim<'_>, head: &Buffer) {
+pub(crate) fn read_load(x: &Exchange<'_>, aim: Aim<'_>, head: &Buffer) {
     let Some(value) = x.scratch.answer.find(head.bytes(), orca::FIELD) else { return };
     match orca::read(value) {
         Some(beside) => load::beside(aim.endpoint, beside, x.worker.clock.now()),

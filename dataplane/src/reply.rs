@@ -95,6 +95,44 @@ pub fn json(out: &mut Vec<u8>, body: &[u8], to: &To<'_>) -> Written {
     Written { status: 200, close: to.close }
 }
 
+/// Appends a whole answer that another server gave and we worded, with these further fields.
+pub fn translated(
+    out: &mut Vec<u8>,
+    status: u16,
+    fields: &[(&'static str, String)],
+    body: &[u8],
+    to: &To<'_>,
+) -> Written {
+    head(out, status, to, to.close, body.len());
+    for (name, value) in fields {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    finish(out, to, body);
+    Written { status, close: to.close }
+}
+
+/// Appends the head of a stream of this media type; its body follows in chunks, or until the connection ends.
+pub fn stream_head(
+    out: &mut Vec<u8>,
+    kind: &str,
+    fields: &[(&'static str, String)],
+    chunked: bool,
+    to: &To<'_>,
+) {
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    field(out, b"content-type", kind.as_bytes());
+    field(out, b"cache-control", b"no-cache");
+    field(out, b"x-accel-buffering", b"no"); // proxies of nginx's kind would hold events back
+    if chunked {
+        field(out, b"transfer-encoding", b"chunked");
+    }
+    about(out, to, to.close);
+    for (name, value) in fields {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 fn head(out: &mut Vec<u8>, status: u16, to: &To<'_>, close: bool, body_bytes: usize) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
@@ -103,6 +141,11 @@ fn head(out: &mut Vec<u8>, status: u16, to: &To<'_>, close: bool, body_bytes: us
     out.extend_from_slice(b"\r\n");
     field(out, b"content-type", b"application/json");
     field(out, b"content-length", itoa::Buffer::new().format(body_bytes).as_bytes());
+    about(out, to, close);
+}
+
+/// What every answer says about itself.
+fn about(out: &mut Vec<u8>, to: &To<'_>, close: bool) {
     field(out, b"date", to.date.as_bytes());
     field(out, b"x-request-id", to.request_id.as_bytes());
     if to.grammar == Grammar::Anthropic {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use ringway_contract::snapshot::{Engine, Fallback};
 use ringway_tests::client::{Answer, post};
 use ringway_tests::setup::{backend, exactly, route};
-use ringway_tests::{Gateway, Io, Setup, each_driver};
+use ringway_tests::{Gateway, Io, Origin, Setup, each_driver};
 use serde_json::Value;
 
 use crate::rig::{CHAT, Told, drain};
@@ -88,14 +88,30 @@ fn what_the_target_declines_goes_to_its_fallback_and_else_to_the_caller() {
 }
 
 #[test]
-fn a_fallback_of_another_dialect_is_refused_by_name() {
+fn a_fallback_of_another_dialect_is_asked_and_answers_in_translation() {
+    each_driver(|io| {
+        let claude = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m1","stop_reason":"end_turn","stop_sequence":null,"content":[{"type":"text","text":"bonjour"}],"usage":{"input_tokens":3,"output_tokens":2}}"#;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+        let origin = Origin::answering(format!("{head}Content-Length: {}\r\n\r\n{claude}", claude.len()));
+        let setup = chain(&[nobody(), origin.address()]).tune(|snapshot| {
+            snapshot.backends[1] = backend("1", Engine::Anthropic, &[origin.address()]);
+        });
+        let gateway = Gateway::start(io, setup);
+        let answer = ask(&gateway);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], "bonjour");
+        assert_eq!(origin.requests()[0].head.word(1), "/v1/messages");
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_fallback_to_nowhere_is_refused_by_name() {
     let first = Told::start("first", "");
-    let mut snapshot = chain(&[first.origin.address()]).snapshot;
-    snapshot.backends.push(backend("claude", Engine::Anthropic, &[first.origin.address()]));
-    snapshot.routes[0].fallback = vec![Fallback { backend: "claude".to_owned(), model: None }];
     let gateway = start(Io::Epoll, &[first.origin.address()]);
-    snapshot.listeners.clone_from(&gateway.snapshot().listeners);
-    snapshot.generation = gateway.snapshot().generation.next().expect("there is one");
+    let mut snapshot = gateway.snapshot().clone();
+    snapshot.routes[0].fallback = vec![Fallback { backend: "nowhere".to_owned(), model: None }];
+    snapshot.generation = snapshot.generation.next();
     let answer = gateway.push(&snapshot);
     assert_eq!(answer.status(), 422, "{}", answer.text());
     assert!(answer.text().contains("routes[0].fallback[0].backend"), "{}", answer.text());

@@ -199,6 +199,7 @@ pub fn route(name: &str, matches: Match, backend: &str) -> Route {
         timeouts: RouteTimeouts::default(),
         retry: Retry::default(),
         expose: false,
+        strict: false,
         preserve_host: false,
         idempotent: false,
         fallback: Vec::new(),

@@ -416,6 +416,10 @@ impl std::fmt::Debug for Credential {
 /// A rule from request to backends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent settings of the operator, each named where it is set"
+)]
 pub struct Route {
     /// Unique among routes.
     pub name: String,
@@ -433,6 +437,9 @@ pub struct Route {
     /// Whether answers carry `x-ringway-*` and `server-timing`.
     #[serde(default)]
     pub expose: bool,
+    /// Refuses a request of which a translation would lose something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Sends the caller's `Host` on instead of the endpoint's.
     #[serde(default)]
     pub preserve_host: bool,

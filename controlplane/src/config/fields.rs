@@ -643,6 +643,12 @@ pub(super) const ROUTE: Section = Section {
         optional("retry", Kind::Section(&RETRY), "see there", "When a failed attempt is tried again."),
         optional("expose", Kind::Flag, "false", "Answers carry `x-ringway-*` and `server-timing`."),
         optional(
+            "strict",
+            Kind::Flag,
+            "false",
+            "A request of which a translation would lose something is answered with 400 and the field's name.",
+        ),
+        optional(
             "preserve_host",
             Kind::Flag,
             "false",
@@ -658,7 +664,7 @@ pub(super) const ROUTE: Section = Section {
             "fallback",
             Kind::Many(&Kind::Section(&FALLBACK), FALLBACKS_MAX),
             "none",
-            "Where it sends when no target takes the request, in this order; of the same dialect as the targets.",
+            "Where it sends when no target takes the request, in this order.",
         ),
         optional(
             "class",
@@ -666,7 +672,6 @@ pub(super) const ROUTE: Section = Section {
             "default",
             "How urgent its requests are while they wait in the queue of a backend (`admission`).",
         ),
-        later("strict", "refusing what a translation would lose", "leave it out; nothing is translated yet"),
         later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
         later("cache", "a cache of answers", "use the engine's own prefix cache"),
         later("guards", "checks of prompts and answers", "check them in the application"),
@@ -676,7 +681,11 @@ pub(super) const ROUTE: Section = Section {
             "authentication of callers",
             "keep listeners on loopback, or behind a proxy that authenticates",
         ),
-        later("map_web_search", "translation of hosted tools", "leave it out; nothing is translated yet"),
+        later(
+            "map_web_search",
+            "translation of hosted tools",
+            "leave it out; web search of another dialect is listed as lost",
+        ),
     ],
 };
 

@@ -211,13 +211,6 @@ impl<'f> Names<'f> {
         Self { by_name, backends: &file.backends }
     }
 
-    /// What the backend of this target speaks, as far as it is known.
-    fn dialect(&self, target: &written::Target) -> Option<Dialect> {
-        let backend = &self.backends[self.by_name.get(target.backend.as_ref()?.value.as_str())?.0];
-        let native = || backend.engine.as_ref().map(|engine| native(engine.value));
-        backend.dialect.as_ref().map(|dialect| dialect.value).or_else(native)
-    }
-
     fn find(&self, name: &Written<String>, sink: &Sink) -> Option<BackendId> {
         let found = self.by_name.get(name.value.as_str()).copied();
         if found.is_none() {
@@ -497,7 +490,6 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
     let fallback: Vec<_> =
         from.fallback.iter().map(|written| target(written, &matches, names, sink)).collect();
     targets_once(&from.targets, sink);
-    fallbacks_speak_alike(from, &matches, names, sink);
     if !from.targets.is_empty() && from.targets.iter().all(|target| or(target.weight.as_ref(), 1) == 0) {
         let fault = Fault::new("no target of this route has a weight above 0");
         sink.error(&from.targets_at, fault.mend("give one of them a weight, or remove the route"));
@@ -514,6 +506,7 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
             budget_percent: or(from.budget.as_ref(), retry.budget_percent),
         },
         expose: or(from.expose.as_ref(), false),
+        strict: or(from.strict.as_ref(), false),
         preserve_host: or(from.preserve_host.as_ref(), false),
         idempotent: or(from.idempotent.as_ref(), false),
         fallback: fallback.into_iter().collect::<Option<_>>()?,
@@ -559,38 +552,21 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     })
 }
 
-/// A route on a model path leads to backends that speak its dialect.
+/// A route on a model path leads to backends that speak its dialect, or whose calls can be translated.
 fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink: &Sink) {
     let Some(caller) = speaks::dialect(matches) else { return };
-    if backend == Dialect::Http || backend == caller {
+    if backend == Dialect::Http || backend == caller || speaks::has_calls(matches) {
         return;
     }
     let (caller, backend) = (speaks::spelled(caller), speaks::spelled(backend));
     let fault = Fault::new(format!(
-        "translation is not supported yet: this route takes {caller}, backend {} speaks {backend}",
+        "only calls of chat models are translated: this route takes {caller}, backend {} speaks {backend}",
         quoted(&target.value)
     ));
     let mend = format!(
-        "until then, send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
+        "send it to a backend with `dialect: {caller}`; a server that speaks both may be listed as two backends"
     );
     sink.error(&target.at, fault.mend(mend));
-}
-
-/// What a target of this route would have been sent is sent to a fallback as it is.
-fn fallbacks_speak_alike(from: &written::Route, matches: &Match, names: &Names<'_>, sink: &Sink) {
-    let Some(spoken) = from.targets.iter().find_map(|target| names.dialect(target)) else { return };
-    for fallback in &from.fallback {
-        let (Some(name), Some(other)) = (&fallback.backend, names.dialect(fallback)) else { continue };
-        let told = other != Dialect::Http && speaks::dialect(matches).is_some_and(|caller| caller != other);
-        if other != spoken && !told {
-            let (spoken, other) = (speaks::spelled(spoken), speaks::spelled(other));
-            let fault = Fault::new(format!(
-                "translation is not supported yet: targets of this route speak {spoken}, fallback {} speaks {other}",
-                quoted(&name.value)
-            ));
-            sink.error(&name.at, fault.mend(format!("name a backend with `dialect: {spoken}`")));
-        }
-    }
 }
 
 fn targets_once(targets: &[written::Target], sink: &Sink) {

@@ -102,6 +102,10 @@ pub(super) enum Host {
 
 /// A rule from request to backends.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent settings of the operator, each named where it is set"
+)]
 pub(super) struct Route {
     pub(super) name: String,
     pub(super) matches: Match,
@@ -109,6 +113,7 @@ pub(super) struct Route {
     pub(super) timeouts: RouteTimeouts,
     pub(super) retry: Retry,
     pub(super) expose: bool,
+    pub(super) strict: bool,
     pub(super) preserve_host: bool,
     pub(super) idempotent: bool,
     pub(super) fallback: Vec<Target>,

@@ -112,6 +112,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         timeouts: from.timeouts,
         retry: from.retry,
         expose: from.expose,
+        strict: from.strict,
         preserve_host: from.preserve_host,
         idempotent: from.idempotent,
         fallback: fallback.collect(),

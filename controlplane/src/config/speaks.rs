@@ -2,7 +2,7 @@
 //!
 //! Owns: the paths of the model APIs, as far as configuring needs them.
 //! Must not: know what they mean; the data plane does.
-//! Read next: `resolve.rs`, which refuses routes that would have to translate.
+//! Read next: `resolve.rs`, which refuses routes that would have to translate what cannot be.
 
 use ringway_contract::snapshot::{Dialect, Match};
 
@@ -17,6 +17,9 @@ const PATHS: [(&str, Dialect); 7] = [
     ("/v1/messages", Dialect::AnthropicMessages),
     ("/v1/messages/count_tokens", Dialect::AnthropicMessages),
 ];
+/// Of those, the calls that can be translated.
+const CALLS: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/messages"];
+const GEMINI_CALLS: [&str; 2] = [":generateContent", ":streamGenerateContent"];
 const GEMINI_FOLDERS: [&str; 2] = ["/v1beta/models", "/v1/models"];
 const GEMINI_VERBS: [&str; 4] =
     [":generateContent", ":streamGenerateContent", ":embedContent", ":countTokens"];
@@ -38,6 +41,21 @@ pub(super) fn dialect(matches: &Match) -> Option<Dialect> {
             all.all(|dialect| dialect == first).then_some(first)
         }
         (None, None) => None,
+    }
+}
+
+/// Whether this match lets calls through that can be translated.
+pub(super) fn has_calls(matches: &Match) -> bool {
+    match (&matches.path, &matches.path_prefix) {
+        (Some(path), _) => {
+            CALLS.contains(&path.as_str())
+                || (gemini(path).is_some() && GEMINI_CALLS.iter().any(|verb| path.ends_with(verb)))
+        }
+        (None, Some(prefix)) => {
+            CALLS.iter().any(|path| leads(prefix, path))
+                || GEMINI_FOLDERS.iter().any(|folder| leads(prefix, folder) || leads(folder, prefix))
+        }
+        (None, None) => true,
     }
 }
 

@@ -158,6 +158,7 @@ pub(super) struct Route {
     pub(super) attempts: Option<Written<u64>>,
     pub(super) budget: Option<Written<u32>>,
     pub(super) expose: Option<Written<bool>>,
+    pub(super) strict: Option<Written<bool>>,
     pub(super) preserve_host: Option<Written<bool>>,
     pub(super) idempotent: Option<Written<bool>>,
     /// Without weights.
@@ -398,6 +399,7 @@ fn route(item: &Item<'_>) -> Route {
         attempts: retry.whole("attempts"),
         budget: retry.percent("budget"),
         expose: fields.flag("expose"),
+        strict: fields.flag("strict"),
         preserve_host: fields.flag("preserve_host"),
         idempotent: fields.flag("idempotent"),
         fallback: fields.items("fallback").iter().map(fallback).collect(),

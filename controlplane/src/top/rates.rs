@@ -284,6 +284,7 @@ mod tests {
             draining: false,
             workers: Vec::<WorkerStats>::new(),
             endpoints,
+            queues: Vec::new(),
             times: Times { own, first_byte, ..Times::default() },
         }
     }

@@ -287,6 +287,7 @@ fn stats(held: &Held) -> Stats {
         draining: false,
         workers: (0..WORKERS).map(worker).collect(),
         endpoints: endpoints.collect(),
+        queues: Vec::new(),
         times: Times::default(),
     }
 }

@@ -112,6 +112,8 @@ pub struct Account {
     pub end: Option<Result<(), Failure<'static>>>,
     /// Something of the answer has come.
     pub content: bool,
+    /// Pieces of it that came: about as many as an engine's tokens.
+    pub pieces: u64,
 }
 
 #[derive(Debug)]
@@ -295,9 +297,8 @@ impl Account {
             Event::End => self.end = Some(Ok(())),
             Event::Error(failure) => self.end = Some(Err(failure.clone().into_owned())),
             Event::BlockStart(..) => self.content = true,
+            Event::Text(..) | Event::Args(..) => self.pieces += 1,
             Event::Start(_)
-            | Event::Text(..)
-            | Event::Args(..)
             | Event::Opaque(..)
             | Event::Citation(..)
             | Event::Logprobs(..)

@@ -23,7 +23,7 @@ pub struct HealthCell {
     resting_until_ms: AtomicU64,
     good_ms: AtomicU64,
     restarts: AtomicU32,
-    trials: AtomicU32,
+    pub(super) trials: AtomicU32,
     health: Mutex<Health>,
     /// Told what its state costs: suspicion and slow start are terms of the score.
     load: Arc<LoadCell>,

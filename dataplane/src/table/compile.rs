@@ -368,7 +368,6 @@ fn check_targets(
     }
 }
 
-/// A fallback goes to an engine of the same dialect as the targets: nothing is translated yet.
 fn check_fallback(
     at: &str,
     route: &snapshot::Route,
@@ -376,7 +375,6 @@ fn check_fallback(
     found: &mut Found,
 ) {
     found.count(format_args!("{at}.fallback"), "fallbacks", route.fallback.len(), FALLBACKS_MAX);
-    let spoken = route.targets.first().and_then(|target| backends.get(&*target.backend)).map(|it| it.dialect);
     for (j, fallback) in route.fallback.iter().enumerate() {
         let at = format!("{at}.fallback[{j}]");
         let Some(backend) = backends.get(&*fallback.backend) else {
@@ -384,10 +382,6 @@ fn check_fallback(
             found.add(format_args!("{at}.backend"), wrong(what, "name one of the snapshot's backends"));
             continue;
         };
-        if spoken.is_some_and(|spoken| spoken != backend.dialect) {
-            let what = "the fallback speaks another dialect than the targets, and nothing is translated yet";
-            found.add(format_args!("{at}.backend"), wrong(what, "name a backend of the same dialect"));
-        }
         let Some(model) = &fallback.model else { continue };
         found.check(format_args!("{at}.model"), check::model(model));
         if backend.engine == Engine::Http {
@@ -553,12 +547,14 @@ fn compile_route(
         attempts_max: route.retry.attempts,
         retry_percent: route.retry.budget_percent,
         expose: route.expose,
+        strict: route.strict,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()
             || prompt_key.is_some()
             || all().any(|target| target.model.is_some()),
         wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
+        queues: all().any(|target| target.backend.admission.is_some()),
         prompt_key,
         raw: all().all(|target| target.backend.engine == Engine::Http),
         class: match route.class {

@@ -140,6 +140,8 @@ pub struct Route {
     pub retry_percent: u32,
     /// Answers carry `x-ringway-*` and `server-timing`.
     pub expose: bool,
+    /// A request that a translation would lose something of is refused.
+    pub strict: bool,
     /// The caller's `Host` is sent on.
     pub preserve_host: bool,
     /// POST may be repeated like GET.
@@ -148,6 +150,8 @@ pub struct Route {
     pub fallback: Box<[Target]>,
     /// How urgent its requests are while they wait.
     pub class: Class,
+    /// A destination has a queue in front.
+    pub queues: bool,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
     /// A target chooses by what is asked for, not by load alone.
@@ -156,6 +160,13 @@ pub struct Route {
     pub prompt_key: Option<Arc<Key>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
+}
+
+impl Route {
+    /// Everywhere it may send.
+    pub fn destinations(&self) -> impl Iterator<Item = &Target> {
+        self.targets.list.iter().chain(&self.fallback)
+    }
 }
 
 /// How long an exchange may take for what.

@@ -1,0 +1,427 @@
+//! The way back: a backend's answer in the words of the caller.
+//!
+//! Owns: telling streams from whole answers and errors, and the commit point of each: a head goes out with the first
+//! words behind it, so what fails before is still an answer of its own.
+//! Must not: retry, or let anything of the backend's head through but its wait.
+//! Read next: `source.rs`, where the bytes come from; `ringway_dialect::translate`.
+
+use ringway_contract::snapshot;
+use ringway_dialect::dialect::Dialect;
+use ringway_dialect::errors::Kind;
+use ringway_dialect::json::{Surrogates, Tape};
+use ringway_dialect::model::{Failure, Losses, Usage};
+use ringway_dialect::translate::{Translator, read_answer, write_answer};
+use ringway_dialect::{failure_in, failure_out};
+use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
+
+use super::source::Source;
+use super::{Form, Translation};
+use crate::attempt::{Aim, Answer};
+use crate::bounds::{TRANSLATED_ANSWER_BYTES_MAX, TRANSLATED_ERROR_BYTES_MAX};
+use crate::cells::unary::Dispatched;
+use crate::deadline::Wait;
+use crate::dispatch::kick;
+use crate::exchange::Exchange;
+use crate::observe::{Micros, Record};
+use crate::outcome::{Blame, Outcome, Reason};
+use crate::refusal::Refusal;
+use crate::relay::read_load;
+use crate::reply;
+
+/// Passes the answer on to its end.
+///
+/// # Errors
+/// Nothing has been sent yet, and there is no answer to pass on.
+pub async fn live(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    answer: Answer,
+    translation: Box<Translation>,
+    lease: &mut Dispatched,
+) -> Result<Outcome, Refusal> {
+    if aim.backend.orca.is_some() {
+        read_load(x, aim, &answer.buffer);
+    }
+    let head = &x.scratch.answer;
+    let (status, kind, coded) = (head.status(), head.content_kind(), head.has_content_coding());
+    let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(seconds);
+    x.record.status = status;
+    let source = Source::of(answer, head.framing(), head.len());
+    let events = translation.form != Form::Whole;
+    if coded {
+        return Err(Refusal::BadAnswer { reason: Reason::UpCoding });
+    }
+    match (status, kind) {
+        (200..=299, ContentKind::EventStream) if events => stream(x, aim, source, *translation, lease).await,
+        (200..=299, ContentKind::Json | ContentKind::Other) => {
+            lease.first_token(); // no other sign of it will come
+            whole(x, aim, source, *translation).await
+        }
+        (400.., _) => error(x, aim, source, &translation, wait_ms).await,
+        (..=399, _) => Err(Refusal::BadAnswer { reason: Reason::UpBadType }),
+    }
+}
+
+/// `retry-after` in seconds. Dates are left out: whoever sends one means minutes.
+fn seconds(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()?.checked_mul(1_000)
+}
+
+// Whole answers.
+
+/// Takes the body up to a bound; what is more is an error.
+async fn gather(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    source: &mut Source,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Reason> {
+    let mut body = Vec::new();
+    loop {
+        source.take(x, |payload| body.extend_from_slice(payload))?;
+        if body.len() > bytes_max {
+            return Err(Reason::UpEventTooBig);
+        }
+        if source.is_done() {
+            return Ok(body);
+        }
+        source.more(x, aim).await?;
+        if source.is_done() {
+            return Ok(body);
+        }
+    }
+}
+
+/// Before anything was sent a failure is an answer of its own, unless nobody is there to take it.
+fn unsent(x: &mut Exchange<'_>, reason: Reason) -> Result<Outcome, Refusal> {
+    match (reason.blame(), reason) {
+        (Blame::Client, _) => {
+            x.keep_alive = false;
+            Ok(Outcome::Gone(Reason::ClientGoneWait))
+        }
+        (_, Reason::Deadline) => Err(Refusal::Deadline),
+        (_, Reason::UpEventTooBig | Reason::UpBadJson) => Err(Refusal::BadAnswer { reason }),
+        _ => Err(Refusal::AnswerCut { reason }),
+    }
+}
+
+async fn whole(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    mut source: Source,
+    translation: Translation,
+) -> Result<Outcome, Refusal> {
+    let body = match gather(x, aim, &mut source, TRANSLATED_ANSWER_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(reason) => return unsent(x, reason),
+    };
+    let (excess, sent_whole) = source.end(x, aim);
+    if translation.form != Form::Whole {
+        return as_stream(x, aim, translation, &body).await;
+    }
+    let (caller, mut losses) = (translation.caller, translation.losses.clone());
+    let mut out = Vec::with_capacity(body.len());
+    let text = std::str::from_utf8(&body).map_err(|_| bad_json())?;
+    let mut tape = Tape::new();
+    let root = tape.read(text, Surrogates::Replace).map_err(|_| bad_json())?;
+    let written = read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
+        book(&mut x.record, aim, answer.usage.as_ref());
+        write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
+    });
+    aim.endpoint.seen.answer(&x.record);
+    if let Err(failure) = written {
+        return Ok(fail(x, aim, &failure, &losses, caller, Reason::UpInbandError).await);
+    }
+    let said = x.end_of_answer(excess, sent_whole);
+    let fields = fields(x, aim, &losses);
+    Ok(x.reply(|head, to| reply::translated(head, 200, &fields, &out, to), said).await)
+}
+
+fn bad_json() -> Refusal {
+    Refusal::BadAnswer { reason: Reason::UpBadJson }
+}
+
+/// The backend answered in one piece where events were asked for: the caller gets events.
+async fn as_stream(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    translation: Translation,
+    body: &[u8],
+) -> Result<Outcome, Refusal> {
+    let mut way = Way::of(translation);
+    way.translator.whole(body, &mut way.text);
+    way.conclude(x, aim, Ok((false, true))).await
+}
+
+async fn error(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    mut source: Source,
+    translation: &Translation,
+    wait_ms: Option<u64>,
+) -> Result<Outcome, Refusal> {
+    let status = x.record.status;
+    let body = match gather(x, aim, &mut source, TRANSLATED_ERROR_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(reason) if reason.blame() == Blame::Client => return unsent(x, reason),
+        Err(_) => Vec::new(), // its status says enough
+    };
+    let _ = source.end(x, aim);
+    aim.endpoint.seen.answer(&x.record);
+    let mut failure = failure_in::of_answer(status, &body);
+    failure.retry_after_ms = failure.retry_after_ms.or(wait_ms);
+    Ok(fail(x, aim, &failure, &translation.losses, translation.caller, Reason::UpStatus).await)
+}
+
+/// Answers with a backend's error. What is the caller's own mistake is no remark.
+async fn fail(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    failure: &Failure<'_>,
+    losses: &Losses,
+    caller: Dialect,
+    reason: Reason,
+) -> Outcome {
+    let mut body = Vec::new();
+    let id = String::from_utf8_lossy(x.request_id.as_bytes()).into_owned();
+    let shown = failure_out::write(caller, failure, &id, &mut body);
+    let own_doing = reason == Reason::UpStatus && shown.status < 500 && shown.status != 429;
+    let said = if own_doing { Outcome::Complete } else { Outcome::Remarked(reason) };
+    let mut fields = fields(x, aim, losses);
+    if let Some(ms) = shown.retry_after_ms {
+        fields.push(("retry-after", ms.div_ceil(1_000).to_string()));
+        fields.push(("retry-after-ms", ms.to_string()));
+    }
+    if shown.kind == Kind::Billing {
+        fields.push(("x-should-retry", "false".to_owned()));
+    }
+    x.reply(|head, to| reply::translated(head, shown.status, &fields, &body, to), said).await
+}
+
+/// What answers say on routes that expose it.
+fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    if aim.route.expose {
+        fields.push(("x-ringway-backend", aim.endpoint.name.as_str().to_owned()));
+        fields.push(("x-ringway-attempts", x.record.attempts.to_string()));
+        fields.push(("server-timing", x.server_timing(x.elapsed_us())));
+        if !losses.is_empty() {
+            fields.push(("x-ringway-loss", losses.header()));
+        }
+    }
+    fields
+}
+
+/// Books what it cost in the backend's way of counting, so that its figures mean one thing whoever asks.
+fn book(record: &mut Record, aim: Aim<'_>, usage: Option<&Usage>) {
+    let Some(usage) = usage.filter(|usage| usage.is_some()) else { return };
+    let apart = aim.backend.dialect == snapshot::Dialect::AnthropicMessages;
+    record.tokens_in = if apart { usage.input.map(|_| usage.exclusive().input) } else { usage.input };
+    record.tokens_out = usage.output;
+    record.tokens_cached = usage.cache_read;
+}
+
+// Streams.
+
+/// A stream on its way.
+struct Way {
+    translator: Translator,
+    caller: Dialect,
+    losses: Losses,
+    form: Form,
+    /// What the caller gets next.
+    text: Vec<u8>,
+    /// The head is out.
+    begun: bool,
+    counted: u64,
+}
+
+async fn stream(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    mut source: Source,
+    translation: Translation,
+    lease: &mut Dispatched,
+) -> Result<Outcome, Refusal> {
+    x.down.begin_stream();
+    let mut way = Way::of(translation);
+    let moved = way.run(x, aim, &mut source, lease).await;
+    let ended = match moved {
+        Ok(()) => Ok(source.end(x, aim)),
+        Err(reason) => {
+            drop(source); // the connection goes: it has more to say, or nothing
+            x.down.deadline.rest();
+            x.down.deadline.set_upstream(None);
+            Err(reason)
+        }
+    };
+    way.conclude(x, aim, ended).await
+}
+
+impl Way {
+    fn of(translation: Translation) -> Self {
+        let Translation { caller, upstream, realm, echo, losses, form, .. } = translation;
+        let translator = Translator::new(upstream, realm, caller, echo);
+        let translator = if form == Form::Array { translator.as_array() } else { translator };
+        Self { translator, caller, losses, form, text: Vec::new(), begun: false, counted: 0 }
+    }
+
+    /// Sends what each read brings, until the body ends or breaks. The end of the stream is left to be sent.
+    async fn run(
+        &mut self,
+        x: &mut Exchange<'_>,
+        aim: Aim<'_>,
+        source: &mut Source,
+        lease: &mut Dispatched,
+    ) -> Result<(), Reason> {
+        loop {
+            let Self { translator, text, .. } = self;
+            source.take(x, |payload| translator.feed(payload, text))?;
+            self.look(x, aim, lease);
+            if source.is_done() {
+                return Ok(());
+            }
+            let failed_first = !self.begun && matches!(self.translator.account().end, Some(Err(_)));
+            if !self.text.is_empty() && !failed_first {
+                self.put(x, aim, false);
+                self.send(x).await?;
+            }
+            source.more(x, aim).await?;
+        }
+    }
+
+    fn look(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>, lease: &mut Dispatched) {
+        let account = self.translator.account();
+        if account.content && x.record.first_token == Micros::NONE {
+            x.record.first_token = Micros::new(x.elapsed_us());
+            lease.first_token();
+            kick(x.worker, aim.backend);
+        }
+        let new = account.pieces - self.counted;
+        if aim.backend.pool().is_some() && new > 0 {
+            self.counted = account.pieces;
+            lease.lease.tokens(new as u32);
+            lease.lease.see_gap(x.worker.clock.now());
+        }
+    }
+
+    /// The upstream's body ended (bytes behind it, the request went up whole) or broke: the caller hears which.
+    async fn conclude(
+        mut self,
+        x: &mut Exchange<'_>,
+        aim: Aim<'_>,
+        ended: Result<(bool, bool), Reason>,
+    ) -> Result<Outcome, Refusal> {
+        if let Err(reason) = ended
+            && reason.blame() == Blame::Client
+        {
+            self.account(x, aim);
+            x.keep_alive = false;
+            x.reset = reason == Reason::ClientWriteStall;
+            return Ok(Outcome::Gone(reason));
+        }
+        self.translator.finish(ended.is_ok(), &mut self.text);
+        self.account(x, aim);
+        let failure = match &self.translator.account().end {
+            Some(Err(failure)) => Some(failure.clone()),
+            Some(Ok(())) => None,
+            None => Some(Failure::truncated()),
+        };
+        let reason = failure.as_ref().map(|failure| match ended {
+            Err(reason) => reason,
+            Ok(_) if failure.kind == Kind::UpstreamTruncated => Reason::UpNoTerminal,
+            Ok(_) => Reason::UpInbandError,
+        });
+        match (self.begun, failure, reason) {
+            (false, Some(_), Some(reason)) if ended.is_err() => unsent(x, reason),
+            (false, Some(failure), Some(reason)) => {
+                Ok(fail(x, aim, &failure, &self.losses, self.caller, reason).await)
+            }
+            (_, _, reason) => Ok(self.last(x, aim, ended, reason).await),
+        }
+    }
+
+    /// The last words, and the last chunk if they may have one.
+    async fn last(
+        mut self,
+        x: &mut Exchange<'_>,
+        aim: Aim<'_>,
+        ended: Result<(bool, bool), Reason>,
+        reason: Option<Reason>,
+    ) -> Outcome {
+        let abort = self.translator.wants_abort();
+        self.put(x, aim, !abort);
+        let sent = self.send(x).await;
+        if abort {
+            x.keep_alive = false;
+            x.reset = x.scratch.head.version() == Version::Http10;
+        }
+        if let Err(reason) = sent {
+            x.keep_alive = false;
+            x.reset |= reason == Reason::ClientWriteStall;
+            return Outcome::Gone(reason);
+        }
+        match (ended, reason) {
+            (_, Some(reason)) if abort => Outcome::Aborted(reason),
+            (_, Some(reason)) => Outcome::Remarked(reason),
+            (Ok((excess, sent_whole)), None) => x.end_of_answer(excess, sent_whole),
+            (Err(_), None) => Outcome::Complete, // all was said before it broke
+        }
+    }
+
+    fn account(&self, x: &mut Exchange<'_>, aim: Aim<'_>) {
+        book(&mut x.record, aim, Some(&self.translator.account().usage));
+        aim.endpoint.seen.answer(&x.record);
+    }
+
+    /// Puts the text into the send buffer, in a chunk of ours; before the first the head.
+    fn put(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>, last: bool) {
+        let chunked = x.scratch.head.version() == Version::Http11;
+        let mut out = std::mem::take(&mut x.scratch.out.bytes);
+        out.clear();
+        if !self.begun {
+            self.begun = true;
+            x.keep_alive &= chunked && !x.worker.is_draining();
+            x.record.status = 200;
+            x.worker.clock.date_into(&mut x.scratch.date);
+            let kind = if self.form == Form::Array {
+                "application/json"
+            } else {
+                "text/event-stream; charset=utf-8"
+            };
+            let fields = fields(x, aim, &self.losses);
+            reply::stream_head(&mut out, kind, &fields, chunked, &x.to(!x.keep_alive));
+        }
+        if chunked && !self.text.is_empty() {
+            write_chunk_head(&mut out, self.text.len());
+        }
+        out.extend_from_slice(&self.text);
+        if chunked && !self.text.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+        if chunked && last {
+            out.extend_from_slice(LAST_CHUNK);
+        }
+        self.text.clear();
+        x.scratch.out.clear();
+        x.scratch.out.bytes = out;
+    }
+
+    async fn send(&mut self, x: &mut Exchange<'_>) -> Result<(), Reason> {
+        let stall_ms = x.down.listener.timeouts.write_stall_ms.get();
+        x.down.deadline.wait(Wait::Write, x.worker.clock.coarse_ms(), stall_ms);
+        let whole = x.scratch.out.len();
+        let sent = x.down.socket.send_out(&mut x.scratch.out).await;
+        x.record.bytes_out += (whole - x.scratch.out.len()) as u64;
+        if x.record.first_byte == Micros::NONE {
+            x.record.first_byte = Micros::new(x.elapsed_us());
+        }
+        let elapsed = x.down.deadline.elapsed();
+        x.down.deadline.rest();
+        sent.map_err(|_| match elapsed {
+            Some(crate::deadline::Elapsed::Total) => Reason::Deadline,
+            Some(crate::deadline::Elapsed::Wait(_)) => Reason::ClientWriteStall,
+            None => Reason::ClientGoneStream,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The body of a backend's answer, as payload.
+//!
+//! Owns: the connection it comes on, its framing, and the waits for more of it.
+//! Must not: read the payload, or send anything.
+//! Read next: `answer.rs`, which reads and sends.
+
+use ringway_wire::http1::{Body, Framing, Mode};
+
+use crate::attempt::{Aim, Answer, Turn, turn};
+use crate::deadline::{Elapsed, Wait};
+use crate::exchange::Exchange;
+use crate::outcome::Reason;
+use crate::ring::{Buffer, Size};
+use crate::upstream::Connection;
+
+/// An answer's body on its way in.
+pub(super) struct Source {
+    connection: Connection,
+    buffer: Option<Buffer>,
+    body: Body,
+    framing: Framing,
+    sent_whole: bool,
+    excess: bool,
+    done: bool,
+}
+
+impl Source {
+    /// The body behind the head that was just read.
+    pub fn of(answer: Answer, framing: Framing, head_bytes: usize) -> Self {
+        let Answer { connection, mut buffer, pump, sent_whole } = answer;
+        assert!(pump.is_none(), "a translated request is held whole");
+        buffer.consume(head_bytes);
+        let body = Body::new(framing, Mode::Decode, u64::MAX);
+        Self { connection, buffer: Some(buffer), body, framing, sent_whole, excess: false, done: false }
+    }
+
+    /// True once all of the body was taken.
+    pub const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Hands out the payload that is there.
+    pub fn take(&mut self, x: &mut Exchange<'_>, to: impl FnOnce(&[u8])) -> Result<(), Reason> {
+        let Some(mut buffer) = self.buffer.take() else { return Ok(()) };
+        x.scratch.spans.clear();
+        let advance =
+            self.body.advance(buffer.bytes_mut(), &mut x.scratch.spans).map_err(|_| Reason::UpBadChunk)?;
+        to(&buffer.bytes()[..advance.keep]);
+        if advance.fault.is_some() {
+            return Err(Reason::UpBadChunk);
+        }
+        let rest = buffer.len() - advance.consumed;
+        self.done = advance.done;
+        self.excess = advance.done && rest > 0;
+        let full = buffer.room() == 0;
+        buffer.consume(advance.consumed);
+        if !self.done {
+            self.buffer = Some(roomy(x, buffer, full));
+        }
+        Ok(())
+    }
+
+    /// Waits for more. The end of a body that ends with its connection counts as taken.
+    pub async fn more(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<(), Reason> {
+        let buffer = self.buffer.take().unwrap_or_else(|| x.worker.buffers.small());
+        self.connection.inbox.arm(buffer, None);
+        x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
+        let (received, buffer) = match turn(x.worker, x.down, &mut self.connection.inbox, &mut None).await {
+            Turn::Upstream(received) => received,
+            Turn::Gone => return Err(Reason::ClientGoneStream),
+            Turn::Pumped(_) => unreachable!("no pump was given"),
+        };
+        match received {
+            Ok(0) if self.body.end_of_input() => self.done = true,
+            Ok(0) | Err(_) => return Err(cut_reason(x)),
+            Ok(_) => self.buffer = Some(buffer),
+        }
+        Ok(())
+    }
+
+    /// Gives the connection back if it is clean; says whether bytes came behind the answer, and whether the request
+    /// went up whole.
+    pub fn end(self, x: &mut Exchange<'_>, aim: Aim<'_>) -> (bool, bool) {
+        x.down.deadline.rest();
+        x.down.deadline.set_upstream(None);
+        let clean = self.done && !self.excess && self.sent_whole && x.scratch.answer.keep_alive();
+        if clean && self.framing != Framing::UntilClose && !x.worker.is_draining() {
+            let now_ms = x.worker.clock.coarse_ms();
+            x.worker.pools.put(aim.endpoint, &aim.backend.connections, self.connection, now_ms);
+        }
+        (self.excess, self.sent_whole)
+    }
+}
+
+/// A buffer to go on in, with what is left of framing at its front.
+fn roomy(x: &Exchange<'_>, buffer: Buffer, full: bool) -> Buffer {
+    let size = match (full, x.down.streaming) {
+        (true, _) => buffer.size().larger(), // a full read: more is waiting
+        (false, true) => Size::Small,
+        (false, false) => buffer.size(),
+    };
+    let size = Size::holding(buffer.len() + 1).max(size);
+    if size == buffer.size() && buffer.room() > 0 { buffer } else { x.worker.buffers.moved(&buffer, size) }
+}
+
+fn cut_reason(x: &Exchange<'_>) -> Reason {
+    match x.down.deadline.elapsed() {
+        Some(Elapsed::Total) => Reason::Deadline,
+        Some(Elapsed::Wait(_)) => Reason::UpIdleTimeout,
+        None => Reason::UpBodyCut,
+    }
+}
