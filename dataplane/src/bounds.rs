@@ -173,6 +173,15 @@ pub const COPIED_BYTES_MAX: usize = 32 * KIB;
 /// Scratches kept per worker.
 pub const SCRATCHES_KEPT_MAX: usize = 256;
 
+// ---- admission ---------------------------------------------------------------------------------------------
+
+/// The shortest wait that a refused caller is told (routing section 6).
+pub const RETRY_AFTER_S_MIN: u64 = 1;
+/// The longest, without its jitter.
+pub const RETRY_AFTER_S_MAX: u64 = 60;
+/// Tenants a queue remembers beside those that wait: what it forgets is who was served most.
+pub const QUEUE_LANES_MAX: usize = 4_096;
+
 // ---- connections -------------------------------------------------------------------------------------------
 
 /// Exchanges in flight per worker.

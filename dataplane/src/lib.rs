@@ -4,6 +4,7 @@
 //! Must not: read a configuration file, resolve a name on a worker, or wait for the control plane.
 //! Read next: [`exchange`], the way of a request, then [`table`], which says where it goes.
 
+pub mod admission;
 pub mod attempt;
 pub mod balance;
 pub mod bounds;
