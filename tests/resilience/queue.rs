@@ -8,6 +8,7 @@ use ringway_contract::stats::QueueStats;
 use ringway_tests::client::post;
 use ringway_tests::setup::{exactly, route};
 use ringway_tests::{Client, Gateway, Io, Setup, each_driver};
+use rustix::process::Signal;
 
 use crate::rig::{CHAT, Holding, drain, eventually};
 
@@ -196,6 +197,7 @@ fn all_who_wait_on_any_worker_get_their_turn() {
             (0..30).map(|_| gateway.connect().patient(Duration::from_secs(20))).collect();
         for (number, caller) in callers.iter_mut().enumerate() {
             caller.send(long(if number % 3 == 0 { BATCH } else { CHAT }, "all"));
+            server.wait_for(1); // else two workers may find the server open in the same moment
         }
         eventually("all but one wait", SOON, || waiting(&gateway) == 29);
         assert_eq!(server.arrived(), 1, "one fills the server");
@@ -246,6 +248,24 @@ fn callers_that_leave_at_any_time_leave_nothing_behind() {
         eventually("nothing is left", SOON, || left() == 0);
         assert_eq!(gateway.stats().load_underflow_total, 0);
         gateway.finish();
+    });
+}
+
+#[test]
+fn who_waits_when_the_process_ends_is_told_so_before_it_does() {
+    each_driver(|io| {
+        let server = Holding::start();
+        let soon = |it: &mut ringway_contract::Snapshot| it.drain_timeout_ms = Millis::new(1_500);
+        let mut gateway = Gateway::start(io, setup(&server, patient()).tune(soon));
+        let mut first = gateway.connect();
+        first.send(long(CHAT, "first"));
+        server.wait_for(1);
+        let mut second = waiter(&gateway, CHAT, "second");
+        gateway.signal(Signal::TERM);
+        let answer = second.answer();
+        assert_eq!((answer.status(), answer.head.has("retry-after")), (503, true), "{}", answer.text());
+        gateway.wait_for_exit(Duration::from_secs(5));
+        assert_eq!(server.arrived(), 1);
     });
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use ringway_contract::snapshot::{Balance, Dialect, Engine, HalfClose, LogFormat, Match, Orca};
+use ringway_contract::snapshot::{Balance, Class, Dialect, Engine, HalfClose, LogFormat, Match, Orca, Order};
 
 use super::fields::{Choice, FILE, Field, Kind, Need, Section};
 use super::hardware::Preset;
@@ -100,10 +100,12 @@ fn each_word_of_a_choice_is_one_of_the_contract() {
             "half_close" => read::<HalfClose>(choices),
             "format" => read::<LogFormat>(choices),
             "orca" => read::<Orca>(choices),
+            "order" => read::<Order>(choices),
+            "class" => read::<Class>(choices),
             other => panic!("no claim about {other}"),
         }
     });
-    assert_eq!(known, 8, "`preset` stands in two places");
+    assert_eq!(known, 10, "`preset` stands in two places");
 }
 
 fn each_choice(section: &Section, see: &mut dyn FnMut(&str, &[Choice])) {

@@ -53,6 +53,9 @@ pub struct No {
 pub trait Post {
     /// Tells it; false if it cannot be told now: then somebody has to try again.
     fn tell(&self, waiter: Waiter, verdict: Verdict) -> bool;
+
+    /// A number from 0 to 1, even: so that not all come back at once.
+    fn chance(&self) -> f64;
 }
 
 /// The queue of one backend; outlives tables.
@@ -70,7 +73,6 @@ pub struct Line {
 struct Inner {
     queue: Queue<Waiter>,
     trust: Trust,
-    chance: fastrand::Rng,
     late: Vec<(Gone<Waiter>, Why)>,
     away: Vec<Gone<Waiter>>,
     /// Verdicts that could not be delivered: a mailbox was full.
@@ -87,7 +89,6 @@ impl Default for Line {
             inner: Mutex::new(Inner {
                 queue: Queue::new(Rules::default()),
                 trust: Trust::default(),
-                chance: fastrand::Rng::new(),
                 late: Vec::new(),
                 away: Vec::new(),
                 undelivered: Vec::new(),
@@ -201,19 +202,26 @@ impl Admission {
         let mut away = std::mem::take(&mut inner.away);
         let joined = inner.queue.join(join, want, waiter, now.us(), &mut away);
         for gone in away.drain(..) {
-            let no = self.no(&mut inner, endpoints, Why::Displaced, gone.want.need, now);
+            let no = self.no(&mut inner, endpoints, Why::Displaced, gone.want.need, now, post.chance());
             inner.tell(gone.waiter, Verdict::No(no), post);
         }
         inner.away = away;
-        let joined = joined.map_err(|why| self.no(&mut inner, endpoints, why, want.need, now));
+        let joined = joined.map_err(|why| self.no(&mut inner, endpoints, why, want.need, now, post.chance()));
         self.serve_locked(&mut inner, endpoints, now, post);
         joined
     }
 
-    fn no(&self, inner: &mut Inner, endpoints: &[Endpoint], why: Why, need: Need, now: Moment) -> No {
+    fn no(
+        &self,
+        inner: &mut Inner,
+        endpoints: &[Endpoint],
+        why: Why,
+        need: Need,
+        now: Moment,
+        chance: f64,
+    ) -> No {
         self.line.refused[why as usize].fetch_add(1, Relaxed);
         let room = self.room_by(endpoints, self.reports(), now);
-        let chance = inner.chance.f64();
         No { why, retry_after_ms: inner.queue.retry_after_ms(now.us(), &room, need, chance) }
     }
 
@@ -238,7 +246,7 @@ impl Admission {
         let mut late = std::mem::take(&mut inner.late);
         inner.queue.expire(now.us(), &mut late);
         for (gone, why) in late.drain(..) {
-            let no = self.no(inner, endpoints, why, gone.want.need, now);
+            let no = self.no(inner, endpoints, why, gone.want.need, now, post.chance());
             inner.tell(gone.waiter, Verdict::No(no), post);
         }
         inner.late = late;

@@ -111,6 +111,10 @@ impl Post for Letters<'_> {
         }
         self.0.shared.tell(waiter.worker, Message::Admission(waiter, verdict)).is_ok()
     }
+
+    fn chance(&self) -> f64 {
+        self.0.rng.borrow_mut().f64()
+    }
 }
 
 /// Looks after the queues for as long as somebody of this worker waits in one. Room that nobody told of (a report, a
