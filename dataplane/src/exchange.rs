@@ -82,7 +82,8 @@ pub struct Exchange<'a> {
     upstream_us: u64,
     caller_us: u64,
     queue_us: u64,
-    retries_spent: bool,
+    /// The retry budget was spent: whoever is told of the failure is not to try again either.
+    pub retries_spent: bool,
     route: Option<u32>,
 }
 
@@ -715,7 +716,7 @@ impl<'a> Exchange<'a> {
             head: self.scratch.head.method() == Method::Head,
             http10: self.scratch.head.version() == Version::Http10,
             close,
-            retries_spent: self.record.attempts > 1,
+            retries_spent: self.retries_spent || self.record.attempts > 1,
         }
     }
 

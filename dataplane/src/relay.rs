@@ -133,13 +133,17 @@ impl Relay<'_, '_> {
         let first_byte_us = x.elapsed_us();
         let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
         let attempts = [b'0' + x.record.attempts.min(9)];
-        let exposed: &[(&[u8], &[u8])] = match &timing {
-            Some(timing) => &[
-                (b"x-ringway-backend", aim.endpoint.name.as_str().as_bytes()),
-                (b"x-ringway-attempts", &attempts),
-                (b"server-timing", timing.as_bytes()),
-            ],
-            None => &[],
+        let own: [(&[u8], &[u8]); 4] = [
+            (b"x-should-retry", b"false"),
+            (b"x-ringway-backend", aim.endpoint.name.as_str().as_bytes()),
+            (b"x-ringway-attempts", &attempts),
+            (b"server-timing", timing.as_deref().unwrap_or_default().as_bytes()),
+        ];
+        let exposed = match (x.retries_spent, aim.route.expose) {
+            (false, false) => &[],
+            (false, true) => &own[1..],
+            (true, false) => &own[..1],
+            (true, true) => &own[..],
         };
         let scratch = &mut *x.scratch;
         x.worker.clock.date_into(&mut scratch.date);

@@ -114,6 +114,32 @@ fn what_nobody_else_may_have_is_passed_on_as_it_came() {
 }
 
 #[test]
+fn once_the_budget_is_spent_what_was_declined_is_passed_on_and_not_to_be_retried() {
+    each_driver(|io| {
+        let (one, two) = (Told::start("one", ""), Told::start("two", ""));
+        let addresses = [one.origin.address(), two.origin.address()];
+        let setup = Setup::new()
+            .backend(http("origin", &addresses))
+            .route(route("all", prefix("/"), "origin"))
+            .attempts(2)
+            .tune(|snapshot| snapshot.routes[0].retry.budget_percent = 0);
+        let gateway = Gateway::start(io, setup);
+        one.answers(429);
+        two.answers(429);
+        let mut caller = gateway.connect();
+        let spent = (0..100).find(|_| {
+            let answer = caller.ask(post("/", "x"));
+            assert_eq!(answer.status(), 429);
+            answer.head.one("x-should-retry").as_deref() == Some("false")
+        });
+        let spent = spent.expect("a budget has an end");
+        assert_eq!(one.arrived() + two.arrived(), 2 * spent + 1, "each but the last was tried twice");
+        drop(caller);
+        gateway.finish();
+    });
+}
+
+#[test]
 fn a_post_that_may_have_been_worked_on_is_not_sent_again_unless_its_route_allows_it() {
     each_driver(|io| {
         let (broken, other) = (Told::start("broken", ""), Told::start("other", ""));
