@@ -27,7 +27,7 @@ use crate::observe::Counter;
 use crate::orca;
 use crate::outcome::{AttemptError, Reason, Retry};
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Received, Socket};
+use crate::ring::{Buffer, Received, Room, Size, Socket};
 use crate::table::{Backend, Endpoint, Route};
 use crate::tls::Side;
 use crate::upstream::Connection;
@@ -189,21 +189,10 @@ async fn send_held(
 ) -> Result<Option<Unsent>, Failed> {
     let copied = compose(x, aim, intake);
     let whole = x.scratch.out.len();
-    let stall_ms = x.down.listener.timeouts.write_stall_ms.get();
-    x.down.deadline.wait(Wait::UpstreamWrite, x.worker.clock.coarse_ms(), stall_ms);
-    let watch = intake.is_complete();
-    let (worker, down, out) = (x.worker, &mut *x.down, &mut x.scratch.out);
-    let sending = async {
-        connection.socket.send_out(out).await.map_err(|_| ())?;
-        for piece in intake.more.iter_mut().skip(copied) {
-            send_again(&connection.socket, worker, piece).await?;
-        }
-        Ok::<(), ()>(())
-    };
-    let sent = if watch {
-        unless_gone(down, worker, sending).await.ok_or(Failed::Gone(Reason::ClientGoneWait))?
-    } else {
-        sending.await
+    let sent = match connection.socket.send_now(&mut x.scratch.out) {
+        Ok(true) if intake.more.len() == copied => return Ok(None),
+        Ok(_) => Box::pin(send_more(x, intake, connection, copied)).await?,
+        Err(_) => Err(()),
     };
     let elapsed = x.down.deadline.elapsed();
     x.down.deadline.rest();
@@ -215,6 +204,30 @@ async fn send_held(
         }
         (Err(()), None) => Ok(Some(Unsent { nothing_left: x.scratch.out.len() == whole })),
     }
+}
+
+/// Sends what did not leave at once: long bodies, and all that meets a full socket.
+async fn send_more(
+    x: &mut Exchange<'_>,
+    intake: &mut Intake,
+    connection: &Connection,
+    copied: usize,
+) -> Result<Result<(), ()>, Failed> {
+    let stall_ms = x.down.listener.timeouts.write_stall_ms.get();
+    x.down.deadline.wait(Wait::UpstreamWrite, x.worker.clock.coarse_ms(), stall_ms);
+    let watch = intake.is_complete();
+    let (worker, down, out) = (x.worker, &mut *x.down, &mut x.scratch.out);
+    let sending = async {
+        connection.socket.send_out(out).await.map_err(|_| ())?;
+        for piece in intake.more.iter_mut().skip(copied) {
+            send_again(&connection.socket, worker, piece).await?;
+        }
+        Ok(())
+    };
+    if !watch {
+        return Ok(sending.await); // whoever sends its body is there
+    }
+    unless_gone(down, worker, sending).await.ok_or(Failed::Gone(Reason::ClientGoneWait))
 }
 
 /// Sends a held piece and leaves it as it was, for another attempt.
@@ -333,7 +346,7 @@ async fn head(
     if pump.is_none() {
         x.wait_for_first_byte(aim.route);
     }
-    connection.inbox.arm(x.worker.buffers.small(), None);
+    connection.inbox.arm(Room::Fresh(Size::Small));
     loop {
         let (received, mut buffer) = match turn(x.worker, x.down, &mut connection.inbox, pump).await {
             Turn::Gone => return Err(Failed::Gone(Reason::ClientGoneWait)),
@@ -351,7 +364,7 @@ async fn head(
             x.down.deadline.rest();
             return Ok((buffer, sent_whole));
         }
-        connection.inbox.arm(with_head_room(x.worker, buffer)?, None);
+        connection.inbox.arm(Room::Behind(with_head_room(x.worker, buffer)?));
     }
 }
 

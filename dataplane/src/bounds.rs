@@ -75,8 +75,8 @@ pub const CELLS_MAX: usize = 2 * ENDPOINTS_MAX;
 pub const LIVES_MAX: usize = 4;
 /// A restart that we noticed ourselves explains a report's new generation for so long.
 pub const RESTART_NOTICED_MS: u64 = 5_000;
-/// A report older than this is not believed.
-pub const REPORT_AGE_MS_MAX: u64 = 1_000;
+/// A report older than this is not believed. At one a second a sound one gets to be 1.1 s old before the next is in.
+pub const REPORT_AGE_MS_MAX: u64 = 1_250;
 /// How long an endpoint that is new, or came back, is given less than others.
 pub const WARM_UP_S: f32 = 30.0;
 /// How often a report is read again because it changed meanwhile.
@@ -148,6 +148,13 @@ pub const RETRY_AFTER_S_MAX: u64 = 60;
 pub const QUEUE_MAX: u64 = 65_536;
 /// Bytes in one queue that the operator may ask for.
 pub const QUEUE_BYTES_MAX: u64 = 1 << 40;
+/// How often one request may be let go in vain: each time another was faster at the endpoint it was let go for.
+pub const GRANTS_MAX: usize = 16;
+/// An endpoint that reports itself full is believed for so long while nothing of ours is there: then its report is taken
+/// for a lie, and ignored until it changes.
+pub const SHUT_US_MAX: u64 = 1_000_000;
+/// A measured pace counts down to this share of what the endpoints say they compute.
+pub const PACE_SHARE_MIN: f64 = 0.01;
 /// How often queues are looked after while somebody waits.
 pub const QUEUE_BEAT_MS: u64 = 10;
 /// Whoever waits when a drain is this close to its end is told that the process ends.
@@ -210,8 +217,8 @@ pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
 /// Head and body are copied into one send up to this; above it the body's own buffers are sent. Measured on monoio:
 /// a second send costs more than copying 16 KiB.
 pub const COPIED_BYTES_MAX: usize = 32 * KIB;
-/// Scratches kept per worker.
-pub const SCRATCHES_KEPT_MAX: usize = 256;
+/// Desks kept per worker, some 7 KiB each, and scanners.
+pub const DESKS_KEPT_MAX: usize = 256;
 
 // ---- connections -------------------------------------------------------------------------------------------
 
@@ -219,12 +226,8 @@ pub const SCRATCHES_KEPT_MAX: usize = 256;
 pub const EXCHANGES_MAX: usize = 16_384;
 /// Bytes taken ahead of an answer that is under way (H1-CO-05).
 pub const READ_AHEAD_BYTES_MAX: usize = 16 * KIB;
-/// A connection without a request for so long gives its buffer back.
-pub const WARM_MS: u64 = 1_000;
-/// Connections of a worker that wait for a request with a buffer at hand. A further one waits so for one tick only:
-/// opened at 1,000 a second, connections that each asked once cost 3.9 KiB apiece when all stayed warm for a second, and
-/// cost 1.7 KiB so, of which 1.4 are the connection's.
-pub const WARM_CONNECTIONS_MAX: u64 = 64;
+/// Receives in a row that fill their buffer before others get their turn: half a MiB, some 100 us.
+pub const RECEIVES_AT_ONCE_MAX: u8 = 4;
 /// How long we wait for the caller to close after our last byte.
 pub const LINGER_MS_MAX: u64 = 1_000;
 /// How much of what it still sends we take meanwhile.

@@ -2,16 +2,14 @@
 //!
 //! Owns: one entry per connection, which says what is being waited for and until when. Waiting for something else
 //! is two stores; the wheel is touched only when a slot comes due, or when a wait ends before the entry's slot.
-//! An elapsed wait acts on the sockets from outside (`shutdown(2)`, or cancelling an idle read), and the task finds
-//! out from [`Deadline::elapsed`] why its operation ended.
+//! An elapsed wait acts on the sockets from outside, by `shutdown(2)`, and the task finds out from
+//! [`Deadline::elapsed`] why its operation ended.
 //! Must not: read the clock (ticks are handed in) or know HTTP.
 //! Read next: `downstream.rs` and `exchange.rs`, which name what they wait for.
 
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
-
-use monoio::io::Canceller;
 
 use crate::bounds::{TICK_MS, WHEEL_SLOTS};
 use crate::ring::Socket;
@@ -21,9 +19,7 @@ use crate::ring::Socket;
 pub enum Wait {
     /// Nothing that is timed.
     Nothing,
-    /// The next request, still holding its buffer.
-    Warm,
-    /// The next request, holding nothing.
+    /// The next request.
     NextRequest,
     /// The TLS handshake with the caller.
     Handshake,
@@ -67,8 +63,6 @@ struct Entry {
     elapsed: Cell<Option<Elapsed>>,
     downstream: Socket,
     upstream: RefCell<Option<Socket>>,
-    /// What cancels the idle read; none while there is none.
-    idle_read: RefCell<Option<Canceller>>,
 }
 
 /// One connection's place in the wheel; clones are the same place.
@@ -100,7 +94,6 @@ impl Wheel {
             elapsed: Cell::new(None),
             downstream: downstream.clone(),
             upstream: RefCell::new(None),
-            idle_read: RefCell::new(None),
         });
         Deadline { entry, wheel: Rc::clone(self) }
     }
@@ -126,8 +119,7 @@ impl Wheel {
     pub fn end_idle(&self) {
         let places = self.slots.borrow();
         for entry in places.iter().flatten().filter_map(Weak::upgrade) {
-            if matches!(entry.wait.get(), Wait::Warm | Wait::NextRequest) {
-                entry.wait.set(Wait::NextRequest);
+            if entry.wait.get() == Wait::NextRequest {
                 entry.elapse(entry.due_ms.get());
             }
         }
@@ -167,12 +159,6 @@ fn slot(tick: u64) -> usize {
 }
 
 impl Entry {
-    fn cancel_idle_read(&self) {
-        if let Some(idle_read) = self.idle_read.take() {
-            idle_read.cancel();
-        }
-    }
-
     fn next_due(&self) -> u64 {
         self.due_ms.get().min(self.total_due_ms.get())
     }
@@ -184,7 +170,6 @@ impl Entry {
         self.due_ms.set(NEVER);
         self.total_due_ms.set(NEVER);
         match wait {
-            Wait::Warm => self.cancel_idle_read(),
             Wait::NextRequest | Wait::Head | Wait::Body => self.downstream.shutdown(Shutdown::Read),
             Wait::Write => {
                 // The caller does not read: a FIN would queue behind what it ignores.
@@ -238,16 +223,6 @@ impl Deadline {
     pub fn set_upstream(&self, upstream: Option<&Socket>) {
         *self.entry.upstream.borrow_mut() = upstream.cloned();
     }
-
-    /// Runs `arm` with what can cancel an idle read.
-    pub fn with_idle_read<T>(&self, arm: impl FnOnce(&Canceller) -> T) -> T {
-        arm(self.entry.idle_read.borrow_mut().get_or_insert_default())
-    }
-
-    /// Cancels the idle read, if one is pending: whoever waits for it gets ECANCELED, or the bytes that won.
-    pub fn cancel_idle_read(&self) {
-        self.entry.cancel_idle_read();
-    }
 }
 
 #[cfg(test)]
@@ -255,8 +230,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::bounds::WARM_MS;
-    use crate::ring::{Buffers, Inbox, IoChoice, run};
+    use crate::ring::{Buffers, Inbox, IoChoice, Room, Size, run};
 
     /// Runs `test` with a wheel, one connection's place in it, and the peer of that connection.
     fn with_connection<F: Future<Output = ()> + 'static>(
@@ -285,7 +259,7 @@ mod tests {
             wheel.turn(200);
             assert_eq!(deadline.elapsed(), None);
             wheel.turn(300);
-            let (received, _) = Inbox::new(&socket).receive(Buffers::new().small()).await;
+            let (received, _) = Inbox::new(&socket, &Buffers::new()).receive(Room::Fresh(Size::Small)).await;
             assert_eq!(received.expect("shut, not failed"), 0);
             assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::Head)));
             assert_eq!(deadline.elapsed(), None, "told once");
@@ -343,21 +317,26 @@ mod tests {
     }
 
     #[test]
-    fn a_warm_wait_cancels_the_read_and_loses_no_byte() {
+    fn a_wait_for_the_next_request_ends_it_without_a_buffer() {
         with_connection(|wheel, deadline, socket, mut peer| async move {
-            let mut inbox = Inbox::new(&socket);
-            deadline.with_idle_read(|stop| inbox.arm(Buffers::new().small(), Some(stop)));
-            deadline.wait(Wait::Warm, 0, WARM_MS);
-            monoio::select! { // starts the read, then lets the tick elapse beside it
-                _ = inbox.wait() => panic!("nothing was sent"),
-                () = monoio::time::sleep(std::time::Duration::from_millis(5)) => wheel.turn(WARM_MS + TICK_MS),
+            let buffers = Buffers::new();
+            let mut inbox = Inbox::new(&socket, &buffers);
+            deadline.wait(Wait::NextRequest, 0, 1_000);
+            monoio::select! { // begins the wait, then lets the tick elapse beside it
+                _ = std::future::poll_fn(|cx| inbox.poll_readable(cx)) => panic!("nothing was sent"),
+                () = monoio::time::sleep(std::time::Duration::from_millis(5)) => {}
             }
-            let (received, buffer) = inbox.wait().await;
-            assert_eq!(received.expect_err("cancelled").raw_os_error(), Some(libc::ECANCELED));
-            assert!(buffer.is_empty());
+            assert_eq!(buffers.lent_bytes(), 0);
             std::io::Write::write_all(&mut peer, b"late").expect("sends");
-            let (received, buffer) = inbox.receive(buffer).await;
-            assert_eq!((received.expect("whole"), buffer.bytes()), (4, &b"late"[..]));
+            wheel.turn(1_000 + TICK_MS);
+            let (received, buffer) = inbox.receive(Room::Fresh(Size::Small)).await;
+            assert_eq!(
+                (received.expect("whole"), buffer.bytes()),
+                (4, &b"late"[..]),
+                "what was there is not lost"
+            );
+            assert_eq!(inbox.receive(Room::Fresh(Size::Small)).await.0.expect("an end"), 0);
+            assert_eq!(deadline.elapsed(), Some(Elapsed::Wait(Wait::NextRequest)));
         });
     }
 

@@ -15,7 +15,7 @@ use crate::admission::queue::{Class, Join, TenantId, Ticket, Want, Weight, Why};
 use crate::admission::wait::{Letters, beat};
 use crate::attempt::Aim;
 use crate::balance::{Pick, Tried};
-use crate::bounds::{ATTEMPTS_MAX, BYTES_PER_TOKEN};
+use crate::bounds::{ATTEMPTS_MAX, BYTES_PER_TOKEN, GRANTS_MAX};
 use crate::cells::Load;
 use crate::cells::unary::Dispatched;
 use crate::exchange::Exchange;
@@ -184,9 +184,6 @@ impl<'t> Search<'t> {
         x.pick_near(self.route, pick.target, &self.tried, intake, &takes)
     }
 }
-
-/// How often one request may be let go in vain.
-const GRANTS_MAX: usize = 16;
 
 /// Why no endpoint of the route may be chosen, before any was tried.
 fn nowhere(route: &Route) -> Refusal {

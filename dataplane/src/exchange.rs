@@ -93,7 +93,7 @@ pub async fn run(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scrat
     let table = worker.table();
     let outcome = match handle(&mut x, &table, buffer).await {
         Ok(outcome) => outcome,
-        Err(refusal) => x.refuse(&refusal).await,
+        Err(refusal) => Box::pin(x.refuse(&refusal)).await, // boxed: what is seldom should not make all larger
     };
     x.account(outcome)
 }
@@ -111,42 +111,27 @@ pub async fn refuse_head(
     x.account(outcome)
 }
 
-/// The way of a request. Nothing is sent to the caller before the last line; after it nothing is tried again.
+/// The way of a request. Nothing is sent to the caller before its answer is passed on; after that nothing is tried
+/// again.
 async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Refusal> {
-    let scheme = if x.down.listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    x.scratch.head.check_scheme(scheme).map_err(|fault| Refusal::of_fault(fault, 0))?;
-    let intake = Intake::begin(x.worker, buffer, &x.scratch.head, table.limits().request_body.get())?;
-    x.unread = !intake.is_complete();
-    let mut intake = Some(intake);
+    let mut intake = Some(x.begin_intake(table, buffer)?);
     let route = match find_route(x, table, &mut intake).await? {
         Found::Route(route) => route,
         Found::Answered(outcome) => return Ok(outcome),
     };
     let Some(_permit) = x.worker.admit() else { return Err(Refusal::TooManyConnections) };
-    x.worker.retries.borrow_mut().count_request(x.worker.clock.coarse_ms());
-    x.down.deadline.begin_total(x.worker.clock.coarse_ms(), route.timeouts.total_ms);
-    if let Some(gone) = x.invite_body(intake.as_ref()).await {
-        return Ok(gone);
-    }
-    if route.prompt_key.is_some()
-        && let Some(gone) = x.read_prompt(route, intake.as_mut()).await?
-    {
-        return Ok(gone);
-    }
-    if route.queues
-        && let Some(gone) = x.read_to_wait(route, intake.as_mut()).await?
-    {
+    x.begin_route(route);
+    if let Some(gone) = x.read_first(route, intake.as_mut()).await? {
         return Ok(gone);
     }
     let mut search = Search::new(route);
     loop {
-        let bound = match search.next(x, intake.as_ref()).await {
+        // The permit is given back behind the lease, which is dropped first: whoever waits is to see it gone.
+        let Bound { pick, mut permit, trial: _trial } = match search.next(x, intake.as_ref()).await {
             Ok(bound) => bound,
             Err(Stop::Refused(refusal)) => return Err(refusal),
             Err(Stop::Gone(reason)) => return Ok(Outcome::Gone(reason)),
         };
-        // Given back behind the lease, which is dropped first: whoever waits is to see it gone.
-        let Bound { pick, mut permit, trial: _trial } = bound;
         let aim = x.aim(route, &pick);
         if let Some(gone) = x.translate(aim, intake.as_mut()).await? {
             return Ok(gone);
@@ -154,38 +139,20 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<O
         let mut held = x.dispatch(&pick, intake.as_ref()); // held to the last byte, not to the head
         permit.land();
         match attempt(x, aim, &mut intake).await {
-            Ok(answer) if x.credential_refused(aim) => {
-                drop(answer);
-                return Err(Refusal::UpstreamAuth);
-            }
             Ok(answer) => {
-                let declined = dispatch::note_answer(x, aim, answer.buffer.bytes(), &mut held);
-                if let Some(error) = declined
-                    && x.may_fail_over(error, &search, intake.as_ref())
-                {
-                    search.last = x.declined(&answer);
+                if let Some(declined) = x.weigh(aim, &answer, &search, intake.as_ref(), &mut held)? {
+                    search.last = declined;
                     continue;
                 }
                 drop(intake.take()); // a stream may last; its request is not needed any more
-                let outcome = match x.translation.take() {
-                    Some(it) => Box::pin(translate::live(x, aim, answer, it, &mut held)).await,
-                    None => Ok(relay::live(x, aim, answer, &mut held).await),
-                };
+                let outcome = x.pass_on(aim, answer, &mut held).await;
                 permit.generated(held.lease.generated());
                 dispatch::note_end(x.worker, aim, &outcome);
-                let outcome = outcome?;
                 x.learn(&pick);
-                return Ok(outcome);
+                return outcome;
             }
             Err(Failed::Attempt(error)) => {
-                if error.blame == Blame::Upstream {
-                    held.lease.cell().count_failure();
-                }
-                dispatch::note_failure(x.worker, aim, &error);
-                search.last = error.into();
-                if !x.may_try_again(error, route, intake.is_some()) {
-                    return Err(search.last);
-                }
+                search.last = x.note_failure(aim, error, intake.is_some(), &held)?;
             }
             Err(Failed::Refused(refusal)) => return Err(refusal),
             Err(Failed::Gone(reason)) => return Ok(Outcome::Gone(reason)),
@@ -214,7 +181,7 @@ async fn find_route<'t>(
             Verdict::Route(route) if route.reads_body && !read && held.has_body() => {}
             Verdict::Route(route) => break route,
             Verdict::ReadModel => {}
-            Verdict::Models => return x.list_models(table, held).await,
+            Verdict::Models => return Box::pin(x.list_models(table, held)).await,
             Verdict::Refused(refusal) => return Err(refusal),
         }
         read = true;
@@ -222,7 +189,7 @@ async fn find_route<'t>(
             if x.has_coded_body(held) {
                 return Err(Refusal::EncodedBody);
             }
-            if let Some(gone) = x.invite_held(held).await {
+            if let Some(gone) = x.invite(held).await {
                 return Ok(Found::Answered(gone));
             }
             let began_us = x.worker.clock.now_us();
@@ -307,6 +274,21 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    fn begin_intake(&mut self, table: &Table, buffer: Buffer) -> Result<Intake, Refusal> {
+        let scheme = if self.down.listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        self.scratch.head.check_scheme(scheme).map_err(|fault| Refusal::of_fault(fault, 0))?;
+        let body_max = table.limits().request_body.get();
+        let intake = Intake::begin(self.worker, buffer, &self.scratch.head, body_max)?;
+        self.unread = !intake.is_complete();
+        Ok(intake)
+    }
+
+    fn begin_route(&mut self, route: &Route) {
+        let now_ms = self.worker.clock.coarse_ms();
+        self.worker.retries.borrow_mut().count_request(now_ms);
+        self.down.deadline.begin_total(now_ms, route.timeouts.total_ms);
+    }
+
     fn ask<'t>(&self, table: &'t Table, intake: &Intake, read: bool) -> Verdict<'t> {
         let (head, buf) = (&self.scratch.head, intake.head());
         let model = match intake.model() {
@@ -324,22 +306,44 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Reads the body whole, unless it is very long, and hashes its prompt for those who choose by it.
-    async fn read_prompt(
+    /// Reads of the body what has to be known before an endpoint is chosen.
+    async fn read_first(
         &mut self,
         route: &Route,
         intake: Option<&mut Intake>,
     ) -> Result<Option<Outcome>, Refusal> {
-        let Some((key, intake)) = route.prompt_key.as_ref().zip(intake) else { return Ok(None) };
-        if let Some(gone) = self.read_rest(intake, PROMPT_BODY_BYTES_MAX).await? {
+        let Some(intake) = intake else { return Ok(None) };
+        if let Some(gone) = self.invite(intake).await {
             return Ok(Some(gone));
         }
-        let prompt = self.scratch.prompt.get_or_insert_default();
-        prompt.clear();
-        for piece in intake.pieces() {
-            prompt.feed(key, piece);
+        let needed = self.needed_first(route);
+        if needed > 0
+            && !intake.is_complete()
+            && let Some(gone) = Box::pin(self.read_rest(intake, needed)).await?
+        {
+            return Ok(Some(gone));
+        }
+        if let Some(key) = &route.prompt_key {
+            let prompt = self.scratch.prompt.get_or_insert_default();
+            prompt.clear();
+            for piece in intake.pieces() {
+                prompt.feed(key, piece);
+            }
         }
         Ok(None)
+    }
+
+    /// How much of the body: all of one that may wait for a backend of another dialect, for once it may go it has to,
+    /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
+    fn needed_first(&self, route: &Route) -> u64 {
+        let foreign = |target: &Target| {
+            target.backend.admission.is_some() && self.speaks.is_foreign_to(target.backend.dialect)
+        };
+        match route.prompt_key {
+            _ if route.queues && route.destinations().any(foreign) => u64::MAX,
+            Some(_) => PROMPT_BODY_BYTES_MAX,
+            None => 0,
+        }
     }
 
     /// Reads on until the body is held whole, or so much of it.
@@ -363,22 +367,6 @@ impl<'a> Exchange<'a> {
             self.record.bytes_in += intake.payload_bytes(); // else whoever pumps the rest counts it all
         }
         Ok(None)
-    }
-
-    /// Reads the body of a request that may wait for a backend of another dialect: once it may go it has to, for those
-    /// behind it.
-    async fn read_to_wait(
-        &mut self,
-        route: &Route,
-        intake: Option<&mut Intake>,
-    ) -> Result<Option<Outcome>, Refusal> {
-        let foreign = |target: &Target| {
-            target.backend.admission.is_some() && self.speaks.is_foreign_to(target.backend.dialect)
-        };
-        match intake.filter(|_| route.destinations().any(foreign)) {
-            Some(intake) => Box::pin(self.read_rest(intake, u64::MAX)).await,
-            None => Ok(None),
-        }
     }
 
     /// Puts the request into the words of a backend that speaks another dialect; nothing to do for all others.
@@ -534,10 +522,56 @@ impl<'a> Exchange<'a> {
         true
     }
 
-    /// What the caller is told if nobody takes what this answer declined.
-    fn declined(&self, answer: &Answer) -> Refusal {
-        let wait = self.scratch.answer.find(answer.buffer.bytes(), "retry-after");
-        dispatch::declined(self.scratch.answer.status(), wait.and_then(dispatch::retry_after_ms))
+    /// Whether this answer is passed on. If it goes to another endpoint instead: what the caller is told should nobody
+    /// take it.
+    fn weigh(
+        &mut self,
+        aim: Aim<'_>,
+        answer: &Answer,
+        search: &Search<'_>,
+        intake: Option<&Intake>,
+        held: &mut Dispatched,
+    ) -> Result<Option<Refusal>, Refusal> {
+        if self.credential_refused(aim) {
+            return Err(Refusal::UpstreamAuth);
+        }
+        let head = answer.buffer.bytes();
+        match dispatch::note_answer(self, aim, head, held) {
+            Some(error) if self.may_fail_over(error, search, intake) => {
+                let wait = self.scratch.answer.find(head, "retry-after").and_then(dispatch::retry_after_ms);
+                Ok(Some(dispatch::declined(self.scratch.answer.status(), wait)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Passes the answer on, in the caller's words.
+    async fn pass_on(
+        &mut self,
+        aim: Aim<'_>,
+        answer: Answer,
+        held: &mut Dispatched,
+    ) -> Result<Outcome, Refusal> {
+        match self.translation.take() {
+            Some(it) => Box::pin(translate::live(self, aim, answer, it, held)).await,
+            None => Ok(relay::live(self, aim, answer, held).await),
+        }
+    }
+
+    /// Books a failed attempt; an error if it is the exchange's last.
+    fn note_failure(
+        &mut self,
+        aim: Aim<'_>,
+        error: AttemptError,
+        replayable: bool,
+        held: &Dispatched,
+    ) -> Result<Refusal, Refusal> {
+        if error.blame == Blame::Upstream {
+            held.lease.cell().count_failure();
+        }
+        dispatch::note_failure(self.worker, aim, &error);
+        let told = Refusal::from(error);
+        if self.may_try_again(error, aim.route, replayable) { Ok(told) } else { Err(told) }
     }
 
     /// Notes how long it waited in a queue.
@@ -588,14 +622,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Says 100 Continue if the caller waits for it before it sends its body (H1-CO-07).
-    async fn invite_body(&mut self, intake: Option<&Intake>) -> Option<Outcome> {
-        match intake {
-            Some(intake) => self.invite_held(intake).await,
-            None => None,
-        }
-    }
-
-    async fn invite_held(&mut self, intake: &Intake) -> Option<Outcome> {
+    async fn invite(&mut self, intake: &Intake) -> Option<Outcome> {
         let waits = self.scratch.head.expect_continue() && !intake.is_complete() && !intake.has_begun();
         if !waits || self.scratch.invited {
             return None;
@@ -603,7 +630,7 @@ impl<'a> Exchange<'a> {
         self.scratch.invited = true;
         self.scratch.out.clear();
         self.scratch.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        self.send_own().await.err().map(Outcome::Gone)
+        Box::pin(self.send_own()).await.err().map(Outcome::Gone)
     }
 
     /// Starts the wait for the answer's head.
@@ -745,7 +772,6 @@ impl<'a> Exchange<'a> {
         self.down.deadline.end_total();
         self.down.deadline.set_upstream(None);
         self.scratch.invited = false;
-        self.down.streaming = false;
         self.record.total = Micros::new(self.elapsed_us());
         if let Some(first_byte_us) = self.record.first_byte.get() {
             let others_us = self.upstream_us + self.caller_us + self.queue_us;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use ringway_wire::http1::{Advance, Body, Framing, LAST_CHUNK, Mode, RequestHead, write_chunk_head};
 use ringway_wire::json;
 
-use crate::bounds::{BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, SCRATCHES_KEPT_MAX};
+use crate::bounds::{BODY_PACE_BYTES_PER_S_MIN, BODY_PACE_WINDOW_MS, BUFFER_BYTES_MAX, DESKS_KEPT_MAX};
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::{Downstream, ReadSide};
 use crate::refusal::Refusal;
@@ -323,7 +323,7 @@ impl std::ops::DerefMut for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut kept = self.home.0.borrow_mut();
-        if kept.len() < SCRATCHES_KEPT_MAX {
+        if kept.len() < DESKS_KEPT_MAX {
             kept.extend(self.scanner.take());
         }
     }

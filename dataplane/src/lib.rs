@@ -13,6 +13,7 @@ pub mod clock;
 pub mod control;
 pub mod deadline;
 pub mod demo;
+pub mod desk;
 pub mod dispatch;
 pub mod downstream;
 pub mod exchange;

@@ -26,7 +26,7 @@ use crate::observe::{Counter, Micros, Record};
 use crate::orca;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Received, Size, Socket};
+use crate::ring::{Buffer, Parcel, Received, Room, Size};
 use crate::table::Backend;
 use crate::worker::Scratch;
 
@@ -68,9 +68,6 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
         read_load(x, aim, &buffer);
     }
     x.scratch.observe(aim);
-    if x.scratch.answer.is_event_stream() {
-        x.down.begin_stream();
-    }
     if x.scratch.observer.kind != Kind::Stream {
         lease.first_token(); // no other sign of it will come
     }
@@ -122,7 +119,7 @@ struct Relay<'x, 'e> {
 
 /// How one step of the body ended.
 enum Step {
-    More(Buffer),
+    More(Room),
     Done { excess: bool },
     Broken(Reason),
 }
@@ -168,7 +165,7 @@ impl Relay<'_, '_> {
             match step {
                 Step::Done { excess } => return Ok(excess),
                 Step::Broken(reason) => return Err(reason),
-                Step::More(buffer) => step = self.next(buffer, aim).await,
+                Step::More(room) => step = self.next(room, aim).await,
             }
         }
     }
@@ -191,8 +188,8 @@ impl Relay<'_, '_> {
         self.after(advance, buffer)
     }
 
-    async fn next(&mut self, buffer: Buffer, aim: Aim<'_>) -> Step {
-        let (received, mut buffer) = match self.receive(buffer, aim).await {
+    async fn next(&mut self, room: Room, aim: Aim<'_>) -> Step {
+        let (received, mut buffer) = match self.receive(room, aim).await {
             Ok(received) => received,
             Err(reason) => return Step::Broken(reason),
         };
@@ -228,8 +225,8 @@ impl Relay<'_, '_> {
         }
     }
 
-    /// Keeps what was not consumed at the front of a buffer that suits the flow, or ends the body.
-    fn after(&mut self, advance: Advance, mut buffer: Buffer) -> Step {
+    /// Ends the body, or goes on behind what was not consumed of it.
+    fn after(&self, advance: Advance, mut buffer: Buffer) -> Step {
         if advance.fault.is_some() {
             return Step::Broken(Reason::UpBadChunk);
         }
@@ -237,24 +234,18 @@ impl Relay<'_, '_> {
         if advance.done {
             return Step::Done { excess: rest > 0 };
         }
-        let size = if buffer.room() == 0 {
-            buffer.size().larger() // a full read: more is waiting
-        } else {
-            let least = if self.x.down.streaming { Size::Tiny } else { Size::Small };
-            Size::holding(2 * advance.consumed).clamp(least, buffer.size())
-        };
-        buffer.consume(advance.consumed);
-        if rest > 0 || size != buffer.size() {
-            // What is left is an unfinished line of framing, so any size has room behind it but a tiny one.
-            let size = if rest > 0 { size.max(Size::Small) } else { size };
-            buffer = self.x.worker.buffers.moved(&buffer, size);
+        let size = size_behind(&buffer, advance.consumed);
+        if rest == 0 {
+            return Step::More(Room::Fresh(size));
         }
-        Step::More(buffer)
+        // An unfinished line of framing.
+        buffer.consume(advance.consumed);
+        Step::More(Room::Behind(self.x.worker.buffers.moved(&buffer, size.max(Size::holding(rest)))))
     }
 
     /// Waits for more of the body; the caller and the request body are served meanwhile.
-    async fn receive(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<Received, Reason> {
-        self.connection.inbox.arm(buffer, None);
+    async fn receive(&mut self, room: Room, aim: Aim<'_>) -> Result<Received, Reason> {
+        self.connection.inbox.arm(room);
         loop {
             let x = &mut *self.x;
             x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
@@ -366,35 +357,46 @@ impl Relay<'_, '_> {
     }
 
     async fn send_out(&mut self) -> Result<(), Reason> {
-        let mut out = std::mem::take(&mut self.x.scratch.out);
-        let whole = out.len();
-        self.begin_write();
-        let socket = self.x.down.socket.clone();
-        let mut ended = None;
-        let sent = while_pumping(&mut self.pump, &mut ended, socket.send_out(&mut out)).await;
-        self.x.record.bytes_out += (whole - out.len()) as u64;
-        self.x.scratch.out = out;
-        let pumped = ended.map_or(Ok(()), |pumped| self.pumped(pumped));
-        self.end_write(sent).and(pumped)
+        let whole = self.x.scratch.out.len();
+        let sent = match self.x.down.socket.send_now(&mut self.x.scratch.out) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let out = std::mem::take(&mut self.x.scratch.out);
+                let (sent, back) = Box::pin(self.wait_to_send(out)).await;
+                self.x.scratch.out = back;
+                sent
+            }
+            Err(error) => self.end_write(Err(error)),
+        };
+        self.x.record.bytes_out += (whole - self.x.scratch.out.len()) as u64;
+        sent
     }
 
-    async fn send(&mut self, buffer: Buffer) -> (Result<(), Reason>, Buffer) {
+    async fn send(&mut self, mut buffer: Buffer) -> (Result<(), Reason>, Buffer) {
         let whole = buffer.len();
-        if whole == 0 {
-            return (Ok(()), buffer);
-        }
-        self.begin_write();
-        let socket: Socket = self.x.down.socket.clone();
-        let mut ended = None;
-        let (sent, buffer) = while_pumping(&mut self.pump, &mut ended, socket.send(buffer)).await;
+        let sent = match self.x.down.socket.send_now(&mut buffer) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let (sent, back) = Box::pin(self.wait_to_send(buffer)).await;
+                buffer = back;
+                sent
+            }
+            Err(error) => self.end_write(Err(error)),
+        };
         self.x.record.bytes_out += (whole - buffer.len()) as u64;
-        let pumped = ended.map_or(Ok(()), |pumped| self.pumped(pumped));
-        (self.end_write(sent).and(pumped), buffer)
+        (sent, buffer)
     }
 
-    fn begin_write(&self) {
+    /// Sends what the caller did not take at once. The request body goes on flowing meanwhile: a caller may send all of
+    /// it before it reads.
+    async fn wait_to_send<P: Parcel>(&mut self, parcel: P) -> (Result<(), Reason>, P) {
         let stall_ms = self.x.down.listener.timeouts.write_stall_ms.get();
         self.x.down.deadline.wait(Wait::Write, self.x.worker.clock.coarse_ms(), stall_ms);
+        let socket = self.x.down.socket.clone();
+        let mut ended = None;
+        let (sent, parcel) = while_pumping(&mut self.pump, &mut ended, socket.send_rest(parcel)).await;
+        let pumped = ended.map_or(Ok(()), |pumped| self.pumped(pumped));
+        (self.end_write(sent).and(pumped), parcel)
     }
 
     fn end_write(&self, sent: io::Result<()>) -> Result<(), Reason> {
@@ -458,7 +460,15 @@ impl Relay<'_, '_> {
     }
 }
 
-/// Drives `send` while the request body goes on flowing: a caller may send all before it reads.
+/// A buffer that suits a flow of which this much came last, in this buffer.
+pub(crate) fn size_behind(last: &Buffer, consumed: usize) -> Size {
+    if last.room() == 0 {
+        return last.size().larger(); // a full read: more is waiting
+    }
+    Size::holding(2 * consumed).clamp(Size::Small, last.size())
+}
+
+/// Drives `send` while the request body goes on flowing.
 async fn while_pumping<T>(
     pump: &mut Option<Pump>,
     ended: &mut Option<crate::intake::Pumped>,

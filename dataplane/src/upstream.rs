@@ -73,7 +73,7 @@ impl Pools {
             shelves.get_mut(endpoint.slot.index as usize).filter(|it| it.slot == Some(endpoint.slot))?;
         while let Some(mut connection) = shelf.idle.pop() {
             self.idle.set(self.idle.get() - 1);
-            if connection.fits(&shelf.rules, now_ms) && connection.socket.is_quiet() {
+            if connection.fits(&shelf.rules, now_ms) && connection.inbox.is_quiet() {
                 connection.reused = true;
                 return Some(connection);
             }
@@ -98,7 +98,11 @@ impl Pools {
             shelf.slot = Some(endpoint.slot);
         }
         shelf.rules = *rules;
-        if shelf.idle.len() < rules.idle_max as usize && connection.fits(rules, now_ms) {
+        // Looking at it begins the wait that will see it closed, or the answer of its next request.
+        if shelf.idle.len() < rules.idle_max as usize
+            && connection.fits(rules, now_ms)
+            && connection.inbox.is_quiet()
+        {
             shelf.idle.push(connection);
             self.idle.set(self.idle.get() + 1);
         }
@@ -110,7 +114,7 @@ impl Pools {
             let wanted = shelf.slot.is_some_and(&keep);
             let before = shelf.idle.len();
             let rules = shelf.rules;
-            shelf.idle.retain(|idle| wanted && idle.fits(&rules, now_ms) && idle.socket.is_quiet());
+            shelf.idle.retain_mut(|idle| wanted && idle.fits(&rules, now_ms) && idle.inbox.is_quiet());
             let closed = (before - shelf.idle.len()) as u64;
             self.idle.set(self.idle.get() - closed);
         }
@@ -161,7 +165,7 @@ impl Pools {
             Err(_elapsed) if connected.get() => return Err(AttemptError::tls(Fault::TimedOut)),
             Err(_elapsed) => return Err(unsent(Reason::UpConnectTimeout)),
         };
-        let inbox = Inbox::new(&socket);
+        let inbox = Inbox::new(&socket, buffers);
         Ok(Connection {
             socket,
             inbox,

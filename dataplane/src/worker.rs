@@ -19,13 +19,13 @@ use crate::admission::line::{Verdict, Waiter};
 use crate::admission::wait::Waits;
 use crate::balance::prompt::Prompt;
 use crate::bounds::{
-    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SCRATCHES_KEPT_MAX, SWEEP_MS,
-    TICK_MS, TLS_HANDSHAKES_MAX, WARM_CONNECTIONS_MAX, WARM_MS,
+    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SWEEP_MS, TICK_MS, TLS_HANDSHAKES_MAX,
 };
 use crate::cells::Slot;
 use crate::cells::unary::Prefills;
 use crate::clock::{Clock, Moment};
 use crate::deadline::Wheel;
+use crate::desk::Desks;
 use crate::intake::Scanners;
 use crate::listen;
 use crate::observe::metrics::RouteId;
@@ -79,6 +79,8 @@ pub struct Worker {
     pub wheel: Rc<Wheel>,
     /// Its buffers.
     pub buffers: Buffers,
+    /// Where its exchanges are worked on.
+    pub desks: Desks,
     /// Its idle upstream connections.
     pub pools: Pools,
     /// Its shard of the metrics.
@@ -106,14 +108,8 @@ pub struct Worker {
     table: RefCell<Rc<Arc<Table>>>,
     route_ids: RefCell<Vec<RouteId>>,
     slots: RefCell<HashSet<Slot>>,
-    #[expect(
-        clippy::vec_box,
-        reason = "sessions hold the box: a scratch is some hundred bytes and stays put"
-    )]
-    scratches: RefCell<Vec<Box<Scratch>>>,
     spans: RefCell<Vec<Span>>,
     connections: Cell<u64>,
-    warm: Cell<u64>,
     handshakes: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
@@ -154,19 +150,6 @@ impl Drop for Live {
     }
 }
 
-/// Counts a connection that waits with a buffer for as long as it exists.
-pub struct Warm<'w> {
-    count: &'w Cell<u64>,
-    /// How long it may.
-    pub ms: u64,
-}
-
-impl Drop for Warm<'_> {
-    fn drop(&mut self) {
-        self.count.set(self.count.get() - 1);
-    }
-}
-
 /// Runs a worker on the calling thread. Does not return while the process serves.
 ///
 /// # Errors
@@ -199,6 +182,7 @@ impl Worker {
             clock: Clock::new(seed.shared.started),
             wheel: Wheel::new(),
             buffers: Buffers::new(),
+            desks: Desks::default(),
             pools: Pools::default(),
             shard,
             log: Arc::clone(&seed.shared.log),
@@ -213,10 +197,8 @@ impl Worker {
             table: RefCell::new(Rc::new(seed.shared.table())),
             route_ids: RefCell::new(Vec::new()),
             slots: RefCell::new(HashSet::new()),
-            scratches: RefCell::new(Vec::new()),
             spans: RefCell::new(Vec::new()),
             connections: Cell::new(0),
-            warm: Cell::new(0),
             handshakes: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
@@ -241,19 +223,6 @@ impl Worker {
         HeadBounds {
             head_bytes: self.table.borrow().limits().request_head.get() as usize,
             ..HeadBounds::REQUEST
-        }
-    }
-
-    /// A scratch, new or used.
-    pub fn take_scratch(&self) -> Box<Scratch> {
-        self.scratches.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Keeps a scratch for another session.
-    pub fn put_scratch(&self, scratch: Box<Scratch>) {
-        let mut kept = self.scratches.borrow_mut();
-        if kept.len() < SCRATCHES_KEPT_MAX {
-            kept.push(scratch);
         }
     }
 
@@ -301,18 +270,6 @@ impl Worker {
     /// Counts an abnormal end that is no exchange's, or not its last.
     pub fn count_reason(&self, reason: Reason) {
         self.shard.reason(reason as usize);
-    }
-
-    /// True if so many connections wait with a buffer that no further one should before it has something to say.
-    pub fn is_crowded(&self) -> bool {
-        self.warm.get() >= WARM_CONNECTIONS_MAX
-    }
-
-    /// Counts a connection that waits with a buffer; for how many milliseconds it may is [`Warm::ms`].
-    pub fn wait_warm(&self) -> Warm<'_> {
-        let ms = if self.is_crowded() { TICK_MS } else { WARM_MS };
-        self.warm.set(self.warm.get() + 1);
-        Warm { count: &self.warm, ms }
     }
 
     /// Connections now.

@@ -45,7 +45,7 @@ mod cells {
 }
 
 mod bounds {
-    pub const REPORT_AGE_MS_MAX: u64 = 1_000;
+    pub const REPORT_AGE_MS_MAX: u64 = 1_250;
     pub const REPORT_READS_MAX: usize = 1; // a second look adds orders and no new case
 }
 

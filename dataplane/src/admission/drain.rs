@@ -4,7 +4,7 @@
 //! Must not: read a clock or draw chance; both are handed in.
 //! Read next: [`super::queue`], which asks it for each refusal.
 
-use crate::bounds::{RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
+use crate::bounds::{PACE_SHARE_MIN, RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN};
 
 /// How fast a queue was really served while it had a backlog. Where the KV cache or decoding is the bottleneck that is
 /// far below what the endpoints could compute.
@@ -23,8 +23,6 @@ struct Measured {
 
 const PACE_WINDOW_US: u64 = 1_000_000;
 const PACE_FRESH_US: u64 = 10_000_000;
-/// A measured pace counts down to this share of what the endpoints say they compute.
-const PACE_SHARE_MIN: f64 = 0.01;
 
 impl Pace {
     /// Counts tokens dispatched while others wait.

@@ -5,6 +5,8 @@
 //! Must not: read a cell, a clock or a table.
 //! Read next: [`super::queue`], which asks it before each grant.
 
+use crate::bounds::SHUT_US_MAX;
+
 /// What has to be open: settings of the operator.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -144,8 +146,6 @@ pub struct Trust {
     shut_since_us: Option<u64>,
     ignored: Option<u64>,
 }
-
-const SHUT_US_MAX: u64 = 1_000_000;
 
 impl Trust {
     /// Takes what the pool looks like with and without reports; says whether reports count. `mark` changes when

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::IoBuf;
 
 use crate::bounds::{
     BUFFER_LARGE_BYTES, BUFFER_SMALL_BYTES, BUFFER_TINY_BYTES, BUFFERS_KEPT_BYTES_MAX, TLS_SEALED_BYTES,
@@ -227,6 +227,21 @@ impl Buffer {
         n
     }
 
+    /// Lets `write` fill the room behind the window; what it says that it wrote joins the window.
+    pub fn fill<E>(
+        &mut self,
+        write: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<(&mut [u8], &mut [MaybeUninit<u8>]), E>,
+    ) -> Result<usize, E> {
+        let room = &mut self.mem[self.end..];
+        let begin = room.as_ptr().cast();
+        let (written, _) = write(room)?;
+        assert!(std::ptr::eq(written.as_ptr(), begin), "what was written is the beginning of the room");
+        let n = written.len();
+        self.end += n;
+        self.written = self.written.max(self.end);
+        Ok(n)
+    }
+
     /// The window's place, so that a send of the same bytes can be repeated by [`Buffer::rewind`].
     pub fn mark(&self) -> (usize, usize) {
         (self.start, self.end)
@@ -259,22 +274,31 @@ unsafe impl IoBuf for Buffer {
     }
 }
 
-// SAFETY: `IoBufMut` wants `bytes_total` writable bytes at `write_ptr`, and `set_init` to take what was written.
-// Writable: the room behind the window, inside the box; nothing else refers to it while monoio owns the `Buffer`.
-// Length:   `set_init(n)` is called with n <= bytes_total after a receive; the assertion holds it to that.
-unsafe impl IoBufMut for Buffer {
-    fn write_ptr(&mut self) -> *mut u8 {
-        self.mem[self.end..].as_mut_ptr().cast()
+/// Bytes that are sent: from the front, and what the socket did not take stays.
+pub trait Parcel: IoBuf {
+    /// The bytes still to be sent.
+    fn unsent(&self) -> &[u8];
+    /// Notes that `n` of them left.
+    fn consume(&mut self, n: usize);
+}
+
+impl Parcel for Buffer {
+    fn unsent(&self) -> &[u8] {
+        self.bytes()
     }
 
-    fn bytes_total(&mut self) -> usize {
-        self.room()
+    fn consume(&mut self, n: usize) {
+        Self::consume(self, n);
+    }
+}
+
+impl Parcel for Out {
+    fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
     }
 
-    unsafe fn set_init(&mut self, n: usize) {
-        assert!(n <= self.room(), "the kernel writes no more than the room it was given");
-        self.end += n;
-        self.written = self.written.max(self.end);
+    fn consume(&mut self, n: usize) {
+        self.sent = (self.sent + n).min(self.bytes.len());
     }
 }
 
@@ -302,16 +326,6 @@ impl Out {
     pub fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
-
-    /// The bytes still to be sent.
-    pub(super) fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
-    }
-
-    /// Notes that `n` bytes left.
-    pub(super) fn consume(&mut self, n: usize) {
-        self.sent = (self.sent + n).min(self.bytes.len());
-    }
 }
 
 // SAFETY: `IoBuf` wants `bytes_init` readable bytes at an address that holds until completion.
@@ -319,7 +333,7 @@ impl Out {
 // Length:  `sent <= bytes.len()`: `consume` caps it and `clear` resets both.
 unsafe impl IoBuf for Out {
     fn read_ptr(&self) -> *const u8 {
-        self.unsent().as_ptr()
+        Parcel::unsent(self).as_ptr()
     }
 
     fn bytes_init(&self) -> usize {

@@ -3,7 +3,7 @@
 //! Owns: what must be argued rather than checked. Every other room sees safe types: [`Buffer`], [`Socket`],
 //! [`Inbox`], [`Out`], [`Mailbox`], [`Guarded`].
 //! Must not: know HTTP, routes, or why bytes move.
-//! Read next: `socket.rs`, whose two rules (one receive in flight, never dropped carelessly) shape the rest.
+//! Read next: `socket.rs`, whose rule (the ring brings readiness, never bytes) shapes the rest.
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 mod buffer;
@@ -13,8 +13,8 @@ mod mailbox;
 mod secure;
 mod socket;
 
-pub use buffer::{Buffer, Buffers, Out, Size};
+pub use buffer::{Buffer, Buffers, Out, Parcel, Size};
 pub use driver::{Driver, IoChoice, allowed_cores, pin_to_core, run};
 pub use guard::Guarded;
 pub use mailbox::{Letterbox, Mailbox, mailbox};
-pub use socket::{Inbox, Received, Socket};
+pub use socket::{Inbox, Received, Room, Socket};

@@ -42,11 +42,11 @@ pub(super) struct Secure {
 }
 
 /// How a receive begins.
-pub(super) enum Begun {
-    /// Nothing to wait for.
+enum Begun {
+    /// There is nothing to ask the socket for.
     Ready(Received),
     /// Receive behind what is in `cipher`. `plain` is the caller's buffer, if it was not lent for that.
-    Wait {
+    Ask {
         /// To receive into.
         cipher: Buffer,
         /// To append plaintext to.
@@ -55,7 +55,7 @@ pub(super) enum Begun {
 }
 
 /// How it ends.
-pub(super) enum Ended {
+enum Ended {
     /// With this.
     Ready(Received),
     /// There was nothing for the caller in it: begin again with its buffer.
@@ -88,7 +88,7 @@ impl Secure {
 
     /// Whether a receive would end without waiting.
     pub(super) fn has_more(&self) -> bool {
-        self.spill.is_some() || self.is_over()
+        !self.done && (self.spill.is_some() || self.is_over())
     }
 
     /// Whether the beginning of a record came, and not yet its end.
@@ -138,9 +138,9 @@ impl Secure {
     // ---- receiving
 
     /// Begins to receive for `buffer`.
-    pub(super) fn begin(&mut self, mut buffer: Buffer) -> Begun {
+    fn begin(&mut self, mut buffer: Buffer) -> Begun {
         if self.done {
-            return Begun::Wait { cipher: buffer, plain: None };
+            return Begun::Ask { cipher: buffer, plain: None };
         }
         if let Some(mut spill) = self.spill.take() {
             let n = buffer.append(spill.bytes());
@@ -152,11 +152,11 @@ impl Secure {
             return Begun::Ready((self.end_of_input(), buffer));
         }
         let (cipher, plain) = self.cipher_for(buffer);
-        Begun::Wait { cipher, plain }
+        Begun::Ask { cipher, plain }
     }
 
     /// What came of it.
-    pub(super) fn end(&mut self, (received, cipher): Received, plain: Option<Buffer>) -> Ended {
+    fn end(&mut self, (received, cipher): Received, plain: Option<Buffer>) -> Ended {
         if self.done {
             return Ended::Ready((received, plain.unwrap_or(cipher)));
         }
@@ -341,6 +341,26 @@ impl Secure {
                 let _ = send(&desk[..n]); // the peer may be gone; then nobody misses it
             }
         });
+    }
+}
+
+/// Receives until there is plaintext, an end or an error; `WouldBlock` is one that leaves everything as it was.
+pub(super) fn pull(
+    secure: &RefCell<Secure>,
+    mut buffer: Buffer,
+    receive: impl Fn(&mut Buffer) -> io::Result<usize>,
+) -> Received {
+    let mut secure = secure.borrow_mut();
+    loop {
+        let (mut cipher, plain) = match secure.begin(buffer) {
+            Begun::Ready(received) => return received,
+            Begun::Ask { cipher, plain } => (cipher, plain),
+        };
+        let received = receive(&mut cipher);
+        match secure.end((received, cipher), plain) {
+            Ended::Ready(received) => return received,
+            Ended::More(back) => buffer = back,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! A TCP connection whose two directions are used at once, and its receiving side.
 //!
-//! Owns: the one receive that may be in flight per socket. An [`Inbox`] keeps it across whoever waits for it, so
-//! that a connection can be watched while its answer is written, and nothing that arrived is ever lost: a receive
-//! is not dropped to stop it, it is cancelled and then awaited.
+//! Owns: the two ways to move bytes, both tried without the ring first, and the wait for the socket between them. An
+//! [`Inbox`] keeps that wait across whoever waits, so that a connection can be watched while its answer is written.
+//! The ring brings readiness and no bytes: a wait that is dropped loses nothing, and holds no buffer meanwhile.
 //! Must not: time anything. Deadlines act from outside, by `shutdown(2)`, which ends a receive with 0 bytes.
 //! Read next: `downstream.rs` and `upstream.rs`, the two users.
 
@@ -13,14 +13,14 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller};
+use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
 
 use super::secure::{self, Secure};
-use super::{Buffer, Buffers, Out};
-use crate::bounds::BUFFER_TINY_BYTES;
+use super::{Buffer, Buffers, Out, Parcel, Size};
+use crate::bounds::{BUFFER_TINY_BYTES, RECEIVES_AT_ONCE_MAX};
 use crate::tls::{Fault, Session};
 
 /// A connected socket. Clones share it; it closes when the last one is gone.
@@ -66,84 +66,74 @@ impl Socket {
         unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) }
     }
 
+    /// Sends what the socket takes at once, which mostly is all; true if it is. What is left stays in the parcel.
+    pub fn send_now(&self, parcel: &mut impl Parcel) -> io::Result<bool> {
+        let Some(secure) = self.0.secure.get() else {
+            let n = self.0.send_now(parcel.unsent())?;
+            parcel.consume(n);
+            return Ok(parcel.unsent().is_empty());
+        };
+        let (n, pushed) = secure::push(secure, parcel.unsent(), |bytes| self.0.send_now(bytes));
+        parcel.consume(n);
+        pushed
+    }
+
     /// Sends all of `buffer`'s window. On success the window is empty, on failure it holds what did not leave.
     pub async fn send(&self, mut buffer: Buffer) -> (io::Result<()>, Buffer) {
-        if let Some(secure) = self.0.secure.get() {
-            loop {
-                let (n, pushed) = secure::push(secure, buffer.bytes(), |bytes| self.0.send_now(bytes));
-                buffer.consume(n);
-                match pushed {
-                    Err(error) => return (Err(error), buffer),
-                    Ok(true) => return (Ok(()), buffer),
-                    Ok(false) => {}
-                }
-                // Boxed: a socket that is full is the exception, and the plain way should not carry the room for it.
-                if let Err(error) = Box::pin(self.send_sealed(secure)).await {
-                    return (Err(error), buffer);
-                }
-            }
+        match self.send_now(&mut buffer) {
+            Ok(true) => (Ok(()), buffer),
+            // Boxed: a socket that is full is the exception, and the plain way should not carry the room for it.
+            Ok(false) => Box::pin(self.send_rest(buffer)).await,
+            Err(error) => (Err(error), buffer),
         }
-        match self.0.send_now(buffer.bytes()) {
-            Ok(n) => buffer.consume(n),
-            Err(error) => return (Err(error), buffer),
-        }
-        while !buffer.is_empty() {
-            // SAFETY: as in `stream`; monoio's `write` only clones the descriptor's handle before it returns.
-            let (sent, back) = unsafe { &mut *self.0.stream.get() }.write(buffer).await;
-            buffer = back;
-            match sent {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-                Ok(n) => buffer.consume(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), buffer),
-            }
-        }
-        (Ok(()), buffer)
     }
 
     /// Sends all of `out`. On failure [`Out::len`] says how much did not leave.
     pub async fn send_out(&self, out: &mut Out) -> io::Result<()> {
+        if self.send_now(out)? {
+            return Ok(());
+        }
+        let (sent, back) = Box::pin(self.send_rest(std::mem::take(out))).await;
+        *out = back;
+        sent
+    }
+
+    /// Sends through the ring, which waits, what the socket did not take at once.
+    pub async fn send_rest<P: Parcel>(&self, mut parcel: P) -> (io::Result<()>, P) {
         if let Some(secure) = self.0.secure.get() {
             loop {
-                let (n, pushed) = secure::push(secure, out.unsent(), |bytes| self.0.send_now(bytes));
-                out.consume(n);
-                if pushed? {
-                    return Ok(());
+                if let Err(error) = self.send_sealed(secure).await {
+                    return (Err(error), parcel);
                 }
-                Box::pin(self.send_sealed(secure)).await?;
+                match self.send_now(&mut parcel) {
+                    Ok(true) => return (Ok(()), parcel),
+                    Ok(false) => {}
+                    Err(error) => return (Err(error), parcel),
+                }
             }
         }
-        let n = self.0.send_now(out.unsent())?;
-        out.consume(n);
-        while !out.is_empty() {
-            let lent = std::mem::take(out);
-            // SAFETY: as in `send`.
-            let (sent, back) = unsafe { &mut *self.0.stream.get() }.write(lent).await;
-            *out = back;
+        self.write_all(parcel).await
+    }
+
+    async fn write_all<P: Parcel>(&self, mut parcel: P) -> (io::Result<()>, P) {
+        while !parcel.unsent().is_empty() {
+            // SAFETY: as in `stream`; monoio's `write` only clones the descriptor's handle before it returns.
+            let (sent, back) = unsafe { &mut *self.0.stream.get() }.write(parcel).await;
+            parcel = back;
             match sent {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => out.consume(n),
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), parcel),
+                Ok(n) => parcel.consume(n),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return (Err(error), parcel),
             }
         }
-        Ok(())
+        (Ok(()), parcel)
     }
 
     /// Sends, through the ring, the ciphertext that it did not take at once.
     async fn send_sealed(&self, secure: &RefCell<Secure>) -> io::Result<()> {
-        let Some(mut sealed) = secure.borrow_mut().begin_send() else { return Ok(()) };
-        while !sealed.is_empty() {
-            // SAFETY: as in `send`.
-            let (sent, back) = unsafe { &mut *self.0.stream.get() }.write(sealed).await;
-            sealed = back;
-            match sent {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => sealed.consume(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let Some(sealed) = secure.borrow_mut().begin_send() else { return Ok(()) };
+        self.write_all(sealed).await.0?;
         secure.borrow_mut().end_send();
         Ok(())
     }
@@ -170,9 +160,12 @@ impl Socket {
             if let Some(resumed) = secure.borrow().established()? {
                 return Ok(resumed);
             }
-            let cipher = secure.borrow_mut().begin_handshake();
-            let received = receive(self.clone(), cipher, None).await;
-            secure.borrow_mut().end_handshake(received);
+            let ended = self.0.stream().readable(false).await; // holding nothing: many never say a word
+            let mut cipher = secure.borrow_mut().begin_handshake();
+            let received = ended.and_then(|()| self.0.receive_now(&mut cipher));
+            if !received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                secure.borrow_mut().end_handshake((received, cipher));
+            }
         }
     }
 
@@ -203,41 +196,37 @@ impl Socket {
         let _ = self.0.send_now(bytes); // they fit a fresh socket, or the peer is gone
     }
 
-    /// Waits until there is something to receive, holding no buffer.
-    pub async fn readable(&self) -> io::Result<()> {
-        if self.0.secure.get().is_some_and(|secure| secure.borrow().has_more()) {
-            return Ok(());
-        }
-        self.0.stream().readable(true).await
+    /// Whether TLS has something for a receive that the socket would not show.
+    fn has_more_inside(&self) -> bool {
+        self.0.secure.get().is_some_and(|secure| secure.borrow().has_more())
     }
 
-    /// Looks whether the peer sent or closed anything, without waiting: for an idle connection both mean "unusable".
-    pub fn is_quiet(&self) -> bool {
-        let mut byte = [0u8; 1];
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        let nothing =
-            matches!(rustix::net::recv(self.0.fd(), &mut byte, flags), Err(rustix::io::Errno::AGAIN));
-        match self.0.secure.get() {
-            None => nothing,
-            Some(secure) if secure.borrow().has_more() => false,
-            Some(secure) => (nothing || self.is_quiet_inside(secure)) && !secure.borrow().is_in_record(),
+    /// Takes what is there without waiting: 0 bytes at the end of input, `WouldBlock` if there is nothing yet.
+    fn receive_now(&self, mut buffer: Buffer) -> Received {
+        if let Some(secure) = self.0.secure.get() {
+            let received = secure::pull(secure, buffer, |cipher| self.0.receive_now(cipher));
+            secure::say_last(secure, |bytes| self.0.send_now(bytes));
+            return received;
         }
+        (self.0.receive_now(&mut buffer), buffer)
     }
 
     /// TLS has words of its own: a server may send a session ticket at any time, and has then said nothing.
-    fn is_quiet_inside(&self, secure: &RefCell<Secure>) -> bool {
+    fn is_quiet_inside(&self) -> bool {
+        let Some(secure) = self.0.secure.get() else { return false };
         let mut bytes = [0u8; BUFFER_TINY_BYTES];
-        loop {
+        while !secure.borrow().has_more() {
             match rustix::net::recv(self.0.fd(), &mut bytes, rustix::net::RecvFlags::DONTWAIT) {
                 Ok((n, _)) if n > 0 => {
                     if !secure.borrow_mut().take_aside(&bytes[..n]) {
                         return false;
                     }
                 }
-                Err(rustix::io::Errno::AGAIN) => return true,
+                Err(rustix::io::Errno::AGAIN) => return !secure.borrow().is_in_record(),
                 Ok(_) | Err(_) => return false,
             }
         }
+        false
     }
 
     /// Shuts one or both directions: a pending receive then ends with 0 bytes, a pending send with EPIPE.
@@ -270,14 +259,25 @@ impl Socket {
 
 impl Shared {
     fn stream(&self) -> &TcpStream {
-        // SAFETY: shared access only. The `&mut` that `send` and `receive` make lives no longer than the call that
-        // builds the operation, and this thread makes no other call meanwhile (the cell is not `Sync`).
+        // SAFETY: shared access only. The `&mut` that `send` makes lives no longer than the call that builds the
+        // operation, and this thread makes no other call meanwhile (the cell is not `Sync`).
         unsafe { &*self.stream.get() }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open as long as the stream, which `self` keeps alive for the borrow.
         unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
+    }
+
+    /// Receives what is there behind `buffer`'s window.
+    fn receive_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        loop {
+            match buffer.fill(|room| rustix::net::recv(self.fd(), room, flags).map(|(parts, _)| parts)) {
+                Err(rustix::io::Errno::INTR) => {}
+                received => return Ok(received?),
+            }
+        }
     }
 
     /// Sends what the socket takes at once; mostly that is all of it. A send through the ring would complete in the next
@@ -299,125 +299,160 @@ impl Shared {
 /// What a receive brought: bytes appended to the buffer, 0 at the end of input, or an error.
 pub type Received = (io::Result<usize>, Buffer);
 
-/// The receiving side of a socket: at most one receive is in flight.
-pub struct Inbox {
-    socket: Socket,
-    /// Room for a receive: made for the first one, kept for those that follow.
-    receiver: Option<Pin<Box<dyn Receive>>>,
+/// What a receive goes into. A buffer is taken from the pool only once there is something to put into it: a wait holds
+/// none, and what is taken is the one that was used last and is still in the cache.
+pub enum Room {
+    /// An empty buffer of this size.
+    Fresh(Size),
+    /// Behind what is in this one, which must have room.
+    Behind(Buffer),
 }
 
-trait Receive {
-    fn arm(self: Pin<&mut Self>, socket: Socket, buffer: Buffer, stop: Option<CancelHandle>);
-    fn is_armed(&self) -> bool;
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received>;
+/// The receiving side of a socket: one wait for readiness may be in flight. It brings no bytes, so whoever waits may
+/// stop doing so at any time, and somebody else go on with the same wait.
+pub struct Inbox {
+    socket: Socket,
+    buffers: Buffers,
+    into: Option<Room>,
+    /// Room for a wait: made for the first one, kept for those that follow.
+    wait: Option<Pin<Box<dyn Wait>>>,
+    /// As far as is known there is something to receive.
+    ready: bool,
+    /// Receives in a row that waited for nothing.
+    at_once: u8,
+}
+
+trait Wait {
+    fn begin(self: Pin<&mut Self>, socket: Socket);
+    fn has_begun(&self) -> bool;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Inbox {
-    /// The inbox of `socket`. Make one per socket: two would race for the same bytes.
-    pub fn new(socket: &Socket) -> Self {
-        Self { socket: socket.clone(), receiver: None }
+    /// The inbox of `socket`, which takes buffers from `buffers`. Make one per socket: two would race for its bytes.
+    pub fn new(socket: &Socket, buffers: &Buffers) -> Self {
+        let (socket, buffers) = (socket.clone(), buffers.clone());
+        Self { socket, buffers, into: None, wait: None, ready: false, at_once: 0 }
     }
 
-    /// Starts a receive that appends to `buffer`, which must have room. `stop` can cancel it.
-    pub fn arm(&mut self, buffer: Buffer, stop: Option<&Canceller>) {
-        assert!(!self.is_armed(), "one receive in flight per socket");
-        assert!(buffer.room() > 0, "a receive without room looks like the end of input");
-        let receiver = self.receiver.get_or_insert_with(|| receiver_of(&self.socket));
-        receiver.as_mut().arm(self.socket.clone(), buffer, stop.map(Canceller::handle));
+    /// From now on a receive is wanted, into this; it takes the place of one that was wanted before.
+    pub fn arm(&mut self, into: Room) {
+        if let Room::Behind(buffer) = &into {
+            assert!(buffer.room() > 0, "a receive without room looks like the end of input");
+        }
+        self.into = Some(into);
     }
 
-    /// True while a receive is in flight.
+    /// True while a receive is wanted.
     pub fn is_armed(&self) -> bool {
-        self.receiver.as_ref().is_some_and(|receiver| receiver.is_armed())
+        self.into.is_some()
     }
 
-    /// Polls the receive in flight.
+    /// Ready once a receive would not wait. Nothing has to be wanted yet, and nothing is held.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ready {
+            return Poll::Ready(Ok(()));
+        }
+        let begun = self.wait.as_ref().is_some_and(|wait| wait.has_begun());
+        if !begun && self.socket.has_more_inside() {
+            self.ready = true;
+            return Poll::Ready(Ok(()));
+        }
+        let wait = self.wait.get_or_insert_with(|| Box::pin(Waiting { build: readable, op: None }));
+        if !begun {
+            wait.as_mut().begin(self.socket.clone());
+        }
+        let ended = std::task::ready!(wait.as_mut().poll(cx));
+        self.ready = ended.is_ok();
+        self.at_once = 0;
+        Poll::Ready(ended)
+    }
+
+    /// Polls the receive that is wanted.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        let receiver = self.receiver.as_mut().expect("polled only while a receive is in flight");
-        receiver.as_mut().poll(cx)
-    }
-
-    /// Gives back the room for a receive, if none is in flight: a third of what an idle connection would hold.
-    pub fn rest(&mut self) {
-        if !self.is_armed() {
-            self.receiver = None;
+        loop {
+            let ended = std::task::ready!(self.poll_readable(cx));
+            let buffer = match self.into.take().expect("polled only while a receive is wanted") {
+                Room::Fresh(size) => self.buffers.take(size),
+                Room::Behind(buffer) => buffer,
+            };
+            let (received, buffer) = match ended {
+                Ok(()) => self.socket.receive_now(buffer),
+                Err(error) => (Err(error), buffer),
+            };
+            // A buffer that is full is a sign of more; but not for ever, or a fast sender would have the worker to itself.
+            self.ready = buffer.room() == 0 && self.at_once < RECEIVES_AT_ONCE_MAX;
+            self.at_once += u8::from(self.ready);
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    self.into = Some(again(buffer));
+                }
+                received => return Poll::Ready((received, buffer)),
+            }
         }
     }
 
-    /// Waits for the receive in flight.
+    /// Waits for the receive that is wanted.
     pub async fn wait(&mut self) -> Received {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Starts a receive and waits for it.
-    pub async fn receive(&mut self, buffer: Buffer) -> Received {
-        self.arm(buffer, None);
+    /// Receives into this.
+    pub async fn receive(&mut self, into: Room) -> Received {
+        self.arm(into);
         self.wait().await
+    }
+
+    /// Looks whether the peer sent or closed anything: for an idle connection both mean "unusable". It asks the wait in
+    /// flight, which costs no system call, and leaves it in flight for the next answer.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match self.poll_readable(&mut nobody) {
+            Poll::Pending => !self.socket.is_in_record(),
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => {
+                self.ready = false;
+                self.socket.is_quiet_inside() && self.poll_readable(&mut nobody).is_pending()
+            }
+        }
     }
 }
 
-fn receiver_of(socket: &Socket) -> Pin<Box<dyn Receive>> {
-    if socket.is_secure() {
-        return Box::pin(Receiver { build: receive_secure, op: None });
-    }
-    Box::pin(Receiver { build: receive, op: None })
+/// Where a receive that brought nothing is tried again.
+fn again(buffer: Buffer) -> Room {
+    if buffer.is_empty() { Room::Fresh(buffer.size()) } else { Room::Behind(buffer) }
 }
 
 pin_project_lite::pin_project! {
-    struct Receiver<F> {
-        build: fn(Socket, Buffer, Option<CancelHandle>) -> F,
+    struct Waiting<F> {
+        build: fn(Socket) -> F,
         #[pin]
         op: Option<F>,
     }
 }
 
-impl<F: Future<Output = Received>> Receive for Receiver<F> {
-    fn arm(self: Pin<&mut Self>, socket: Socket, buffer: Buffer, stop: Option<CancelHandle>) {
+impl<F: Future<Output = io::Result<()>>> Wait for Waiting<F> {
+    fn begin(self: Pin<&mut Self>, socket: Socket) {
         let mut this = self.project();
-        let op = (this.build)(socket, buffer, stop);
+        let op = (this.build)(socket);
         this.op.set(Some(op));
     }
 
-    fn is_armed(&self) -> bool {
+    fn has_begun(&self) -> bool {
         self.op.is_some()
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
-        let op = this.op.as_mut().as_pin_mut().expect("polled only while a receive is in flight");
-        let received = std::task::ready!(op.poll(cx));
+        let op = this.op.as_mut().as_pin_mut().expect("polled only while a wait is in flight");
+        let ended = std::task::ready!(op.poll(cx));
         this.op.set(None);
-        Poll::Ready(received)
+        Poll::Ready(ended)
     }
 }
 
-async fn receive(socket: Socket, buffer: Buffer, stop: Option<CancelHandle>) -> Received {
-    // SAFETY: as in `Socket::send`; a receive and a send of one stream do not touch each other in monoio
-    // (`TcpStream` is `Split`), and `Inbox` sees to it that there is only one receive.
-    let stream = unsafe { &mut *socket.0.stream.get() };
-    match stop {
-        Some(stop) => stream.cancelable_read(buffer, stop).await,
-        None => stream.read(buffer).await,
-    }
-}
-
-/// Receives until there is plaintext, an end or an error.
-async fn receive_secure(socket: Socket, mut buffer: Buffer, stop: Option<CancelHandle>) -> Received {
-    let secure = socket.0.secure.get().expect("chosen for a secure socket");
-    loop {
-        let begun = secure.borrow_mut().begin(buffer);
-        let (cipher, plain) = match begun {
-            secure::Begun::Ready(received) => return received,
-            secure::Begun::Wait { cipher, plain } => (cipher, plain),
-        };
-        let received = receive(socket.clone(), cipher, stop.clone()).await;
-        let ended = secure.borrow_mut().end(received, plain);
-        match ended {
-            secure::Ended::Ready(received) => {
-                secure::say_last(secure, |bytes| socket.0.send_now(bytes));
-                return received;
-            }
-            secure::Ended::More(back) => buffer = back,
-        }
-    }
+/// Not relaxed: on epoll a receive that left something behind must find it again.
+async fn readable(socket: Socket) -> io::Result<()> {
+    socket.0.stream().readable(false).await
 }

@@ -20,7 +20,7 @@ use crate::attempt::{Aim, Answer};
 use crate::bounds::{TRANSLATED_ANSWER_BYTES_MAX, TRANSLATED_ERROR_BYTES_MAX};
 use crate::cells::unary::Dispatched;
 use crate::deadline::Wait;
-use crate::dispatch::kick;
+use crate::dispatch::{kick, retry_after_ms};
 use crate::exchange::Exchange;
 use crate::observe::{Micros, Record};
 use crate::outcome::{Blame, Outcome, Reason};
@@ -44,7 +44,7 @@ pub async fn live(
     }
     let head = &x.scratch.answer;
     let (status, kind, coded) = (head.status(), head.content_kind(), head.has_content_coding());
-    let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(seconds);
+    let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(retry_after_ms);
     x.record.status = status;
     let source = Source::of(answer, head.framing(), head.len());
     let events = translation.form != Form::Whole;
@@ -60,11 +60,6 @@ pub async fn live(
         (400.., _) => error(x, aim, source, &translation, wait_ms).await,
         (..=399, _) => Err(Refusal::BadAnswer { reason: Reason::UpBadType }),
     }
-}
-
-/// `retry-after` in seconds. Dates are left out: whoever sends one means minutes.
-fn seconds(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()?.checked_mul(1_000)
 }
 
 // Whole answers.
@@ -243,7 +238,6 @@ async fn stream(
     translation: Translation,
     lease: &mut Dispatched,
 ) -> Result<Outcome, Refusal> {
-    x.down.begin_stream();
     let mut way = Way::of(translation);
     let moved = way.run(x, aim, &mut source, lease).await;
     let ended = match moved {

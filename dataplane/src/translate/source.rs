@@ -10,13 +10,15 @@ use crate::attempt::{Aim, Answer, Turn, turn};
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
 use crate::outcome::Reason;
-use crate::ring::{Buffer, Size};
+use crate::relay::size_behind;
+use crate::ring::{Buffer, Room, Size};
 use crate::upstream::Connection;
 
 /// An answer's body on its way in.
 pub(super) struct Source {
     connection: Connection,
     buffer: Option<Buffer>,
+    size: Size,
     body: Body,
     framing: Framing,
     sent_whole: bool,
@@ -31,7 +33,16 @@ impl Source {
         assert!(pump.is_none(), "a translated request is held whole");
         buffer.consume(head_bytes);
         let body = Body::new(framing, Mode::Decode, u64::MAX);
-        Self { connection, buffer: Some(buffer), body, framing, sent_whole, excess: false, done: false }
+        Self {
+            connection,
+            buffer: Some(buffer),
+            size: Size::Small,
+            body,
+            framing,
+            sent_whole,
+            excess: false,
+            done: false,
+        }
     }
 
     /// True once all of the body was taken.
@@ -52,18 +63,18 @@ impl Source {
         let rest = buffer.len() - advance.consumed;
         self.done = advance.done;
         self.excess = advance.done && rest > 0;
-        let full = buffer.room() == 0;
+        self.size = size_behind(&buffer, advance.consumed);
         buffer.consume(advance.consumed);
-        if !self.done {
-            self.buffer = Some(roomy(x, buffer, full));
+        if !self.done && rest > 0 {
+            self.buffer = Some(x.worker.buffers.moved(&buffer, self.size.max(Size::holding(rest))));
         }
         Ok(())
     }
 
     /// Waits for more. The end of a body that ends with its connection counts as taken.
     pub async fn more(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<(), Reason> {
-        let buffer = self.buffer.take().unwrap_or_else(|| x.worker.buffers.small());
-        self.connection.inbox.arm(buffer, None);
+        let left = self.buffer.take();
+        self.connection.inbox.arm(left.map_or(Room::Fresh(self.size), Room::Behind));
         x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
         let (received, buffer) = match turn(x.worker, x.down, &mut self.connection.inbox, &mut None).await {
             Turn::Upstream(received) => received,
@@ -90,17 +101,6 @@ impl Source {
         }
         (self.excess, self.sent_whole)
     }
-}
-
-/// A buffer to go on in, with what is left of framing at its front.
-fn roomy(x: &Exchange<'_>, buffer: Buffer, full: bool) -> Buffer {
-    let size = match (full, x.down.streaming) {
-        (true, _) => buffer.size().larger(), // a full read: more is waiting
-        (false, true) => Size::Small,
-        (false, false) => buffer.size(),
-    };
-    let size = Size::holding(buffer.len() + 1).max(size);
-    if size == buffer.size() && buffer.room() > 0 { buffer } else { x.worker.buffers.moved(&buffer, size) }
 }
 
 fn cut_reason(x: &Exchange<'_>) -> Reason {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::bounds::REPORT_AGE_MS_MAX;
 use crate::cells::{Lease, Load, Report, Said};
 
 const H100: Hardware = Hardware { prefill_tokens_per_s: Some(35_711.0), kv_tokens: Some(426_000.0) };
@@ -113,7 +114,11 @@ fn a_report_raises_and_never_lowers() {
     assert_eq!((others.in_flight, others.uncached), (12.0, 70.0));
     close(others.kv, 0.5);
     assert_eq!(pool.pressure(1, Reports::LeftOut, NOW).in_flight, 0.0);
-    assert_eq!(pool.pressure(1, Reports::Believed, Moment::from_ms(11_001)).in_flight, 0.0, "it is stale");
+    assert_eq!(
+        pool.pressure(1, Reports::Believed, Moment::from_ms(10_001 + REPORT_AGE_MS_MAX)).in_flight,
+        0.0,
+        "it is stale"
+    );
 }
 
 #[test]
