@@ -68,8 +68,12 @@ pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mu
         read_load(x, aim, &buffer);
     }
     x.scratch.observe(aim);
-    if x.scratch.observer.kind != Kind::Stream {
-        lease.first_token(); // no other sign of it will come
+    match x.scratch.observer.kind {
+        Kind::Opaque | Kind::Unary => lease.first_token(), // no other sign of it will come
+        Kind::Stream => {}
+    }
+    if x.scratch.answer.is_event_stream() {
+        connection.socket.acknowledge_lazily();
     }
     let mut relay = Relay {
         x,

@@ -243,6 +243,13 @@ impl Socket {
         let _ = rustix::net::shutdown(self.0.fd(), how);
     }
 
+    /// From here on mostly receives small pieces. Unasked, the kernel acknowledges each one when it is taken, which costs
+    /// as much as sending one on; told that answers follow (tcp(7), `TCP_QUICKACK` off), it acknowledges every second
+    /// one, or after 40 ms. Where pieces come slower than that it goes back to its old ways by itself.
+    pub fn acknowledge_lazily(&self) {
+        let _ = rustix::net::sockopt::set_tcp_quickack(self.0.fd(), false); // only costs, if it fails
+    }
+
     /// Makes the coming close a reset, so that the peer cannot take what it has for all there is.
     pub fn reset_on_close(&self) {
         if let Some(secure) = self.0.secure.get() {
