@@ -169,12 +169,12 @@ pub fn decoded(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// The part of a target before its `?`.
 pub fn without_query(target: &[u8]) -> &[u8] {
-    target.iter().position(|&byte| byte == b'?').map_or(target, |at| &target[..at])
+    memchr::memchr(b'?', target).map_or(target, |at| &target[..at])
 }
 
 /// Whether the query of a target has this parameter, with any value.
 pub fn query_has(target: &[u8], name: &[u8]) -> bool {
-    let Some(at) = target.iter().position(|&byte| byte == b'?') else { return false };
+    let Some(at) = memchr::memchr(b'?', target) else { return false };
     target[at + 1..].split(|&byte| byte == b'&').any(|pair| {
         let end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
         &pair[..end] == name

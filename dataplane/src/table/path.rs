@@ -10,6 +10,9 @@
 pub fn is_plain(path: &[u8]) -> bool {
     let path = ringway_dialect::surface::without_query(path);
     let inside = path.strip_prefix(b"/").unwrap_or(path);
+    if is_beyond_doubt(inside) {
+        return true;
+    }
     let mut segments = inside.split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
@@ -18,6 +21,17 @@ pub fn is_plain(path: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Whether none of the bytes is there that anything crooked needs, as in nearly all paths.
+fn is_beyond_doubt(inside: &[u8]) -> bool {
+    let mut before = b'/';
+    let mut doubt = false;
+    for &byte in inside {
+        doubt |= matches!(byte, b'%' | b'\\' | b';') | (before == b'/' && matches!(byte, b'/' | b'.'));
+        before = byte;
+    }
+    !doubt
 }
 
 /// `.` or `..`, each dot plain or `%2e`, also before `;`: some servers drop such parameters first.

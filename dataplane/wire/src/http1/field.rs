@@ -160,6 +160,9 @@ fn one_of<const LEN: usize, const COUNT: usize>(
 ) -> Known {
     let Ok(name) = <&[u8; LEN]>::try_from(name) else { return Known::Other };
     for (special, known) in specials {
+        if name[0] | 0x20 != special[0] {
+            continue; // of one length all begin differently, and none with what may be an underscore
+        }
         // Names are tokens, so `| 0x20` makes a lower-case letter, digit or hyphen of nothing but its like.
         let differs = (0..LEN).fold(0, |differs, at| differs | (name[at] | 0x20) ^ special[at]);
         if differs == 0 {

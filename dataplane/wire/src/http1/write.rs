@@ -73,7 +73,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &Re
     let start = out.len();
     out.reserve(head.len() + how.base_path.len() + ADDED_BYTES);
     write_request_line(out, head, buf, how);
-    write_checked(out, b"host", how.host);
+    write_known(out, b"host: ", how.host);
     let strip = strips_credentials(how);
     let mut client_proto = false;
     for field in head.fields() {
@@ -85,9 +85,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &Re
     }
     write_forwarded_for(out, head, buf, how);
     if !(how.trust_forwarded && client_proto) {
-        write_checked(out, b"x-forwarded-proto", how.forwarded_proto.as_bytes());
+        write_known(out, b"x-forwarded-proto: ", how.forwarded_proto.as_bytes());
     }
-    write_checked(out, b"x-request-id", how.request_id);
+    write_known(out, b"x-request-id: ", how.request_id);
     if let Some((name, value)) = how.credential {
         write_checked(out, name, value);
     }
@@ -142,12 +142,12 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead, buf: &[u8], how: &
         write_field(out, buf, field);
     }
     if !has_date {
-        write_checked(out, b"date", how.date);
+        write_known(out, b"date: ", how.date);
     }
     if !has_request_id {
-        write_checked(out, b"x-request-id", how.request_id);
+        write_known(out, b"x-request-id: ", how.request_id);
     }
-    write_checked(out, b"x-ringway-request-id", how.request_id);
+    write_known(out, b"x-ringway-request-id: ", how.request_id);
     for (name, value) in how.extra {
         write_checked(out, name, value);
     }
@@ -347,6 +347,16 @@ fn write_field(out: &mut Vec<u8>, buf: &[u8], field: &Field) {
 fn write_checked(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     if token_is_valid(name) && field_value_is_safe(value) {
         write_line(out, name, value);
+    }
+}
+
+/// The same for a name of ours, which is written with what parts it from the value.
+#[inline]
+fn write_known(out: &mut Vec<u8>, name: &'static [u8], value: &[u8]) {
+    if field_value_is_safe(value) {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
