@@ -312,7 +312,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         forwarded_for: x.down.peer.ip(),
         forwarded_proto: if x.down.listener.tls.is_some() { "https" } else { "http" },
         trust_forwarded: x.trusted,
-        request_id: x.request_id.as_bytes(),
+        request_id: x.record.request_id.as_bytes(),
         strip_credentials: false,
         credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,

@@ -217,7 +217,7 @@ pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
 /// Head and body are copied into one send up to this; above it the body's own buffers are sent. Measured on monoio:
 /// a second send costs more than copying 16 KiB.
 pub const COPIED_BYTES_MAX: usize = 32 * KIB;
-/// Desks kept per worker, some 7 KiB each, and scanners.
+/// Desks kept per worker, some 5 KiB each, and scanners.
 pub const DESKS_KEPT_MAX: usize = 256;
 
 // ---- connections -------------------------------------------------------------------------------------------

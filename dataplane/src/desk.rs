@@ -1,6 +1,6 @@
 //! Desks: where a connection is served while it has a request, and only then.
 //!
-//! Owns: the room for the future of an exchange and its scratch, some 7 KiB in one place. It is lent to whoever has
+//! Owns: the room for the future of an exchange and its scratch, some 5 KiB in one place. It is lent to whoever has
 //! something to do, last used first: it is in the cache then, however many connections there are, and one that waits
 //! for its next request holds next to nothing.
 //! Must not: know what is done there.
@@ -78,8 +78,8 @@ mod tests {
 
     /// Each live stream has one: it is most of what a stream costs in memory.
     #[test]
-    fn a_desk_fits_seven_kib() {
+    fn a_desk_fits_five_kib() {
         let bytes = size_of_val(&work(Rc::new(Tray::default())));
-        assert!(bytes <= 7 * 1_024, "{bytes}");
+        assert!(bytes <= 5 * 1_024, "{bytes}");
     }
 }

@@ -18,7 +18,7 @@ use crate::balance::{Pick, Tried};
 use crate::bounds::{ATTEMPTS_MAX, BYTES_PER_TOKEN, GRANTS_MAX};
 use crate::cells::Load;
 use crate::cells::unary::Dispatched;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Stop};
 use crate::health::{Passive, Trial, to_readmit};
 use crate::intake::Intake;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
@@ -45,14 +45,6 @@ pub struct Bound<'t> {
     pub permit: Permit<'t>,
     /// Its place in a half-open circuit.
     pub trial: Option<Trial<'t>>,
-}
-
-/// Why there is no further attempt.
-pub enum Stop {
-    /// The caller is told.
-    Refused(Refusal),
-    /// The caller left.
-    Gone(Reason),
 }
 
 impl<'t> Search<'t> {
@@ -86,7 +78,7 @@ impl<'t> Search<'t> {
                     }
                     break;
                 }
-                Err(Stop::Gone(reason)) => return Err(Stop::Gone(reason)),
+                Err(stop) => return Err(stop),
             };
             self.tried.add(pick.endpoint);
             let Ok(trial) = pick.endpoint.health.take() else { continue }; // another thread was faster

@@ -15,15 +15,16 @@ use ringway_wire::json;
 use crate::attempt::{Aim, Answer, Failed, attempt, verdict_on};
 use crate::balance::score::Reports;
 use crate::balance::{self, Pick, Tried, Wish};
-use crate::bounds::{PROMPT_BODY_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use crate::bounds::PROMPT_BODY_BYTES_MAX;
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
 use crate::deadline::Wait;
-use crate::dispatch::{self, Bound, Search, Stop};
+use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
+use crate::health::Trial;
 use crate::intake::{Cut, Intake, Pumped};
-use crate::observe::{Counter, Micros, Record, Short, Slots};
+use crate::observe::{Counter, Micros, Record, Slots};
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::relay;
@@ -32,7 +33,7 @@ use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::translate::{self, Speaks, Translation};
-use crate::worker::{Scratch, Worker};
+use crate::worker::{Live, Scratch, Worker};
 
 /// What becomes of the caller's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,6 @@ pub struct Exchange<'a> {
     pub scratch: &'a mut Scratch,
     /// What happened so far.
     pub record: Record,
-    /// The id that goes with it on both sides.
-    pub request_id: Short<REQUEST_ID_BYTES_MAX>,
     /// The caller's connection may serve again.
     pub keep_alive: bool,
     /// The caller said that this is its last request.
@@ -87,13 +86,32 @@ pub struct Exchange<'a> {
     route: Option<u32>,
 }
 
-/// Runs one exchange, writes the refusal if it comes to that, and accounts for the outcome.
+/// Why an exchange ends before an endpoint's answer is passed on.
+pub enum Stop {
+    /// The caller is told why it gets none.
+    Refused(Refusal),
+    /// The caller is told something of our own, in JSON.
+    Told(Box<[u8]>),
+    /// The caller left.
+    Gone(Reason),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Runs one exchange, writes what is ours to say, and accounts for the outcome.
 pub async fn run(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch, buffer: Buffer) -> After {
     let mut x = Exchange::begin(worker, down, scratch, buffer.bytes());
     let table = worker.table();
     let outcome = match handle(&mut x, &table, buffer).await {
         Ok(outcome) => outcome,
-        Err(refusal) => Box::pin(x.refuse(&refusal)).await, // boxed: what is seldom should not make all larger
+        Err(Stop::Gone(reason)) => Outcome::Gone(reason),
+        // Boxed: what is seldom should not make all larger.
+        Err(Stop::Refused(refusal)) => Box::pin(x.refuse(&refusal)).await,
+        Err(Stop::Told(json)) => Box::pin(x.answer_json(&json)).await,
     };
     x.account(outcome)
 }
@@ -111,58 +129,59 @@ pub async fn refuse_head(
     x.account(outcome)
 }
 
-/// The way of a request. Nothing is sent to the caller before its answer is passed on; after that nothing is tried
-/// again.
-async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Refusal> {
-    let mut intake = Some(x.begin_intake(table, buffer)?);
-    let route = match find_route(x, table, &mut intake).await? {
-        Found::Route(route) => route,
-        Found::Answered(outcome) => return Ok(outcome),
+/// The way of a request: to an answer, of which the caller sees nothing yet, and then all of it to the caller; after its
+/// first byte nothing is tried again.
+async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Stop> {
+    let Won { aim, pick, answer, admitted: _admitted, trial: _trial, mut permit, mut held } =
+        first_answer(x, table, buffer).await?;
+    let outcome = match x.translation.take() {
+        Some(it) => Box::pin(translate::live(x, aim, answer, it, &mut held)).await,
+        None => Ok(relay::live(x, aim, answer, &mut held).await),
     };
-    let Some(_permit) = x.worker.admit() else { return Err(Refusal::TooManyConnections) };
+    permit.generated(held.lease.generated());
+    dispatch::note_end(x.worker, aim, &outcome);
+    x.learn(&pick);
+    Ok(outcome?)
+}
+
+/// An answer that goes to the caller, and what is held for it to its last byte. Dropped from the last to the first:
+/// whoever waits for the permit is to see the lease gone.
+struct Won<'t> {
+    aim: Aim<'t>,
+    pick: Pick<'t>,
+    answer: Answer,
+    admitted: Live,
+    trial: Option<Trial<'t>>,
+    permit: Permit<'t>,
+    held: Dispatched,
+}
+
+/// The way to an answer. All that only this takes, the request itself first of all, is let go with it: a stream may last.
+async fn first_answer<'t>(x: &mut Exchange<'_>, table: &'t Table, buffer: Buffer) -> Result<Won<'t>, Stop> {
+    let mut intake = Some(x.begin_intake(table, buffer)?);
+    let route = find_route(x, table, &mut intake).await?;
+    let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
-    if let Some(gone) = x.read_first(route, intake.as_mut()).await? {
-        return Ok(gone);
-    }
+    x.read_first(route, intake.as_mut()).await?;
     let mut search = Search::new(route);
     loop {
-        // The permit is given back behind the lease, which is dropped first: whoever waits is to see it gone.
-        let Bound { pick, mut permit, trial: _trial } = match search.next(x, intake.as_ref()).await {
-            Ok(bound) => bound,
-            Err(Stop::Refused(refusal)) => return Err(refusal),
-            Err(Stop::Gone(reason)) => return Ok(Outcome::Gone(reason)),
-        };
+        let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
         let aim = x.aim(route, &pick);
-        if let Some(gone) = x.translate(aim, intake.as_mut()).await? {
-            return Ok(gone);
-        }
-        let mut held = x.dispatch(&pick, intake.as_ref()); // held to the last byte, not to the head
+        x.translate(aim, intake.as_mut()).await?;
+        let mut held = x.dispatch(&pick, intake.as_ref());
         permit.land();
         match attempt(x, aim, &mut intake).await {
-            Ok(answer) => {
-                if let Some(declined) = x.weigh(aim, &answer, &search, intake.as_ref(), &mut held)? {
-                    search.last = declined;
-                    continue;
-                }
-                drop(intake.take()); // a stream may last; its request is not needed any more
-                let outcome = x.pass_on(aim, answer, &mut held).await;
-                permit.generated(held.lease.generated());
-                dispatch::note_end(x.worker, aim, &outcome);
-                x.learn(&pick);
-                return outcome;
-            }
+            Ok(answer) => match x.weigh(aim, &answer, &search, intake.as_ref(), &mut held)? {
+                Some(declined) => search.last = declined,
+                None => return Ok(Won { aim, pick, answer, admitted, trial, permit, held }),
+            },
             Err(Failed::Attempt(error)) => {
                 search.last = x.note_failure(aim, error, intake.is_some(), &held)?;
             }
-            Err(Failed::Refused(refusal)) => return Err(refusal),
-            Err(Failed::Gone(reason)) => return Ok(Outcome::Gone(reason)),
+            Err(Failed::Refused(refusal)) => return Err(refusal.into()),
+            Err(Failed::Gone(reason)) => return Err(Stop::Gone(reason)),
         }
     }
-}
-
-enum Found<'t> {
-    Route(&'t Route),
-    Answered(Outcome),
 }
 
 /// Asks the table, reading as much of the body as its answer depends on.
@@ -170,7 +189,7 @@ async fn find_route<'t>(
     x: &mut Exchange<'_>,
     table: &'t Table,
     intake: &mut Option<Intake>,
-) -> Result<Found<'t>, Refusal> {
+) -> Result<&'t Route, Stop> {
     let held = intake.as_mut().expect("nothing was sent yet");
     if held.is_complete() {
         held.give_ahead(x.worker, x.down);
@@ -181,25 +200,20 @@ async fn find_route<'t>(
             Verdict::Route(route) if route.reads_body && !read && held.has_body() => {}
             Verdict::Route(route) => break route,
             Verdict::ReadModel => {}
-            Verdict::Models => return Box::pin(x.list_models(table, held)).await,
-            Verdict::Refused(refusal) => return Err(refusal),
+            Verdict::Models => return Err(x.list_models(table, held)),
+            Verdict::Refused(refusal) => return Err(refusal.into()),
         }
         read = true;
         if held.has_body() {
             if x.has_coded_body(held) {
-                return Err(Refusal::EncodedBody);
+                return Err(Refusal::EncodedBody.into());
             }
-            if let Some(gone) = x.invite(held).await {
-                return Ok(Found::Answered(gone));
-            }
+            x.invite(held).await?;
             let began_us = x.worker.clock.now_us();
             let read = held.read_model(x.worker, x.down.read_side()).await;
             x.caller_us += x.worker.clock.now_us() - began_us;
-            match read {
-                Ok(()) => x.unread = !held.is_complete(),
-                Err(Cut::Refused(refusal)) => return Err(refusal),
-                Err(Cut::Gone) => return Ok(Found::Answered(Outcome::Gone(Reason::ClientGoneBody))),
-            }
+            read?;
+            x.unread = !held.is_complete();
         }
     };
     x.route = Some(route.order);
@@ -208,9 +222,18 @@ async fn find_route<'t>(
         x.record.bytes_in += held.payload_bytes(); // else whoever pumps the rest counts it all
     }
     if let Some(model) = held.model() {
-        x.record.model = Short::new(model.value.as_bytes());
+        x.record.model.set(model.value.as_bytes());
     }
-    Ok(Found::Route(route))
+    Ok(route)
+}
+
+impl From<Cut> for Stop {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Refused(refusal) => Self::Refused(refusal),
+            Cut::Gone => Self::Gone(Reason::ClientGoneBody),
+        }
+    }
 }
 
 impl<'a> Exchange<'a> {
@@ -222,15 +245,14 @@ impl<'a> Exchange<'a> {
         x.speaks = Speaks::of(head.target().of(buf), head.method() == Method::Post);
         x.keep_alive = head.keep_alive();
         x.caller_closes = !x.keep_alive;
-        x.record.method = Short::new(head.method_bytes(buf));
-        x.record.host = Short::new(head.host().of(buf));
-        x.record.path = Short::path(head.target().of(buf));
+        x.record.method.set(head.method_bytes(buf));
+        x.record.host.set(head.host().of(buf));
+        x.record.path.set_path(head.target().of(buf));
         x.record.bytes_in = head.len() as u64;
         x.record.client = client_of(head, buf, &x.down.listener, x.down.peer);
         if let Some(id) = head.find(buf, "x-request-id").filter(|id| sane_request_id(id)) {
-            x.request_id = Short::new(id);
+            x.record.request_id.set(id);
         }
-        x.record.request_id = Short::new(x.request_id.as_bytes());
         x
     }
 
@@ -243,7 +265,7 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         let own_id = new_id(&mut worker.rng.borrow_mut());
         let mut record = Record::new(unix_ms(), worker.id, down.peer);
-        record.request_id = Short::new(&own_id);
+        record.request_id.set(&own_id);
         record.bytes_in = garbage.len() as u64;
         let trusted = is_trusted(&down.listener, down.peer.ip());
         let _ = down.deadline.elapsed(); // of the last exchange
@@ -253,7 +275,6 @@ impl<'a> Exchange<'a> {
             down,
             scratch,
             record,
-            request_id: Short::new(&own_id),
             keep_alive: false,
             caller_closes: false,
             trusted,
@@ -307,21 +328,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// Reads of the body what has to be known before an endpoint is chosen.
-    async fn read_first(
-        &mut self,
-        route: &Route,
-        intake: Option<&mut Intake>,
-    ) -> Result<Option<Outcome>, Refusal> {
-        let Some(intake) = intake else { return Ok(None) };
-        if let Some(gone) = self.invite(intake).await {
-            return Ok(Some(gone));
-        }
+    async fn read_first(&mut self, route: &Route, intake: Option<&mut Intake>) -> Result<(), Stop> {
+        let Some(intake) = intake else { return Ok(()) };
+        self.invite(intake).await?;
         let needed = self.needed_first(route);
-        if needed > 0
-            && !intake.is_complete()
-            && let Some(gone) = Box::pin(self.read_rest(intake, needed)).await?
-        {
-            return Ok(Some(gone));
+        if needed > 0 && !intake.is_complete() {
+            Box::pin(self.read_rest(intake, needed)).await?;
         }
         if let Some(key) = &route.prompt_key {
             let prompt = self.scratch.prompt.get_or_insert_default();
@@ -330,7 +342,7 @@ impl<'a> Exchange<'a> {
                 prompt.feed(key, piece);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// How much of the body: all of one that may wait for a backend of another dialect, for once it may go it has to,
@@ -347,37 +359,26 @@ impl<'a> Exchange<'a> {
     }
 
     /// Reads on until the body is held whole, or so much of it.
-    pub async fn read_rest(
-        &mut self,
-        intake: &mut Intake,
-        bytes_max: u64,
-    ) -> Result<Option<Outcome>, Refusal> {
+    pub async fn read_rest(&mut self, intake: &mut Intake, bytes_max: u64) -> Result<(), Stop> {
         if intake.is_complete() {
-            return Ok(None);
+            return Ok(());
         }
         let began_us = self.worker.clock.now_us();
         let read = intake.read_up_to(self.worker, self.down.read_side(), bytes_max).await;
         self.caller_us += self.worker.clock.now_us() - began_us;
-        match read {
-            Ok(()) => self.unread = !intake.is_complete(),
-            Err(Cut::Refused(refusal)) => return Err(refusal),
-            Err(Cut::Gone) => return Ok(Some(Outcome::Gone(Reason::ClientGoneBody))),
-        }
+        read?;
+        self.unread = !intake.is_complete();
         if intake.is_complete() {
             self.record.bytes_in += intake.payload_bytes(); // else whoever pumps the rest counts it all
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Puts the request into the words of a backend that speaks another dialect; nothing to do for all others.
-    async fn translate(
-        &mut self,
-        aim: Aim<'_>,
-        intake: Option<&mut Intake>,
-    ) -> Result<Option<Outcome>, Refusal> {
+    async fn translate(&mut self, aim: Aim<'_>, intake: Option<&mut Intake>) -> Result<(), Stop> {
         self.translation = None;
         if !self.speaks.is_foreign_to(aim.backend.dialect) {
-            return Ok(None);
+            return Ok(());
         }
         let intake = intake.expect("a body that was pumped is not tried again");
         Box::pin(translate::prepare(self, aim, intake)).await
@@ -545,19 +546,6 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Passes the answer on, in the caller's words.
-    async fn pass_on(
-        &mut self,
-        aim: Aim<'_>,
-        answer: Answer,
-        held: &mut Dispatched,
-    ) -> Result<Outcome, Refusal> {
-        match self.translation.take() {
-            Some(it) => Box::pin(translate::live(self, aim, answer, it, held)).await,
-            None => Ok(relay::live(self, aim, answer, held).await),
-        }
-    }
-
     /// Books a failed attempt; an error if it is the exchange's last.
     fn note_failure(
         &mut self,
@@ -607,30 +595,30 @@ impl<'a> Exchange<'a> {
         fields.iter().any(|field| field.known == Known::ContentEncoding && coded(field.value.of(buf)))
     }
 
-    async fn list_models<'t>(&mut self, table: &Table, intake: &Intake) -> Result<Found<'t>, Refusal> {
+    fn list_models(&self, table: &Table, intake: &Intake) -> Stop {
         let buf = intake.head();
         let head = &self.scratch.head;
-        let answer = table.models_answer(&Ask {
+        let listed = table.models_answer(&Ask {
             method: head.method_bytes(buf),
             host: head.host().of(buf),
             path: head.target().of(buf),
             header: &|name| head.find(buf, name),
             client: self.record.client.ip(),
             model: ModelSeen::Absent,
-        })?;
-        Ok(Found::Answered(self.answer_json(&answer).await))
+        });
+        listed.map_or_else(Stop::Refused, |json| Stop::Told(json.into()))
     }
 
     /// Says 100 Continue if the caller waits for it before it sends its body (H1-CO-07).
-    async fn invite(&mut self, intake: &Intake) -> Option<Outcome> {
+    async fn invite(&mut self, intake: &Intake) -> Result<(), Stop> {
         let waits = self.scratch.head.expect_continue() && !intake.is_complete() && !intake.has_begun();
         if !waits || self.scratch.invited {
-            return None;
+            return Ok(());
         }
         self.scratch.invited = true;
         self.scratch.out.clear();
         self.scratch.out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        Box::pin(self.send_own()).await.err().map(Outcome::Gone)
+        Box::pin(self.send_own()).await.map_err(Stop::Gone)
     }
 
     /// Starts the wait for the answer's head.
@@ -737,7 +725,7 @@ impl<'a> Exchange<'a> {
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         reply::To {
             grammar: self.grammar,
-            request_id: text(self.request_id.as_bytes()),
+            request_id: text(self.record.request_id.as_bytes()),
             ringway_id: text(&self.own_id),
             date: text(&self.scratch.date),
             head: self.scratch.head.method() == Method::Head,

@@ -26,8 +26,7 @@ use crate::observe::{Counter, Micros, Record};
 use crate::orca;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Parcel, Received, Room, Size};
-use crate::table::Backend;
+use crate::ring::{Buffer, Out, Parcel, Received, Room, Size};
 use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
@@ -56,45 +55,23 @@ impl Shape {
 }
 
 /// Passes the answer on to its end. The connection goes back to its pool if both sides left it clean.
-pub async fn live(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer, lease: &mut Dispatched) -> Outcome {
-    let Answer { connection, mut buffer, pump, sent_whole } = answer;
-    let shape = match x.scratch.answer.status() {
-        205 => Shape::reset_content(),
-        _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version()),
-    };
-    x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
-    x.record.status = x.scratch.answer.status();
-    if aim.backend.orca.is_some() {
-        read_load(x, aim, &buffer);
+///
+/// A future made by hand: what `async fn` takes and then moves into place it would hold twice, for as long as the stream.
+pub fn live<'x, 'e>(
+    x: &'x mut Exchange<'e>,
+    aim: Aim<'x>,
+    answer: Answer,
+    lease: &'x mut Dispatched,
+) -> impl Future<Output = Outcome> + use<'x, 'e> {
+    let (mut relay, first) = Relay::begin(x, aim, answer, lease);
+    async move {
+        let mut end = relay.run(first).await;
+        if let Err(reason) = end {
+            // Boxed: few answers break.
+            end = Box::pin(relay.say_broken(reason)).await;
+        }
+        relay.finish(end)
     }
-    x.scratch.observe(aim);
-    match x.scratch.observer.kind {
-        Kind::Opaque | Kind::Unary => lease.first_token(), // no other sign of it will come
-        Kind::Stream => {}
-    }
-    if x.scratch.answer.is_event_stream() {
-        connection.socket.acknowledge_lazily();
-    }
-    let mut relay = Relay {
-        x,
-        connection,
-        pump,
-        sent_whole,
-        body: Body::new(shape.upstream, shape.mode, u64::MAX),
-        shape,
-        lease,
-        backend: aim.backend,
-        counts: aim.backend.pool().is_some(),
-        counted: 0,
-    };
-    relay.write_head(&buffer, aim);
-    buffer.consume(relay.x.scratch.answer.len());
-    let mut end = relay.run(buffer, aim).await;
-    if let Err(reason) = end {
-        // Boxed: few answers break.
-        end = Box::pin(relay.say_broken(reason)).await;
-    }
-    relay.finish(end, aim)
 }
 
 /// Takes in what the head of the answer says of the server's load.
@@ -109,13 +86,13 @@ pub(crate) fn read_load(x: &Exchange<'_>, aim: Aim<'_>, head: &Buffer) {
 
 struct Relay<'x, 'e> {
     x: &'x mut Exchange<'e>,
+    aim: Aim<'x>,
     connection: crate::upstream::Connection,
     pump: Option<Pump>,
     sent_whole: bool,
     body: Body,
     shape: Shape,
     lease: &'x mut Dispatched,
-    backend: &'x Backend,
     /// The endpoint is chosen by what its requests do: tokens are counted.
     counts: bool,
     counted: u64,
@@ -128,9 +105,41 @@ enum Step {
     Broken(Reason),
 }
 
-impl Relay<'_, '_> {
-    fn write_head(&mut self, buffer: &Buffer, aim: Aim<'_>) {
-        let x = &mut *self.x;
+impl<'x, 'e> Relay<'x, 'e> {
+    /// Writes the head of the answer into the send buffer; the first of its body is in the buffer that comes back.
+    fn begin(
+        x: &'x mut Exchange<'e>,
+        aim: Aim<'x>,
+        answer: Answer,
+        lease: &'x mut Dispatched,
+    ) -> (Self, Buffer) {
+        let Answer { connection, mut buffer, pump, sent_whole } = answer;
+        let shape = match x.scratch.answer.status() {
+            205 => Shape::reset_content(),
+            _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version()),
+        };
+        x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
+        x.record.status = x.scratch.answer.status();
+        if aim.backend.orca.is_some() {
+            read_load(x, aim, &buffer);
+        }
+        x.scratch.observe(aim);
+        if x.scratch.observer.stream().is_none() {
+            lease.first_token(); // no other sign of it will come
+        }
+        if x.scratch.answer.is_event_stream() {
+            connection.socket.acknowledge_lazily();
+        }
+        let body = Body::new(shape.upstream, shape.mode, u64::MAX);
+        let counts = aim.backend.pool().is_some();
+        let mut relay = Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0 };
+        relay.write_head(&buffer);
+        buffer.consume(relay.x.scratch.answer.len());
+        (relay, buffer)
+    }
+
+    fn write_head(&mut self, buffer: &Buffer) {
+        let (x, aim) = (&mut *self.x, self.aim);
         let first_byte_us = x.elapsed_us();
         let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
         let attempts = [b'0' + x.record.attempts.min(9)];
@@ -153,7 +162,7 @@ impl Relay<'_, '_> {
             close: !x.keep_alive,
             version: scratch.head.version(),
             date: &scratch.date,
-            request_id: x.request_id.as_bytes(),
+            request_id: x.record.request_id.as_bytes(),
             kept: aim.backend.orca.map(|_| orca::FIELD.as_bytes()),
             extra: exposed,
             head_request: scratch.head.method() == Method::Head,
@@ -163,13 +172,13 @@ impl Relay<'_, '_> {
     }
 
     /// The head with the first of the body in one send, then chunk after chunk.
-    async fn run(&mut self, buffer: Buffer, aim: Aim<'_>) -> Result<bool, Reason> {
-        let mut step = self.first(buffer).await;
+    async fn run(&mut self, first: Buffer) -> Result<bool, Reason> {
+        let mut step = self.first(first).await;
         loop {
             match step {
                 Step::Done { excess } => return Ok(excess),
                 Step::Broken(reason) => return Err(reason),
-                Step::More(room) => step = self.next(room, aim).await,
+                Step::More(room) => step = self.next(room).await,
             }
         }
     }
@@ -184,6 +193,9 @@ impl Relay<'_, '_> {
         }
         self.append(&buffer.bytes()[..advance.keep], advance.done);
         let sent = self.send_out().await;
+        if self.x.scratch.observer.stream().is_some() {
+            self.x.scratch.out = Out::default(); // it may last, and has little use for one
+        }
         self.x.record.first_byte = Micros::new(self.x.elapsed_us());
         if let Err(reason) = sent {
             return Step::Broken(reason);
@@ -192,8 +204,8 @@ impl Relay<'_, '_> {
         self.after(advance, buffer)
     }
 
-    async fn next(&mut self, room: Room, aim: Aim<'_>) -> Step {
-        let (received, mut buffer) = match self.receive(room, aim).await {
+    async fn next(&mut self, room: Room) -> Step {
+        let (received, mut buffer) = match self.receive(room).await {
             Ok(received) => received,
             Err(reason) => return Step::Broken(reason),
         };
@@ -248,11 +260,11 @@ impl Relay<'_, '_> {
     }
 
     /// Waits for more of the body; the caller and the request body are served meanwhile.
-    async fn receive(&mut self, room: Room, aim: Aim<'_>) -> Result<Received, Reason> {
+    async fn receive(&mut self, room: Room) -> Result<Received, Reason> {
         self.connection.inbox.arm(room);
         loop {
             let x = &mut *self.x;
-            x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
+            x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), self.aim.route.timeouts.idle_ms);
             match turn(x.worker, x.down, &mut self.connection.inbox, &mut self.pump).await {
                 Turn::Upstream(received) => return Ok(received),
                 Turn::Gone => return Err(Reason::ClientGoneStream),
@@ -276,7 +288,7 @@ impl Relay<'_, '_> {
     /// can be left out.
     fn may_break(&self) -> bool {
         let x = &self.x;
-        x.scratch.observer.kind == Kind::Stream
+        x.scratch.observer.stream().is_some()
             && x.record.status == 200
             && (self.shape.rechunk || self.shape.downstream == Framing::Chunked)
     }
@@ -316,7 +328,7 @@ impl Relay<'_, '_> {
         let between = if self.shape.rechunk { Some(&b""[..]) } else { self.body.before_chunk() };
         let Some(between) = between else { return Err(reason) };
         let refusal = Refusal::from(AttemptError::new(reason, Retry::Never));
-        x.write_error_chunk(&refusal, self.backend.dialect, between);
+        x.write_error_chunk(&refusal, self.aim.backend.dialect, between);
         let _ = self.send_out().await; // it breaks off either way
         Err(reason)
     }
@@ -416,7 +428,7 @@ impl Relay<'_, '_> {
         if scratch.observer.look(kept, &scratch.spans) {
             self.x.record.first_token = Micros::new(self.x.elapsed_us());
             self.lease.first_token();
-            kick(self.x.worker, self.backend);
+            kick(self.x.worker, self.aim.backend);
         }
         if self.counts {
             self.count_tokens();
@@ -435,8 +447,8 @@ impl Relay<'_, '_> {
     }
 
     /// Gives the connection back if it is clean, and says how it all ended.
-    fn finish(self, end: Result<bool, Reason>, aim: Aim<'_>) -> Outcome {
-        let x = self.x;
+    fn finish(self, end: Result<bool, Reason>) -> Outcome {
+        let (x, aim) = (self.x, self.aim);
         x.down.deadline.rest();
         x.down.deadline.set_upstream(None);
         if self.pump.is_some() {
@@ -494,95 +506,79 @@ async fn while_pumping<T>(
 }
 
 /// What the bytes of an answer tell: first token, usage, how the stream ended.
-pub struct Observer {
-    kind: Kind,
-    sse: sse::Observer,
-    unary: sse::UnaryObserver,
-}
-
-/// What an answer is looked at as.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Kind {
+#[derive(Default)]
+pub enum Observer {
     /// Opaque: another media type, a content coding, or a route that reads nothing.
     #[default]
     Opaque,
-    Stream,
-    Unary,
-}
-
-impl Default for Observer {
-    fn default() -> Self {
-        Self {
-            kind: Kind::Opaque,
-            sse: sse::Observer::new(sse::Shape::Unknown),
-            unary: sse::UnaryObserver::new(),
-        }
-    }
+    /// A stream of events.
+    Stream(sse::Observer),
+    /// JSON in one piece.
+    Unary(sse::UnaryObserver),
 }
 
 impl Observer {
-    fn begin(&mut self, kind: Kind, shape: sse::Shape) {
-        self.kind = kind;
-        match kind {
-            Kind::Opaque => {}
-            Kind::Stream => self.sse.reset(shape),
-            Kind::Unary => self.unary.reset(),
-        }
-    }
-
     /// Whether a stream that ends here is not whole: it neither said so nor that it failed.
     fn is_unfinished(&mut self) -> bool {
-        self.sse.finish();
+        if let Self::Stream(sse) = self {
+            sse.finish();
+        }
         !self.said_its_end()
     }
 
     /// Whether the stream said that it is whole, or that it failed.
     fn said_its_end(&self) -> bool {
-        self.sse.terminal() || self.sse.error()
+        self.stream().is_some_and(|sse| sse.terminal() || sse.error())
     }
 
     /// Whether an event of ours may follow.
     fn is_at_line_start(&self) -> bool {
-        self.sse.is_at_line_start()
+        self.stream().is_some_and(sse::Observer::is_at_line_start)
     }
 
     /// Events of the stream that carried content.
     fn content_events(&self) -> u64 {
-        match self.kind {
-            Kind::Stream => self.sse.content_events(),
-            Kind::Opaque | Kind::Unary => 0,
+        self.stream().map_or(0, sse::Observer::content_events)
+    }
+
+    fn stream(&self) -> Option<&sse::Observer> {
+        match self {
+            Self::Stream(sse) => Some(sse),
+            Self::Opaque | Self::Unary(_) => None,
         }
     }
 
     /// Looks at the payload ranges of `kept`; true if the first token was among them.
     fn look(&mut self, kept: &[u8], spans: &[Span]) -> bool {
-        let mut first_token = false;
-        for span in spans {
-            match self.kind {
-                Kind::Opaque => return false,
-                Kind::Stream => first_token |= self.sse.feed(span.of(kept)).first_token,
-                Kind::Unary => self.unary.feed(span.of(kept)),
+        let payload = spans.iter().map(|span| span.of(kept));
+        match self {
+            Self::Opaque => false,
+            Self::Stream(sse) => {
+                payload.fold(false, |first_token, piece| sse.feed(piece).first_token | first_token)
+            }
+            Self::Unary(unary) => {
+                payload.for_each(|piece| unary.feed(piece));
+                false
             }
         }
-        first_token
     }
 
     /// The answer is over: books its usage and says what is wrong with its end.
     pub fn finish(&mut self, record: &mut Record) -> Option<Reason> {
-        let (usage, remark) = match self.kind {
-            Kind::Opaque => return None,
-            Kind::Unary => (self.unary.finish(), self.unary.error().then_some(Reason::UpInbandError)),
-            Kind::Stream => {
-                self.sse.finish();
-                let remark = if self.sse.error() {
+        let (usage, remark) = match self {
+            Self::Opaque => return None,
+            Self::Unary(unary) => (unary.finish(), unary.error().then_some(Reason::UpInbandError)),
+            Self::Stream(sse) => {
+                sse.finish();
+                let remark = if sse.error() {
                     Some(Reason::UpInbandError)
                 } else {
-                    (!self.sse.terminal()).then_some(Reason::UpNoTerminal)
+                    (!sse.terminal()).then_some(Reason::UpNoTerminal)
                 };
-                (self.sse.usage(), remark)
+                (sse.usage(), remark)
             }
         };
-        self.kind = Kind::Opaque;
+        *self = Self::Opaque;
         record.tokens_in = usage.input;
         record.tokens_out = usage.output;
         record.tokens_cached = usage.cache_read;
@@ -594,19 +590,21 @@ impl Scratch {
     /// Prepares to look at the answer whose head is at hand.
     fn observe(&mut self, aim: Aim<'_>) {
         let opaque = aim.route.raw || self.answer.has_content_coding();
-        let kind = match self.answer.content_kind() {
-            _ if opaque => Kind::Opaque,
-            ContentKind::EventStream => Kind::Stream,
-            ContentKind::Json => Kind::Unary,
-            ContentKind::Other => Kind::Opaque,
+        self.observer = match self.answer.content_kind() {
+            _ if opaque => Observer::Opaque,
+            ContentKind::EventStream => Observer::Stream(sse::Observer::new(shape_of(aim.backend.dialect))),
+            ContentKind::Json => Observer::Unary(sse::UnaryObserver::new()),
+            ContentKind::Other => Observer::Opaque,
         };
-        let shape = match aim.backend.dialect {
-            Dialect::OpenaiChat => sse::Shape::OpenAi,
-            Dialect::OpenaiResponses => sse::Shape::Responses,
-            Dialect::AnthropicMessages => sse::Shape::Anthropic,
-            Dialect::Gemini => sse::Shape::Gemini,
-            Dialect::Http => sse::Shape::Unknown,
-        };
-        self.observer.begin(kind, shape);
+    }
+}
+
+fn shape_of(dialect: Dialect) -> sse::Shape {
+    match dialect {
+        Dialect::OpenaiChat => sse::Shape::OpenAi,
+        Dialect::OpenaiResponses => sse::Shape::Responses,
+        Dialect::AnthropicMessages => sse::Shape::Anthropic,
+        Dialect::Gemini => sse::Shape::Gemini,
+        Dialect::Http => sse::Shape::Unknown,
     }
 }

@@ -301,6 +301,7 @@ impl Worker {
         self.prefills.release(Moment::from_ms(now_ms));
         if now_ms >= self.swept_ms.get() + SWEEP_MS {
             self.swept_ms.set(now_ms);
+            self.buffers.trim();
             let held = self.slots.borrow();
             self.pools.sweep(now_ms, |slot| held.contains(&slot));
             for (_, endpoint) in self.table.borrow().endpoints() {

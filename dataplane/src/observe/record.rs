@@ -146,18 +146,27 @@ impl<const N: usize> Short<N> {
 
     /// As much of `text` as fits, ending between two characters if it is UTF-8.
     pub fn new(text: &[u8]) -> Self {
-        let kept = fitting(text, N);
         let mut short = Self::EMPTY;
-        short.bytes[..kept].copy_from_slice(&text[..kept]);
-        short.len = kept as u8;
-        short.cut = kept < text.len();
+        short.set(text);
         short
     }
 
     /// The path of a request target: everything before the query, which may carry keys.
     pub fn path(target: &[u8]) -> Self {
-        let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
-        Self::new(&target[..end])
+        Self::new(path_of(target))
+    }
+
+    /// The same in place: a value of this size is not moved for nothing.
+    pub fn set(&mut self, text: &[u8]) {
+        let kept = fitting(text, N);
+        self.bytes[..kept].copy_from_slice(&text[..kept]);
+        self.len = kept as u8;
+        self.cut = kept < text.len();
+    }
+
+    /// [`Short::path`] in place.
+    pub fn set_path(&mut self, target: &[u8]) {
+        self.set(path_of(target));
     }
 
     /// What was kept.
@@ -174,6 +183,10 @@ impl<const N: usize> Short<N> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
+
+fn path_of(target: &[u8]) -> &[u8] {
+    &target[..memchr::memchr2(b'?', b'#', target).unwrap_or(target.len())]
 }
 
 /// How many leading bytes of `text` to keep in a room of `max`.

@@ -63,6 +63,8 @@ pub struct Buffers(Rc<Shelves>);
 
 struct Shelves {
     free: [RefCell<Vec<Memory>>; 3],
+    /// How many of each size were never wanted since the last look.
+    spare: [Cell<usize>; 3],
     kept_bytes: Cell<usize>,
     lent_bytes: Cell<usize>,
     /// Where records are encrypted before they are sent; made when first wanted.
@@ -74,6 +76,7 @@ impl Buffers {
     pub fn new() -> Self {
         Self(Rc::new(Shelves {
             free: [const { RefCell::new(Vec::new()) }; 3],
+            spare: [const { Cell::new(0) }; 3],
             kept_bytes: Cell::new(0),
             lent_bytes: Cell::new(0),
             desk: RefCell::new(Vec::new()),
@@ -83,13 +86,16 @@ impl Buffers {
     /// An empty buffer of this size.
     pub fn take(&self, size: Size) -> Buffer {
         let bytes = size.bytes();
-        let kept = self.0.free[size as usize].borrow_mut().pop();
-        let mem = if let Some(mem) = kept {
+        let mut free = self.0.free[size as usize].borrow_mut();
+        let mem = if let Some(mem) = free.pop() {
             self.0.kept_bytes.set(self.0.kept_bytes.get() - bytes);
+            let spare = &self.0.spare[size as usize];
+            spare.set(spare.get().min(free.len()));
             mem
         } else {
             Box::new_uninit_slice(bytes)
         };
+        drop(free);
         self.0.lent_bytes.set(self.0.lent_bytes.get() + bytes);
         Buffer { mem, start: 0, end: 0, written: 0, size, home: Rc::clone(&self.0) }
     }
@@ -119,6 +125,18 @@ impl Buffers {
             desk.resize(TLS_SEALED_BYTES, 0);
         }
         seal(&mut desk)
+    }
+
+    /// Lets half of the buffers go that nobody wanted since this was last called: a burst should not be paid for ever
+    /// after.
+    pub fn trim(&self) {
+        for size in [Size::Tiny, Size::Small, Size::Large] {
+            let mut free = self.0.free[size as usize].borrow_mut();
+            let let_go = self.0.spare[size as usize].replace(free.len()).min(free.len()) / 2;
+            free.drain(..let_go); // the front is what was used longest ago
+            self.0.spare[size as usize].set(free.len());
+            self.0.kept_bytes.set(self.0.kept_bytes.get() - let_go * size.bytes());
+        }
     }
 
     /// Bytes of all buffers in use now.
@@ -356,6 +374,23 @@ mod tests {
         let again = buffers.small();
         assert_eq!(again.read_ptr(), address);
         assert!(again.is_empty());
+    }
+
+    #[test]
+    fn buffers_that_nobody_wants_are_let_go_by_halves() {
+        let buffers = Buffers::new();
+        drop((0..64).map(|_| buffers.small()).collect::<Vec<_>>());
+        let kept = || buffers.kept_bytes() / BUFFER_SMALL_BYTES;
+        buffers.trim();
+        assert_eq!(kept(), 64, "they were wanted since");
+        drop((buffers.small(), buffers.small()));
+        buffers.trim();
+        assert_eq!(kept(), 33, "two were wanted, half of the others goes");
+        for _ in 0..8 {
+            drop(buffers.small());
+            buffers.trim();
+        }
+        assert_eq!(kept(), 2);
     }
 
     #[test]

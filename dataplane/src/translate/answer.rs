@@ -178,7 +178,7 @@ async fn fail(
     reason: Reason,
 ) -> Outcome {
     let mut body = Vec::new();
-    let id = String::from_utf8_lossy(x.request_id.as_bytes()).into_owned();
+    let id = String::from_utf8_lossy(x.record.request_id.as_bytes()).into_owned();
     let shown = failure_out::write(caller, failure, &id, &mut body);
     let own_doing = reason == Reason::UpStatus && shown.status < 500 && shown.status != 429;
     let said = if own_doing { Outcome::Complete } else { Outcome::Remarked(reason) };

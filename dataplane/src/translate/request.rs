@@ -15,11 +15,10 @@ use ringway_wire::http1::RequestHead;
 use super::{Form, Speaks, Translation, of_backend};
 use crate::attempt::Aim;
 use crate::clock::unix_ms;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Stop};
 use crate::intake::Intake;
 use crate::observe::Short;
 use crate::orca;
-use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::table::{Backend, Route};
 
@@ -27,23 +26,17 @@ use crate::table::{Backend, Route};
 ///
 /// # Errors
 /// The caller is told what in its request cannot be read or carried over.
-pub async fn prepare(
-    x: &mut Exchange<'_>,
-    aim: Aim<'_>,
-    intake: &mut Intake,
-) -> Result<Option<Outcome>, Refusal> {
+pub async fn prepare(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &mut Intake) -> Result<(), Stop> {
     let (Speaks::Calls(caller), Some(upstream)) = (x.speaks, of_backend(aim.backend.dialect)) else {
-        return Err(Refusal::NotTranslated);
+        return Err(Refusal::NotTranslated.into());
     };
     if x.has_coded_body(intake) {
-        return Err(Refusal::EncodedBody);
+        return Err(Refusal::EncodedBody.into());
     }
-    if let Some(gone) = x.read_rest(intake, u64::MAX).await? {
-        return Ok(Some(gone));
-    }
+    x.read_rest(intake, u64::MAX).await?;
     let translation = translated(x, aim, intake, caller, upstream)?;
     x.translation = Some(Box::new(translation));
-    Ok(None)
+    Ok(())
 }
 
 fn translated(
@@ -156,7 +149,7 @@ fn write_head(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, call: &Call<'_>, 
             field(out, name.as_bytes(), value);
         }
     }
-    field(out, b"x-request-id", x.request_id.as_bytes());
+    field(out, b"x-request-id", x.record.request_id.as_bytes());
     if call.target.dialect == Dialect::Anthropic {
         field(out, b"anthropic-version", call.target.anthropic_version.header().as_bytes());
     }
