@@ -371,7 +371,12 @@ impl Inbox {
         }
         let ended = std::task::ready!(wait.as_mut().poll(cx));
         self.ready = ended.is_ok();
-        self.at_once = 0;
+        let had_its_turn = std::mem::take(&mut self.at_once) >= RECEIVES_AT_ONCE_MAX;
+        if had_its_turn && !begun {
+            // On a ring the others were served meanwhile; epoll sees at once that there is more.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(ended)
     }
 
@@ -419,8 +424,11 @@ impl Inbox {
             Poll::Pending => !self.socket.is_in_record(),
             Poll::Ready(Err(_)) => false,
             Poll::Ready(Ok(())) => {
+                if !self.socket.is_quiet_inside() {
+                    return false;
+                }
                 self.ready = false;
-                self.socket.is_quiet_inside() && self.poll_readable(&mut nobody).is_pending()
+                self.poll_readable(&mut nobody).is_pending()
             }
         }
     }
@@ -462,4 +470,80 @@ impl<F: Future<Output = io::Result<()>>> Wait for Waiting<F> {
 /// Not relaxed: on epoll a receive that left something behind must find it again.
 async fn readable(socket: Socket) -> io::Result<()> {
     socket.0.stream().readable(false).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::bounds::BUFFER_SMALL_BYTES;
+    use crate::ring::{IoChoice, run};
+
+    /// Runs `test` with a socket and its peer, on each driver.
+    fn with_pair<F: Future<Output = ()> + 'static>(
+        test: impl Fn(Socket, std::net::TcpStream) -> F + Copy + 'static,
+    ) {
+        for io in [IoChoice::Auto, IoChoice::Epoll] {
+            run(io, |_, _| async move {
+                let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+                let peer =
+                    std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+                let (accepted, _) = listener.accept().expect("accepts");
+                accepted.set_nonblocking(true).expect("settable");
+                test(Socket::adopt(accepted.into()).expect("adopts"), peer).await;
+            })
+            .expect("a driver");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_never_pauses_leaves_others_their_turn() {
+        with_pair(|socket, mut peer| async move {
+            let mut inbox = Inbox::new(&socket, &Buffers::new());
+            let turns = 2 * usize::from(RECEIVES_AT_ONCE_MAX);
+            peer.write_all(&vec![b'x'; turns * BUFFER_SMALL_BYTES]).expect("it fits the socket");
+            inbox.receive(Room::Fresh(Size::Small)).await.0.expect("bytes");
+            let at_once = poll_fn(|cx| {
+                let mut count = 0;
+                loop {
+                    inbox.arm(Room::Fresh(Size::Small));
+                    if inbox.poll(cx).is_pending() {
+                        return Poll::Ready(count);
+                    }
+                    count += 1;
+                }
+            });
+            assert_eq!(at_once.await, usize::from(RECEIVES_AT_ONCE_MAX));
+        });
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_loses_no_byte() {
+        with_pair(|socket, mut peer| async move {
+            let buffers = Buffers::new();
+            for _ in 0..2 {
+                let mut given_up = Inbox::new(&socket, &buffers);
+                let mut nobody = Context::from_waker(Waker::noop());
+                assert!(given_up.poll_readable(&mut nobody).is_pending());
+            }
+            peer.write_all(b"late").expect("it reads");
+            let (received, buffer) = Inbox::new(&socket, &buffers).receive(Room::Fresh(Size::Small)).await;
+            assert_eq!((received.expect("bytes"), buffer.bytes()), (4, &b"late"[..]));
+        });
+    }
+
+    #[test]
+    fn a_kept_connection_is_quiet_until_its_peer_speaks_or_goes() {
+        with_pair(|socket, mut peer| async move {
+            let mut inbox = Inbox::new(&socket, &Buffers::new());
+            assert!(inbox.is_quiet());
+            peer.write_all(b"!").expect("it reads");
+            while inbox.is_quiet() {
+                monoio::time::sleep(std::time::Duration::from_millis(1)).await; // the ring has to see it
+            }
+            drop(peer);
+            assert!(!inbox.is_quiet());
+        });
+    }
 }
