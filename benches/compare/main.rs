@@ -13,6 +13,7 @@ mod process;
 mod proxies;
 mod report;
 mod rounds;
+mod scale;
 mod table;
 mod workload;
 
@@ -68,6 +69,10 @@ struct Flags {
     /// Leaves out the pass that counts system calls
     #[arg(long)]
     no_syscalls: bool,
+    /// Instead of comparing: what a unit costs ringway as streams, idle connections, routes, endpoints and
+    /// workers grow; with --out, scale.svg there, and FOLDER.md between its markers
+    #[arg(long)]
+    scale: bool,
     /// Instead of measuring: `perf record` of each subject, one file per workload and subject in this folder
     #[arg(long, value_name = "FOLDER")]
     perf: Option<PathBuf>,
@@ -102,6 +107,9 @@ fn compare(flags: &Flags) -> Result<ExitCode, Box<dyn Error>> {
     prepare()?;
     if let Some(into) = &flags.perf {
         return profile_all(&plan, &workloads, &subjects, into);
+    }
+    if flags.scale {
+        return measure_scale(flags, &plan);
     }
     let comparison = measure_all(flags, &plan, workloads, subjects)?;
     if flags.json {
@@ -209,6 +217,22 @@ fn measure_all(
     Ok(comparison)
 }
 
+fn measure_scale(flags: &Flags, plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
+    let mut measured = Vec::new();
+    for line in scale::lines(&workload::all()) {
+        eprintln!("{}: {}", line.what, line.while_);
+        measured.push(scale::measure(plan, line, tell)?);
+    }
+    print!("{}", scale::markdown(&measured, &command(), None));
+    if let Some(out) = &flags.out {
+        fs::create_dir_all(out)?;
+        fs::write(out.join("scale.svg"), scale::picture(&measured))?;
+        let folder = out.file_name().and_then(|name| name.to_str());
+        write_document(out, "scale", &scale::markdown(&measured, &command(), folder))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn command() -> String {
     let args = std::env::args().skip(1);
     std::iter::once("benches/compare/run".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
@@ -262,10 +286,15 @@ fn write_all(comparison: &Comparison, out: &Path) -> Result<(), Box<dyn Error>> 
     fs::write(out.join("compare.md"), comparison.markdown(None))?;
     fs::write(out.join("cpu.svg"), plot::cpu(comparison))?;
     fs::write(out.join("delay.svg"), plot::delay(comparison))?;
+    let pictures = out.file_name().and_then(|name| name.to_str());
+    write_document(out, "compare", &comparison.markdown(pictures))
+}
+
+/// Writes this part into the document beside the folder, if there is one.
+fn write_document(out: &Path, name: &str, part: &str) -> Result<(), Box<dyn Error>> {
     let document = out.with_extension("md");
     if document.is_file() {
-        let pictures = out.file_name().and_then(|name| name.to_str());
-        let written = report::write_between_markers(&document, &comparison.markdown(pictures))?;
+        let written = report::write_between_markers(&document, name, part)?;
         let how = if written { "updated" } else { "left alone, it has no markers" };
         eprintln!("{}: {how}", document.display());
     }

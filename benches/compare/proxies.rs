@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::bounds::{PROXY_CORE, START_MAX};
-use crate::workload::{Pace, Workload};
+use crate::bounds::{LOAD_CORE, PROXY_CORE, START_MAX};
+use crate::workload::{Pace, Workload, World};
 
 /// What is measured: a proxy, and for ours, which kind of route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,7 +137,12 @@ impl Proxy {
         let address = free_address()?;
         // It ends with us, however we end, and runs on its core; both programs become the next on the line.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "taskset", "-c", &PROXY_CORE.to_string()]);
+        let cores = if workload.world.workers > 1 {
+            "0-".to_owned() + &LOAD_CORE.to_string()
+        } else {
+            PROXY_CORE.to_string()
+        };
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", &cores]);
         command.arg(subject.program(built));
         let log = fs::File::create(log_of(subject, folder))?;
         arguments(subject, &mut command, folder, address, origin, workload)?;
@@ -208,8 +213,17 @@ fn arguments(
     match subject {
         Subject::Ringway | Subject::RingwayModel => {
             let snapshot = folder.join("snapshot.json");
-            fs::write(&snapshot, ringway(address, origin).to_string())?;
-            command.args(["--workers", "1", "--io", "auto", "--no-pin", "--snapshot"]).arg(snapshot);
+            fs::write(&snapshot, ringway(address, origin, workload.world).to_string())?;
+            command
+                .args([
+                    "--workers",
+                    &workload.world.workers.to_string(),
+                    "--io",
+                    "auto",
+                    "--no-pin",
+                    "--snapshot",
+                ])
+                .arg(snapshot);
             command.arg("--control").arg(folder.join("control.sock"));
         }
         Subject::Haproxy => {
@@ -229,27 +243,36 @@ fn arguments(
     Ok(())
 }
 
-/// Two routes: `/raw` to a plain HTTP server, and chat by model.
-fn ringway(address: SocketAddr, origin: SocketAddr) -> serde_json::Value {
-    let backend = |name: &str, engine: &str, dialect: &str| {
+/// Two routes: `/raw` to a plain HTTP server, and chat by model; before it those for other models.
+fn ringway(address: SocketAddr, origin: SocketAddr, world: World) -> serde_json::Value {
+    let endpoint = |number: usize| json!({"authority": format!("e{number}:1"), "addresses": [origin]});
+    let others = (0..world.routes).map(|number| {
+        let models = if number % 8 == 0 { format!("other-{number}-*") } else { format!("other-{number}") };
         json!({
-            "name": name, "engine": engine, "dialect": dialect,
-            "endpoints": [{"authority": origin.to_string(), "addresses": [origin]}],
+            "name": format!("other-{number}"),
+            "match": {"path": "/v1/chat/completions", "models": [models]},
+            "targets": [{"backend": "plain"}],
         })
-    };
+    });
+    let raw = json!({"name": "raw", "match": {"path_prefix": "/raw"}, "targets": [{"backend": "plain"}]});
+    let chat = json!({
+        "name": "chat",
+        "match": {"path": "/v1/chat/completions", "models": ["llama-*"]},
+        "targets": [{"backend": "model"}],
+    });
+    let routes: Vec<_> = [raw].into_iter().chain(others).chain([chat]).collect();
+    let plain = json!({"authority": origin.to_string(), "addresses": [origin]});
+    let models: Vec<_> = (0..world.endpoints).map(endpoint).collect();
+    let balance = if world.gpu { "gpu" } else { "least_requests" };
     json!({
         "format": 1,
         "generation": 1,
         "listeners": [{"address": address}],
-        "backends": [backend("plain", "http", "http"), backend("model", "vllm", "openai-chat")],
-        "routes": [
-            {"name": "raw", "match": {"path_prefix": "/raw"}, "targets": [{"backend": "plain"}]},
-            {
-                "name": "chat",
-                "match": {"path": "/v1/chat/completions", "models": ["llama-*"]},
-                "targets": [{"backend": "model"}],
-            },
+        "backends": [
+            {"name": "plain", "engine": "http", "dialect": "http", "endpoints": [plain]},
+            {"name": "model", "engine": "vllm", "dialect": "openai-chat", "balance": balance, "endpoints": models},
         ],
+        "routes": routes,
         "logging": {"access": "off"},
     })
 }

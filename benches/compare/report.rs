@@ -15,11 +15,6 @@ use crate::rounds::{Sample, Syscalls};
 use crate::table::{BARS, Bar, Figure, Results, Spread};
 use crate::workload::{Pace, Workload};
 
-/// Before the part of a document that is written by the tool.
-pub const MARK_BEGIN: &str = "<!-- compare: begin -->";
-/// Behind it.
-pub const MARK_END: &str = "<!-- compare: end -->";
-
 /// One whole comparison.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
@@ -317,11 +312,12 @@ fn with_range(spread: &Spread, digits: usize) -> String {
 }
 
 /// Replaces what is between the markers of a document; false if it has none.
-pub fn write_between_markers(document: &Path, part: &str) -> std::io::Result<bool> {
+pub fn write_between_markers(document: &Path, name: &str, part: &str) -> std::io::Result<bool> {
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
     let text = std::fs::read_to_string(document)?;
-    let Some((before, rest)) = text.split_once(MARK_BEGIN) else { return Ok(false) };
-    let Some((_, after)) = rest.split_once(MARK_END) else { return Ok(false) };
-    std::fs::write(document, format!("{before}{MARK_BEGIN}\n{}\n{MARK_END}{after}", part.trim_end()))?;
+    let Some((before, rest)) = text.split_once(&begin) else { return Ok(false) };
+    let Some((_, after)) = rest.split_once(&end) else { return Ok(false) };
+    std::fs::write(document, format!("{before}{begin}\n{}\n{end}{after}", part.trim_end()))?;
     Ok(true)
 }
 
@@ -332,10 +328,9 @@ mod tests {
     #[test]
     fn only_what_is_between_the_markers_changes() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let text = format!("before\n{MARK_BEGIN}\nold\n{MARK_END}\nafter\n");
-        std::fs::write(file.path(), text).expect("written");
-        assert!(write_between_markers(file.path(), "new\n").expect("written"));
-        let text = std::fs::read_to_string(file.path()).expect("read");
-        assert_eq!(text, format!("before\n{MARK_BEGIN}\nnew\n{MARK_END}\nafter\n"));
+        let text = |inside: &str| format!("before\n<!-- x: begin -->\n{inside}\n<!-- x: end -->\nafter\n");
+        std::fs::write(file.path(), text("old")).expect("written");
+        assert!(write_between_markers(file.path(), "x", "new\n").expect("written"));
+        assert_eq!(std::fs::read_to_string(file.path()).expect("read"), text("new"));
     }
 }

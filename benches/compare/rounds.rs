@@ -5,6 +5,7 @@
 //! Read next: `table.rs`, which makes figures of them.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -157,6 +158,7 @@ pub fn run(
 
 fn measure(plan: &Plan, workload: &Workload, subject: Subject, round: usize) -> Result<Sample, Failure> {
     let (load, mut proxy) = start(plan, workload, subject)?;
+    let _idle = idle(plan, workload, subject, &mut proxy)?;
     let mut readings = [None; 3];
     let counted = load
         .run(workload, proxy.address, subject.path(), plan.times, |phase| {
@@ -166,6 +168,19 @@ fn measure(plan: &Plan, workload: &Workload, subject: Subject, round: usize) -> 
     let [Some(before), Some(begin), Some(end)] = readings else { return Err(Failure::Gone(subject.name())) };
     let grown = end.since(&before).rss_grown_bytes;
     Ok(sample(workload, subject, round, &counted, &end.since(&begin), grown))
+}
+
+/// Connections that stand beside the load and never ask anything.
+fn idle(
+    plan: &Plan,
+    workload: &Workload,
+    subject: Subject,
+    proxy: &mut Proxy,
+) -> Result<Vec<TcpStream>, Failure> {
+    let address = proxy.address;
+    let opened: std::io::Result<Vec<TcpStream>> =
+        (0..workload.world.idle).map(|_| TcpStream::connect(address)).collect();
+    opened.map_err(|error| failure(plan, workload, subject, proxy, Fault::Io("an idle connection", error)))
 }
 
 fn start(plan: &Plan, workload: &Workload, subject: Subject) -> Result<(Load, Proxy), Failure> {

@@ -53,6 +53,28 @@ pub struct Workload {
     pub model_too: bool,
     /// Only what it holds of memory is of interest.
     pub memory_only: bool,
+    /// How large the gateway's world is.
+    pub world: World,
+}
+
+/// What the gateway knows and holds beside the load.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    /// Further routes on the same path, for other models.
+    pub routes: usize,
+    /// Endpoints of the backend with models, all of them the origin.
+    pub endpoints: usize,
+    /// They are chosen by prompt and load.
+    pub gpu: bool,
+    /// Connections that never ask anything.
+    pub idle: usize,
+    /// Workers; more than one are not bound to the proxy's core.
+    pub workers: usize,
+}
+
+impl World {
+    /// Next to nothing.
+    pub const SMALL: Self = Self { routes: 0, endpoints: 1, gpu: false, idle: 0, workers: 1 };
 }
 
 const KIB: usize = 1_024;
@@ -70,6 +92,7 @@ pub fn all() -> Vec<Workload> {
         connection_per_request: false,
         model_too: true,
         memory_only: false,
+        world: World::SMALL,
     };
     let streams = Workload {
         unit: "event",
