@@ -56,6 +56,11 @@ impl Glob {
         matches!(self.kind, Kind::Literal).then_some(&*self.text)
     }
 
+    /// What every text that it matches begins with: all before the first wildcard.
+    pub fn beginning(&self) -> &str {
+        self.text.split(['*', '?']).next().unwrap_or_default()
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.kind {

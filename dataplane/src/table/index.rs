@@ -1,7 +1,7 @@
 //! Narrows ten thousand routes down to the few that a request could match.
 //!
 //! Owns: hash maps from path, host and model to routes in their order. A route whose conditions are all texts
-//! is found by hash; one with wildcards waits in a list beside them. Every list is ascending, so the first
+//! is found by hash, a glob by what it begins with; one that begins with a wildcard waits in a list beside them. Every list is ascending, so the first
 //! match of each is its best, and the best of all is the first match of the table.
 //! Must not: decide. Each candidate is tried with [`Conditions::found`](super::matching::Conditions); the index
 //! only leaves out what cannot hold, so without it the answer would be the same.
@@ -42,9 +42,13 @@ struct ByHost {
 #[derive(Debug, Default)]
 struct ByModel {
     named: Map<Vec<u32>>,
-    /// All of `named`, for when the model is not known.
+    /// Globs, by what they begin with.
+    begun: Map<Vec<u32>>,
+    /// Lengths that these beginnings have, ascending: only there can a name be cut.
+    beginnings: Vec<usize>,
+    /// All of `named` and `begun`, for when the model is not known.
     all_named: Vec<u32>,
-    /// Any model, or a glob.
+    /// Any model, or a glob that begins with a wildcard.
     any: Vec<u32>,
 }
 
@@ -103,10 +107,8 @@ impl Index {
         for by_host in by_path {
             let named = if by_host.named.is_empty() { None } else { by_host.named.get(seen.host()) };
             for leaf in named.into_iter().chain([&by_host.any]) {
-                for list in [leaf.named_lists(seen, by_model), &leaf.any] {
-                    if visit(list).is_break() {
-                        return;
-                    }
+                if leaf.each_list(seen, by_model, &mut visit).is_break() {
+                    return;
                 }
             }
         }
@@ -131,26 +133,51 @@ impl ByHost {
 
 impl ByModel {
     fn add(&mut self, route: &Route) {
-        let models: Option<Vec<&str>> = route.conditions.models.iter().map(|glob| glob.literal()).collect();
-        let Some(models) = models.filter(|models| !models.is_empty()) else {
+        let models = &route.conditions.models;
+        if models.is_empty() || models.iter().any(|glob| glob.beginning().is_empty()) {
             push_once(&mut self.any, route.order);
             return;
-        };
+        }
         push_once(&mut self.all_named, route.order);
-        for model in models {
-            push_once(self.named.entry(key(model)).or_default(), route.order);
+        for glob in models {
+            let list = if let Some(name) = glob.literal() {
+                self.named.entry(key(name)).or_default()
+            } else {
+                let beginning = glob.beginning();
+                if let Err(at) = self.beginnings.binary_search(&beginning.len()) {
+                    self.beginnings.insert(at, beginning.len());
+                }
+                self.begun.entry(key(beginning)).or_default()
+            };
+            push_once(list, route.order);
         }
     }
 
-    fn named_lists(&self, seen: &Seen<'_>, by_model: bool) -> &[u32] {
-        if self.all_named.is_empty() {
-            return &[];
+    fn each_list<'i>(
+        &'i self,
+        seen: &Seen<'_>,
+        by_model: bool,
+        visit: &mut impl FnMut(&'i [u32]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if !self.all_named.is_empty() {
+            match seen.model() {
+                ModelSeen::Is(model) if by_model => self.each_naming(model, visit)?,
+                ModelSeen::Absent if by_model => {}
+                ModelSeen::Is(_) | ModelSeen::Absent | ModelSeen::Unread => visit(&self.all_named)?,
+            }
         }
-        match seen.model() {
-            ModelSeen::Is(model) if by_model => self.named.get(model).map_or(&[], Vec::as_slice),
-            ModelSeen::Absent if by_model => &[],
-            ModelSeen::Is(_) | ModelSeen::Absent | ModelSeen::Unread => &self.all_named,
-        }
+        visit(&self.any)
+    }
+
+    /// The lists of those that name this model, or how it begins.
+    fn each_naming<'i>(
+        &'i self,
+        model: &[u8],
+        visit: &mut impl FnMut(&'i [u32]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let beginnings = self.beginnings.iter().map_while(|&len| model.get(..len));
+        let begun = beginnings.filter_map(|beginning| self.begun.get(beginning));
+        self.named.get(model).into_iter().chain(begun).try_for_each(|list| visit(list))
     }
 }
 
@@ -221,7 +248,7 @@ mod tests {
             select(&["/", "/a", "/a/", "/a/b", "/v1"][..]).prop_map(|prefix| (None, Some(prefix.to_owned()))),
         ];
         let hosts = some_of(&["x.test", "y.test", "*.test", "*.x.test"], 2);
-        let models = some_of(&["m1", "m2", "m*", "?1", "*"], 2);
+        let models = some_of(&["m1", "m2", "m*", "m?", "?1", "*", "m1*"], 2);
         let methods = some_of(&["GET", "POST"], 1);
         (path, hosts, models, methods).prop_map(|((path, path_prefix), hosts, models, methods)| Match {
             path,
@@ -282,16 +309,19 @@ mod tests {
         let by_path = ten_thousand(|i| json!({"path": format!("/p{i}")}));
         let by_prefix = ten_thousand(|i| json!({"path_prefix": format!("/t{i}/v1")}));
         let by_model = ten_thousand(|i| json!({"path": "/v1/chat/completions", "models": [format!("m{i}")]}));
+        let by_glob =
+            ten_thousand(|i| json!({"path": "/v1/chat/completions", "models": [format!("m{i}-*")]}));
         let by_host = ten_thousand(|i| json!({"path_prefix": "/", "hosts": [format!("h{i}.test")]}));
         let times = [
             time_of_each(&by_path, &ask("/p9999"), "r9999"),
             time_of_each(&by_prefix, &ask("/t9999/v1/chat/completions"), "r9999"),
             time_of_each(&by_model, &ask_model("/v1/chat/completions", "m9999"), "r9999"),
+            time_of_each(&by_glob, &ask_model("/v1/chat/completions", "m9999-instruct"), "r9999"),
             time_of_each(&by_host, &Ask { host: b"h9999.test", ..ask("/x") }, "r9999"),
             time_of_each(&by_path, &ask("/none"), "no_route"),
         ];
         // Going through them all takes a debug build about a millisecond.
         assert!(times.iter().all(|&time| time < Duration::from_micros(100)), "{times:?}");
-        println!("path, prefix, model, host, none: {times:?}");
+        println!("path, prefix, model, glob, host, none: {times:?}");
     }
 }
