@@ -190,7 +190,10 @@ async fn send_held(
     let copied = compose(x, aim, intake);
     let whole = x.scratch.out.len();
     let sent = match connection.socket.send_now(&mut x.scratch.out) {
-        Ok(true) if intake.more.len() == copied => return Ok(None),
+        Ok(true) if intake.more.len() == copied => {
+            x.worker.take_back(&mut x.scratch.out); // the answer may be long in coming
+            return Ok(None);
+        }
         Ok(_) => Box::pin(send_more(x, intake, connection, copied)).await?,
         Err(_) => Err(()),
     };
@@ -303,7 +306,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
     let credential = aim.backend.credential.as_ref();
     let path = scratch.head.path();
     let renamed = aim.alias.and_then(|alias| Some((path_model_span(path, buf)?, alias.as_bytes())));
-    scratch.out.clear();
+    x.worker.lend_out(&mut scratch.out);
     let how = RequestOut {
         base_path: aim.endpoint.base_path.as_bytes(),
         host,

@@ -217,6 +217,8 @@ pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
 /// Head and body are copied into one send up to this; above it the body's own buffers are sent. Measured on monoio:
 /// a second send costs more than copying 16 KiB.
 pub const COPIED_BYTES_MAX: usize = 32 * KIB;
+/// A send buffer that grew beyond this is not kept for others.
+pub const OUT_KEPT_BYTES_MAX: usize = 2 * COPIED_BYTES_MAX;
 /// Desks kept per worker, some 5 KiB each, and scanners.
 pub const DESKS_KEPT_MAX: usize = 256;
 

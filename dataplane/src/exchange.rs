@@ -759,6 +759,7 @@ impl<'a> Exchange<'a> {
         self.down.deadline.rest();
         self.down.deadline.end_total();
         self.down.deadline.set_upstream(None);
+        self.worker.take_back(&mut self.scratch.out);
         self.scratch.invited = false;
         self.record.total = Micros::new(self.elapsed_us());
         if let Some(first_byte_us) = self.record.first_byte.get() {

@@ -26,7 +26,7 @@ use crate::observe::{Counter, Micros, Record};
 use crate::orca;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::Refusal;
-use crate::ring::{Buffer, Out, Parcel, Received, Room, Size};
+use crate::ring::{Buffer, Parcel, Received, Room, Size};
 use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
@@ -167,7 +167,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             extra: exposed,
             head_request: scratch.head.method() == Method::Head,
         };
-        scratch.out.clear();
+        x.worker.lend_out(&mut scratch.out);
         write_response(&mut scratch.out.bytes, &scratch.answer, buffer.bytes(), &how);
     }
 
@@ -194,7 +194,7 @@ impl<'x, 'e> Relay<'x, 'e> {
         self.append(&buffer.bytes()[..advance.keep], advance.done);
         let sent = self.send_out().await;
         if self.x.scratch.observer.stream().is_some() {
-            self.x.scratch.out = Out::default(); // it may last, and has little use for one
+            self.x.worker.take_back(&mut self.x.scratch.out); // it may last, and has little use for one
         }
         self.x.record.first_byte = Micros::new(self.x.elapsed_us());
         if let Err(reason) = sent {

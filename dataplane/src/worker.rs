@@ -19,7 +19,8 @@ use crate::admission::line::{Verdict, Waiter};
 use crate::admission::wait::Waits;
 use crate::balance::prompt::Prompt;
 use crate::bounds::{
-    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, SWEEP_MS, TICK_MS, TLS_HANDSHAKES_MAX,
+    ACCEPTS_IN_FLIGHT, BUFFER_BYTES_MAX, DESKS_KEPT_MAX, DRAIN_GRACE_MS, EXCHANGES_MAX, OUT_KEPT_BYTES_MAX,
+    SWEEP_MS, TICK_MS, TLS_HANDSHAKES_MAX,
 };
 use crate::cells::Slot;
 use crate::cells::unary::Prefills;
@@ -109,6 +110,7 @@ pub struct Worker {
     route_ids: RefCell<Vec<RouteId>>,
     slots: RefCell<HashSet<Slot>>,
     spans: RefCell<Vec<Span>>,
+    outs: RefCell<Vec<Out>>,
     connections: Cell<u64>,
     handshakes: Cell<u64>,
     exchanges: Cell<u64>,
@@ -198,6 +200,7 @@ impl Worker {
             route_ids: RefCell::new(Vec::new()),
             slots: RefCell::new(HashSet::new()),
             spans: RefCell::new(Vec::new()),
+            outs: RefCell::new(Vec::new()),
             connections: Cell::new(0),
             handshakes: Cell::new(0),
             exchanges: Cell::new(0),
@@ -223,6 +226,23 @@ impl Worker {
         HeadBounds {
             head_bytes: self.table.borrow().limits().request_head.get() as usize,
             ..HeadBounds::REQUEST
+        }
+    }
+
+    /// Empties a send buffer; one without memory gets that of the buffer that was used last. What is written is mostly sent
+    /// at once, so a few serve all exchanges.
+    pub fn lend_out(&self, out: &mut Out) {
+        if out.bytes.capacity() == 0 {
+            *out = self.outs.borrow_mut().pop().unwrap_or_default();
+        }
+        out.clear();
+    }
+
+    /// Takes a send buffer back that is not needed for now.
+    pub fn take_back(&self, out: &mut Out) {
+        let mut outs = self.outs.borrow_mut();
+        if outs.len() < DESKS_KEPT_MAX && (1..=OUT_KEPT_BYTES_MAX).contains(&out.bytes.capacity()) {
+            outs.push(std::mem::take(out));
         }
     }
 
