@@ -56,17 +56,21 @@ fn choice(c: &mut Criterion) {
 fn leases(c: &mut Criterion) {
     let mut group = c.benchmark_group("lease");
     let cell = Cells::new().cell("b/e:1");
-    group.bench_function("take and drop, 1 thread", |b| b.iter(|| Lease::take(black_box(&cell))));
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                drop(Lease::take(black_box(&cell)));
+    for threads in [1, 2, 4, 8] {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        drop(Lease::take(black_box(&cell)));
+                    }
+                });
             }
+            let name = format!("take and drop on one cell, {threads} threads");
+            group.bench_function(name, |b| b.iter(|| Lease::take(black_box(&cell))));
+            stop.store(true, Ordering::Relaxed);
         });
-        group.bench_function("take and drop, 2 threads", |b| b.iter(|| Lease::take(black_box(&cell))));
-        stop.store(true, Ordering::Relaxed);
-    });
+    }
     group.finish();
 }
 
