@@ -6,6 +6,7 @@
 //! Read next: [`pipeline`].
 
 pub mod dialogue;
+pub mod evaluate;
 pub mod fleet;
 pub mod material;
 pub mod pipeline;

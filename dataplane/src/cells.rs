@@ -106,6 +106,12 @@ impl Cells {
         Self::default()
     }
 
+    /// An empty registry whose prompts are hashed with a key that is handed in: a simulation gives the same result each
+    /// time.
+    pub fn with_prompt_key(key: Key) -> Self {
+        Self { kept: Mutex::default(), prompt_key: Arc::new(key), public_key: Arc::new(Key::public()) }
+    }
+
     /// The cell of this endpoint (`backend/authority`), new or as it was.
     pub fn cell(&self, endpoint: &str) -> Arc<LoadCell> {
         entry(&mut self.kept().cells, endpoint)

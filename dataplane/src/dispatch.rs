@@ -115,7 +115,7 @@ impl<'t> Search<'t> {
         let Some(admission) = &backend.admission else { return Ok((pick, Permit::none())) };
         let load = estimated(&pick, intake);
         let need = Need { prompt: load.prompt as u32, miss: load.miss as u32 };
-        if admission.is_open(&backend.endpoints, need, x.worker.clock.now())
+        if admission.is_open(&backend.endpoints, pick.at, need, x.worker.clock.now())
             && let Some(pick) = self.among_open(x, &pick, admission, need, intake)
         {
             return Ok((pick, Permit::new(x.worker, backend, admission, self.route.class, None)));

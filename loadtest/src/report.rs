@@ -4,7 +4,7 @@
 //! Read next: `stats.rs`, where the numbers come from; `report/html.rs`, the same with plots.
 
 mod html;
-mod svg;
+pub mod svg;
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -101,6 +101,7 @@ impl Default for Line {
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
+    ttft_slo_s: Option<f32>,
     pool: Pool,
     line: Arc<Line>,
 }
@@ -125,7 +126,7 @@ impl Admission {
                 snapshot::Order::Fifo => Order::Fifo,
             },
         });
-        Self { limits, pool, line }
+        Self { limits, ttft_slo_s: rules.ttft_slo_ms.map(|ms| seconds(ms) as f32), pool, line }
     }
 
     /// What its endpoints can do.
@@ -138,9 +139,12 @@ impl Admission {
         self.line.queued.load(Relaxed) > 0
     }
 
-    /// Whether a request may go at once, without touching the queue.
-    pub fn is_open(&self, endpoints: &[Endpoint], need: Need, now: Moment) -> bool {
-        !self.is_backlogged() && self.room_by(endpoints, self.reports(), now).fits(need)
+    /// Whether a request that suits the endpoint at this place best may go at once, without touching the queue. One that
+    /// could not meet its objective even so may not: the queue says so.
+    pub fn is_open(&self, endpoints: &[Endpoint], at: usize, need: Need, now: Moment) -> bool {
+        !self.is_backlogged()
+            && self.ttft_slo_s.is_none_or(|slo_s| self.pool.prefill_s(at, need.miss as f32) < slo_s)
+            && self.room_by(endpoints, self.reports(), now).fits(need)
     }
 
     /// Whether any endpoint is there at all.

@@ -75,7 +75,8 @@ impl Limits {
     /// How this endpoint stands to a request with this need.
     pub fn fit(&self, load: &Load, need: Need) -> Fit {
         let tokens = f64::from(if load.reported { need.miss } else { need.prompt });
-        let gap_ok = self.gap_s.is_none_or(|limit| load.gap_s <= limit);
+        // With nothing in flight no further gap is seen: the last average would keep it closed for ever.
+        let gap_ok = load.in_flight == 0 || self.gap_s.is_none_or(|limit| load.gap_s <= limit);
         if !(load.eligible && !load.full && gap_ok && tokens <= self.kv_room(load)) {
             return Fit::Closed;
         }
@@ -203,6 +204,7 @@ pub(crate) mod tests {
             (Load { kv: 0.795, ..IDLE }, Fit::Closed),
             (Load { gap_s: 0.1, ..IDLE }, Fit::Open),
             (Load { gap_s: 0.11, ..IDLE }, Fit::Closed),
+            (Load { gap_s: 0.11, in_flight: 0, ..IDLE }, Fit::Open),
         ] {
             assert_eq!(LIMITS.fit(&load, SMALL), expected, "{load:?}");
         }

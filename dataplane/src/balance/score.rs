@@ -237,7 +237,10 @@ impl Pool {
         let local = self.kv_held(&counts, fresh.is_some()) * member.kv_per_token;
         let (uncached, in_flight, kv) = match &fresh {
             None => (uncached, in_flight, local),
-            Some(report) => raised(report, own, (uncached, in_flight, local)),
+            Some(report) => {
+                let grown = (counts.held() as f32 - report.own_held as f32) * member.kv_per_token;
+                raised(report, (own, grown), (uncached, in_flight, local))
+            }
         };
         Pressure {
             uncached,
@@ -373,13 +376,19 @@ impl Pool {
 
 /// Our counts, raised to what a report says: uncached tokens, requests in flight, share of the KV cache.
 #[inline]
-fn raised(report: &Fresh, own: f32, (uncached, in_flight, kv): (f32, f32, f32)) -> (f32, f32, f32) {
+fn raised(
+    report: &Fresh,
+    (own, grown): (f32, f32),
+    (uncached, in_flight, kv): (f32, f32, f32),
+) -> (f32, f32, f32) {
     let said = &report.said;
     let waiting = said.uncached_waiting.unwrap_or(0) as f32;
     // Others' requests: what was there and not ours; what we sent or lost since then comes on top.
     let reported = said.running.unwrap_or(0) as f32 + said.waiting.unwrap_or(0) as f32;
     let now_there = reported - report.own as f32 + own;
-    (uncached.max(waiting), in_flight.max(now_there), kv.max(said.kv.unwrap_or(0.0)))
+    // A cache fills within the second until the next report: what ours took or freed since then comes on top here too.
+    let held = said.kv.map_or(0.0, |kv| kv + grown);
+    (uncached.max(waiting), in_flight.max(now_there), kv.max(held))
 }
 
 /// Tokens that are missed by endpoint: all divisions done.

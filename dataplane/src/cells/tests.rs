@@ -191,6 +191,20 @@ fn the_gap_between_tokens_is_a_moving_average() {
 }
 
 #[test]
+fn a_step_weighs_the_same_in_the_gap_however_many_streams_it_serves() {
+    let cell = cell();
+    let mut streams: Vec<Lease> = (0..50).map(|_| Lease::take(&cell)).collect();
+    let mut step = |at_us| streams.iter_mut().for_each(|lease| lease.see_gap(Moment::from_us(at_us)));
+    for at in 0..200 {
+        step(20_000 * at);
+    }
+    let steady = cell.life().gap_us().expect("many gaps");
+    step(20_000 * 199 + 120_000); // one long step: a prompt was computed beside
+    let moved = cell.life().gap_us().expect("many gaps");
+    assert!((moved - steady).abs_diff(5_000) < 300, "the step has a twentieth: {steady} {moved}");
+}
+
+#[test]
 fn a_slow_start_takes_its_time() {
     let cell = cell();
     assert!((cell.warmth(Moment::from_ms(5)) - 1.0).abs() < 1e-6, "none began");

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::{
     Quantiles, Summary,
-    svg::{Line, Plot, bars, escape},
+    svg::{COLOURS, Line, Plot, bars, escape},
 };
 
 const INFALLIBLE: &str = "writing to memory cannot fail";
@@ -140,9 +140,13 @@ fn endpoints(summary: &Summary, out: &mut String) {
     let rows = |value: &dyn Fn(&super::EndpointRow) -> f64| {
         summary.endpoints.iter().map(|row| (row.name.clone(), value(row))).collect::<Vec<_>>()
     };
-    out.push_str(&bars("Answers by endpoint", &rows(&|row| row.valid as f64)));
-    out.push_str(&bars("Output tokens by endpoint", &rows(&|row| row.output_tokens as f64)));
-    out.push_str(&bars("Cached share of prompts by endpoint, %", &rows(&super::EndpointRow::cached_percent)));
+    out.push_str(&bars("Answers by endpoint", &rows(&|row| row.valid as f64), COLOURS.len()));
+    out.push_str(&bars("Output tokens by endpoint", &rows(&|row| row.output_tokens as f64), COLOURS.len()));
+    out.push_str(&bars(
+        "Cached share of prompts by endpoint, %",
+        &rows(&super::EndpointRow::cached_percent),
+        COLOURS.len(),
+    ));
     let timeline = &summary.timeline;
     let line = |row: &super::EndpointRow| {
         let points = timeline.spans.iter().enumerate().map(|(at, span)| {

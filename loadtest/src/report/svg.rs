@@ -16,23 +16,31 @@ const RIGHT: f64 = 170.0;
 /// Longer names end in an ellipsis.
 const NAME_CHARS: usize = 22;
 /// Told apart by most people who do not see all colours (Okabe and Ito).
-const COLOURS: [&str; 8] =
+pub const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00", "#000000"];
 
 /// One line of a plot.
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its name in the legend.
+    pub name: String,
+    /// Where it goes.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// A plot of lines.
-pub(super) struct Plot<'a> {
-    pub(super) title: &'a str,
-    pub(super) x: &'a str,
-    pub(super) y: &'a str,
+#[derive(Debug, Clone)]
+pub struct Plot<'a> {
+    /// Above it.
+    pub title: &'a str,
+    /// What the horizontal axis is.
+    pub x: &'a str,
+    /// What the vertical one is.
+    pub y: &'a str,
     /// Whether the horizontal axis is logarithmic; what is not above zero is left out.
-    pub(super) log_x: bool,
-    pub(super) lines: Vec<Line>,
+    pub log_x: bool,
+    /// The lines.
+    pub lines: Vec<Line>,
 }
 
 /// The range of an axis, and where a value lies on it between 0 and 1.
@@ -75,7 +83,7 @@ impl Axis {
 
 impl Plot<'_> {
     /// The plot; nothing if there is nothing to plot.
-    pub(super) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let usable = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!self.log_x || *x > 0.0);
         let points: Vec<_> =
             self.lines.iter().flat_map(|line| &line.points).filter(|it| usable(it)).collect();
@@ -125,8 +133,8 @@ impl Plot<'_> {
     }
 }
 
-/// Horizontal bars, each as long as its value.
-pub(super) fn bars(title: &str, rows: &[(String, f64)]) -> String {
+/// Horizontal bars, each as long as its value; every `cycle`th has the same colour.
+pub fn bars(title: &str, rows: &[(String, f64)], cycle: usize) -> String {
     const ROW: f64 = 22.0;
     let most = rows.iter().map(|row| row.1).fold(0.0, f64::max);
     if most <= 0.0 {
@@ -138,7 +146,7 @@ pub(super) fn bars(title: &str, rows: &[(String, f64)]) -> String {
     for (at, (name, value)) in rows.iter().enumerate() {
         let y = TOP + ROW * at as f64;
         let length = 560.0 * value / most;
-        let colour = COLOURS[at % COLOURS.len()];
+        let colour = COLOURS[at % cycle % COLOURS.len()];
         write!(
             out,
             r#"<rect x="240" y="{y}" width="{length:.1}" height="{:.1}" fill="{colour}"/>"#,
@@ -204,7 +212,7 @@ fn short(value: f64) -> String {
 }
 
 /// Text as HTML and SVG take it.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

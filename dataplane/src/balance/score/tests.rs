@@ -142,6 +142,25 @@ fn what_we_sent_since_a_report_comes_on_top_of_it() {
     assert_eq!(pool.pressure(0, Reports::Believed, NOW).in_flight, 10.0);
 }
 
+/// Without it a full cache went on being filled until the next report: at six times the load 3.6 points of goodput.
+#[test]
+fn what_we_sent_since_a_report_is_in_the_cache_too() {
+    let pool = pool(&[H100]);
+    let first = Lease::dispatch(pool.cell(0), Load { prompt: 42_600, miss: 42_600 });
+    report(&pool, 0, Said { kv: Some(0.5), ..Said::default() });
+    let kv = || pool.pressure(0, Reports::Believed, NOW).kv;
+    close(kv(), 0.5);
+    let second = Lease::dispatch(pool.cell(0), Load { prompt: 85_200, miss: 42_600 });
+    close(kv(), 0.6);
+    drop(first);
+    close(kv(), 0.5);
+    drop(second);
+    close(kv(), 0.4);
+    let _many: Vec<Lease> =
+        (0..9).map(|_| Lease::dispatch(pool.cell(0), Load { prompt: 42_600, miss: 42_600 })).collect();
+    close(kv(), 0.98);
+}
+
 #[test]
 fn two_gateways_count_what_they_see_twice() {
     let pool = pool_of(2, &[H100]);

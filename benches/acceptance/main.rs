@@ -1,0 +1,116 @@
+//! `acceptance`: the acceptance scenarios over sockets: `ringload sim`, `ringctl up` with `ringway`, `ringload replay`.
+//!
+//! Owns: the command line and the order of things. `benches/acceptance/run` builds and starts it.
+//! Must not: judge what `ringload` did not measure, or compute a bar of its own.
+//! Read next: `stand.rs` (the processes), `cases.rs` (what is run), `report.rs`; `evaluate`, the same in virtual time.
+
+mod cases;
+mod report;
+mod stand;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringway_benches::evaluate::drive;
+use ringway_benches::evaluate::judge::Figures;
+use ringway_benches::evaluate::material::{Library, TRACES, Workload};
+use ringway_benches::evaluate::runner::name;
+
+use crate::cases::Case;
+use crate::report::{Report, Row};
+use crate::stand::Stand;
+
+/// Replays the first rows of a trace through `ringway` in front of simulated engines, over loopback, for each policy, and
+/// puts the same rows in virtual time beside it.
+///
+/// The traces are read from the folder that RINGWAY_TRACES names. Ends with 1 if a bar is missed.
+#[derive(Parser, Debug)]
+#[command(name = "benches/acceptance/run", max_term_width = 100)]
+struct Flags {
+    /// Only these scenarios: S1, S2, S8b, S8c
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+    /// Only these policies
+    #[arg(long, value_delimiter = ',', value_name = "POLICY")]
+    policy: Vec<String>,
+    /// Only this variant of a scenario
+    #[arg(long)]
+    variant: Option<String>,
+    /// Only the first so many rows of the trace
+    #[arg(long, default_value_t = 3_000)]
+    rows: usize,
+    /// All times are divided by this
+    #[arg(long, default_value_t = 4.0)]
+    time_scale: f64,
+    /// Decides the jitter of arrivals
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Adds to acceptance.json there, and updates FOLDER.md between its markers
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// JSON instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match accept(&flags) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("acceptance: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn accept(flags: &Flags) -> Result<bool, Box<dyn Error>> {
+    let traces = std::env::var_os(TRACES).map(PathBuf::from);
+    let traces =
+        traces.ok_or_else(|| format!("{TRACES} is not set: it names the folder with the request traces"))?;
+    let mut library = Library::new(Some(traces.clone()), flags.seed, Some(flags.rows));
+    let asked =
+        |list: &[String], id: &str| list.is_empty() || list.iter().any(|it| it.eq_ignore_ascii_case(id));
+    let mut report = Report::default();
+    for case in cases::all() {
+        let wanted = flags.variant.as_ref().is_none_or(|variant| variant == case.variant);
+        if !wanted || !asked(&flags.scenarios, case.scenario) {
+            continue;
+        }
+        for policy in case.policies.iter().filter(|policy| asked(&flags.policy, name(**policy))) {
+            let row = run(flags, &case, *policy, &mut library, &traces)?;
+            if !flags.json {
+                println!("{}", report::line(&row));
+            }
+            report.rows.push(row);
+        }
+    }
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&report.rows)?);
+    }
+    if let Some(folder) = &flags.out {
+        report.write(folder)?;
+    }
+    Ok(report.rows.iter().all(|row| row.met != Some(false)))
+}
+
+fn run(
+    flags: &Flags,
+    case: &Case,
+    policy: ringway_contract::snapshot::Balance,
+    library: &mut Library,
+    traces: &std::path::Path,
+) -> Result<Row, Box<dyn Error>> {
+    let setup = case.setup(policy, flags.seed);
+    let material = library.material(ringway_benches::evaluate::material::Source::Conversation)?;
+    let workload = Workload::replay(&material, case.scale, None);
+    let expected = Figures::of(&drive::run(&setup, &workload), &workload, &setup);
+    let stand = Stand::start(&setup, flags.time_scale)?;
+    let summary =
+        stand.replay(&traces.join("mooncake_conversation.jsonl"), case.scale, flags.rows, flags.seed)?;
+    drop(stand);
+    Ok(Row::new(case, name(policy), flags.rows, flags.time_scale, &summary, &expected))
+}
