@@ -4,7 +4,9 @@
 //! Must not: compare whole bodies where the claim is about one field.
 //! Read next: `src/origin.rs`, the scripted backends.
 
-use ringway_contract::snapshot::{Credential, Engine};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ringway_contract::snapshot::{Credential, Engine, Fallback, Retry};
 use ringway_tests::client::post;
 use ringway_tests::setup::{backend, prefix, route};
 use ringway_tests::{Gateway, Io, Origin, Setup, each_driver, http};
@@ -428,5 +430,49 @@ fn what_cannot_be_read_is_refused_in_the_callers_words() {
             assert_eq!((answer.status(), &answer.json()["type"]), (status, &json!("error")), "{path} {body}");
         }
         assert_eq!(origin.connections(), 0);
+    });
+}
+
+/// What a conversation was given by another provider while its own was away would be refused there ever after.
+#[test]
+fn a_conversation_that_comes_home_leaves_the_state_of_others_behind() {
+    each_driver(|io| {
+        let asked = AtomicUsize::new(0);
+        let home = Origin::start(move |peer| {
+            while peer.request().is_some() {
+                let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+                let answer = if first { whole(503, &json!({})) } else { whole(200, &chat_answer()) };
+                peer.send(answer);
+            }
+        });
+        let away = Origin::answering(whole(
+            200,
+            &json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "stop_sequence": null,
+                "content": [{"type": "thinking", "thinking": "Hm.", "signature": "c2lnbmF0dXJl"},
+                    {"type": "text", "text": "Sunny."}],
+                "stop_reason": "end_turn", "usage": {"input_tokens": 7, "output_tokens": 2}}),
+        ));
+        let gateway = gateway(io, Engine::Vllm, &home, |setup| {
+            setup.snapshot.backends.push(backend("away", Engine::Anthropic, &[away.address()]));
+            setup.snapshot.routes[0].fallback = vec![Fallback { backend: "away".to_owned(), model: None }];
+            setup.snapshot.routes[0].retry = Retry { attempts: 2, budget_percent: 100 };
+        });
+        let mut caller = gateway.connect();
+        let answer = caller.ask(post(CHAT, chat_request(false)));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let said = answer.json()["choices"][0]["message"].clone();
+        assert!(said["reasoning_details"][0]["data"].is_string(), "{said}");
+
+        let mut request: Value = serde_json::from_str(&chat_request(false)).expect("JSON");
+        let messages = request["messages"].as_array_mut().expect("messages");
+        messages.extend([said.clone(), json!({"role": "user", "content": "And in Oslo?"})]);
+        let answer = caller.ask(post(CHAT, request.to_string()));
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello there");
+        let came: Value = serde_json::from_slice(&home.requests()[1].body).expect("whole JSON");
+        let mut expected = request.clone();
+        expected["messages"][2].as_object_mut().expect("a message").remove("reasoning_details");
+        assert_eq!(came, expected);
+        drop(caller);
+        gateway.finish();
     });
 }

@@ -345,7 +345,12 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// How much of the body: all of one that may wait for a backend of another dialect, for once it may go it has to,
+    /// Whether the route leads to backends of the caller's dialect and of others.
+    fn is_mixed(&self, route: &Route) -> bool {
+        self.speaks.is_mixed(route.destinations().map(|target| target.backend.dialect))
+    }
+
+    /// How much of the body: all of one that may bring home state of another provider; all of one that may wait for a backend of another dialect, for once it may go it has to,
     /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
     fn needed_first(&self, route: &Route) -> u64 {
         let foreign = |target: &Target| {
@@ -353,6 +358,7 @@ impl<'a> Exchange<'a> {
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
+            _ if self.is_mixed(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
@@ -377,10 +383,14 @@ impl<'a> Exchange<'a> {
     /// Puts the request into the words of a backend that speaks another dialect; nothing to do for all others.
     async fn translate(&mut self, aim: Aim<'_>, intake: Option<&mut Intake>) -> Result<(), Stop> {
         self.translation = None;
-        if !self.speaks.is_foreign_to(aim.backend.dialect) {
+        let foreign = self.speaks.is_foreign_to(aim.backend.dialect);
+        if !foreign && !self.is_mixed(aim.route) {
             return Ok(());
         }
         let intake = intake.expect("a body that was pumped is not tried again");
+        if !foreign {
+            return translate::come_home(self, intake);
+        }
         Box::pin(translate::prepare(self, aim, intake)).await
     }
 

@@ -192,6 +192,27 @@ impl Intake {
         std::iter::once(self.first()).chain(self.more.iter().map(Buffer::bytes))
     }
 
+    /// Puts another body in place of the one that is held whole.
+    ///
+    /// # Errors
+    /// See [`Cut`].
+    pub fn replace(&mut self, worker: &Worker, body: &[u8]) -> Result<(), Cut> {
+        debug_assert!(self.is_complete(), "what is still to come would follow the new one");
+        self.first_bytes = 0;
+        self.more.clear();
+        for part in body.chunks(Size::Large.bytes()) {
+            let mut piece = worker.buffers.take(Size::holding(part.len()));
+            piece.append(part);
+            self.hold(worker, piece)?;
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.reset();
+            let read = scanner.feed(body).and_then(|()| scanner.finish());
+            read.map_err(|error| Cut::Refused(bad_json(error)))?;
+        }
+        Ok(())
+    }
+
     /// Keeps a piece; small ones share a buffer, so that what is held is about what came.
     fn hold(&mut self, worker: &Worker, piece: Buffer) -> Result<(), Cut> {
         if worker.buffers.lent_bytes() > BUFFER_BYTES_MAX {

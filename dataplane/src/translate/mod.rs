@@ -9,7 +9,7 @@ mod request;
 mod source;
 
 pub use answer::live;
-pub use request::prepare;
+pub use request::{come_home, prepare};
 
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
@@ -53,6 +53,14 @@ impl Speaks {
             (Self::Calls(caller) | Self::Beside(caller), Some(backend)) => caller != backend,
             (Self::Anything, _) | (_, None) => false,
         }
+    }
+
+    /// Whether a call may be served in its own dialect now and was perhaps served in another before: some of these
+    /// backends speak the one and some another.
+    pub fn is_mixed(self, mut backends: impl Iterator<Item = snapshot::Dialect>) -> bool {
+        let Self::Calls(_) = self else { return false };
+        let Some(first) = backends.next().map(|backend| self.is_foreign_to(backend)) else { return false };
+        backends.any(|backend| self.is_foreign_to(backend) != first)
     }
 
     /// Whether a backend of this dialect can answer it at all, as it is or translated.

@@ -6,6 +6,7 @@
 
 use ringway_contract::snapshot::Engine as Kind;
 use ringway_dialect::dialect::Dialect;
+use ringway_dialect::homecoming::without_seals;
 use ringway_dialect::json::{Surrogates, Tape, Text};
 use ringway_dialect::model::{Echo, Engine, Losses, Realm, Request, Target};
 use ringway_dialect::surface::{Surface, Verb, path_model, surface};
@@ -36,6 +37,18 @@ pub async fn prepare(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &mut Intake) ->
     x.read_rest(intake, u64::MAX).await?;
     let translation = translated(x, aim, intake, caller, upstream)?;
     x.translation = Some(Box::new(translation));
+    Ok(())
+}
+
+/// Takes out of a request what only this gateway can have put there: a conversation that was served by another provider
+/// comes back to its own, which would refuse the state of the other. Nothing else of the body changes.
+pub fn come_home(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> {
+    let Speaks::Calls(dialect) = x.speaks else { return Ok(()) };
+    let body: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
+    let text = std::str::from_utf8(&body).ok().filter(|_| !x.has_coded_body(intake));
+    if let Some(text) = text.and_then(|text| without_seals(dialect, text)) {
+        intake.replace(x.worker, text.as_bytes())?;
+    }
     Ok(())
 }
 
