@@ -79,35 +79,52 @@ pub struct Aim<'a> {
 
 /// Tries once; over a kept connection first, and over a fresh one if that proves stale and nothing is lost by it.
 ///
-/// `intake` is taken once its body is too long to be held: then there is no second try.
-pub async fn attempt(
-    x: &mut Exchange<'_>,
-    aim: Aim<'_>,
-    intake: &mut Option<Intake>,
-) -> Result<Answer, Failed> {
+/// `intake` is taken once its body is too long to be held: then there is no second try. A future made by hand, as in
+/// [`relay::live`](crate::relay::live).
+pub fn attempt<'a, 'e>(
+    x: &'a mut Exchange<'e>,
+    aim: Aim<'a>,
+    intake: &'a mut Option<Intake>,
+) -> impl Future<Output = Result<Answer, Failed>> + use<'a, 'e> {
     let began_us = x.worker.clock.now_us();
-    let ended = kept_or_fresh(x, aim, intake).await;
-    x.upstream_took(x.worker.clock.now_us() - began_us);
-    ended
+    let mut connection = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms());
+    async move {
+        let ended = kept_or_fresh(x, aim, intake, &mut connection).await;
+        x.upstream_took(x.worker.clock.now_us() - began_us);
+        let Won { buffer, pump, sent_whole } = ended?;
+        let connection = connection.expect("it brought the answer");
+        Ok(Answer { connection, buffer, pump, sent_whole })
+    }
 }
 
 async fn kept_or_fresh(
     x: &mut Exchange<'_>,
     aim: Aim<'_>,
     intake: &mut Option<Intake>,
-) -> Result<Answer, Failed> {
-    if let Some(kept) = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms()) {
-        match over(x, aim, intake, kept).await {
+    connection: &mut Option<Connection>,
+) -> Result<Won, Failed> {
+    loop {
+        if connection.is_none() {
+            *connection = Some(dial(x, aim).await?);
+        }
+        let connected = connection.as_mut().expect("just dialled, if not kept");
+        match over(x, aim, intake, connected).await {
             Err(Failed::Attempt(error))
                 if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake.as_ref()) =>
             {
                 x.worker.count_reason(Reason::UpStaleConn);
+                *connection = None;
             }
-            other => return other,
+            ended => return ended,
         }
     }
-    let fresh = dial(x, aim).await?;
-    over(x, aim, intake, fresh).await
+}
+
+/// What a connection brought: an [`Answer`] without it.
+struct Won {
+    buffer: Buffer,
+    pump: Option<Pump>,
+    sent_whole: bool,
 }
 
 fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: Option<&Intake>) -> bool {
@@ -148,15 +165,15 @@ async fn over(
     x: &mut Exchange<'_>,
     aim: Aim<'_>,
     intake: &mut Option<Intake>,
-    mut connection: Connection,
-) -> Result<Answer, Failed> {
+    connection: &mut Connection,
+) -> Result<Won, Failed> {
     x.record.reused = connection.reused;
     if connection.reused {
         x.worker.shard.count(Counter::Reuses);
     }
     x.down.deadline.set_upstream(Some(&connection.socket));
     let held = intake.as_mut().expect("a body that was pumped is not tried again");
-    let unsent = send_held(x, aim, held, &connection).await?;
+    let unsent = send_held(x, aim, held, connection).await?;
     let mut pump = None;
     if unsent.is_none()
         && let Some(intake) = intake.take_if(|intake| !intake.is_complete())
@@ -164,8 +181,8 @@ async fn over(
         let read = x.down.read.take().expect("no other pump runs");
         pump = Some(pump_of(x.worker, intake, read, &connection.socket));
     }
-    let (buffer, sent_whole) = head(x, aim, &mut connection, &mut pump, intake.as_ref(), unsent).await?;
-    Ok(Answer { connection, buffer, pump, sent_whole })
+    let (buffer, sent_whole) = head(x, aim, connection, &mut pump, intake.as_ref(), unsent).await?;
+    Ok(Won { buffer, pump, sent_whole })
 }
 
 fn pump_of(worker: &Rc<Worker>, intake: Intake, read: crate::downstream::ReadSide, up: &Socket) -> Pump {

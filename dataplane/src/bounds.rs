@@ -221,7 +221,7 @@ pub const BUFFER_BYTES_MAX: usize = 512 * MIB;
 pub const COPIED_BYTES_MAX: usize = 32 * KIB;
 /// A send buffer that grew beyond this is not kept for others.
 pub const OUT_KEPT_BYTES_MAX: usize = 2 * COPIED_BYTES_MAX;
-/// Desks kept per worker, some 5 KiB each, and scanners.
+/// Desks kept per worker, some 4 KiB each, and scanners.
 pub const DESKS_KEPT_MAX: usize = 256;
 
 // ---- connections -------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
 pub async fn requests(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch) -> Session {
     loop {
         let after = match down.next_head(worker, &mut scratch.head).await {
-            Next::Head(buffer) => exchange::run(worker, down, scratch, buffer).await,
+            Next::Head(buffer) => exchange::run(worker, down, scratch, &mut Some(buffer)).await,
             Next::Refused(refusal, buffer) => {
                 Box::pin(exchange::refuse_head(worker, down, scratch, refusal, &buffer)).await
             }

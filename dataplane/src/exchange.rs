@@ -102,9 +102,15 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Runs one exchange, writes what is ours to say, and accounts for the outcome.
-pub async fn run(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch, buffer: Buffer) -> After {
-    let mut x = Exchange::begin(worker, down, scratch, buffer.bytes());
+/// Runs one exchange, writes what is ours to say, and accounts for the outcome. The buffer begins with the request's head;
+/// it is lent and not given, since each future on the way to where it is taken would keep room for it.
+pub async fn run(
+    worker: &Rc<Worker>,
+    down: &mut Downstream,
+    scratch: &mut Scratch,
+    buffer: &mut Option<Buffer>,
+) -> After {
+    let mut x = Exchange::begin(worker, down, scratch, buffer.as_ref().map_or(&[], Buffer::bytes));
     let table = worker.table();
     let outcome = match handle(&mut x, &table, buffer).await {
         Ok(outcome) => outcome,
@@ -131,33 +137,49 @@ pub async fn refuse_head(
 
 /// The way of a request: to an answer, of which the caller sees nothing yet, and then all of it to the caller; after its
 /// first byte nothing is tried again.
-async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: Buffer) -> Result<Outcome, Stop> {
-    let Won { aim, pick, answer, admitted: _admitted, trial: _trial, mut permit, mut held } =
-        first_answer(x, table, buffer).await?;
-    let outcome = match x.translation.take() {
-        Some(it) => Box::pin(translate::live(x, aim, answer, it, &mut held)).await,
-        None => Ok(relay::live(x, aim, answer, &mut held).await),
-    };
-    permit.generated(held.lease.generated());
-    dispatch::note_end(x.worker, aim, &outcome);
-    x.learn(&pick);
-    Ok(outcome?)
+async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: &mut Option<Buffer>) -> Result<Outcome, Stop> {
+    let won = first_answer(x, table, buffer).await?;
+    pass_on(x, won).await
 }
 
-/// An answer that goes to the caller, and what is held for it to its last byte. Dropped from the last to the first:
-/// whoever waits for the permit is to see the lease gone.
+/// An answer that goes to the caller, and what is held for it to its last byte. Dropped in this order: whoever waits for
+/// the permit is to see the lease gone.
 struct Won<'t> {
+    held: Dispatched,
+    permit: Permit<'t>,
+    trial: Option<Trial<'t>>,
+    admitted: Live,
     aim: Aim<'t>,
     pick: Pick<'t>,
     answer: Answer,
-    admitted: Live,
-    trial: Option<Trial<'t>>,
-    permit: Permit<'t>,
-    held: Dispatched,
+}
+
+/// Passes an answer on, in the caller's words.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold `won` twice, as in `relay::live`")]
+fn pass_on<'x, 'e>(
+    x: &'x mut Exchange<'e>,
+    mut won: Won<'x>,
+) -> impl Future<Output = Result<Outcome, Stop>> + use<'x, 'e> {
+    async move {
+        let _ = &won; // held as one, and so dropped in its order if the exchange is given up
+        let outcome = match x.translation.take() {
+            Some(it) => Box::pin(translate::live(x, won.aim, won.answer, it, &mut won.held)).await,
+            None => Ok(relay::live(x, won.aim, won.answer, &mut won.held).await),
+        };
+        won.permit.generated(won.held.lease.generated());
+        dispatch::note_end(x.worker, won.aim, &outcome);
+        x.learn(&won.pick);
+        drop((won.held, won.permit, won.trial, won.admitted));
+        Ok(outcome?)
+    }
 }
 
 /// The way to an answer. All that only this takes, the request itself first of all, is let go with it: a stream may last.
-async fn first_answer<'t>(x: &mut Exchange<'_>, table: &'t Table, buffer: Buffer) -> Result<Won<'t>, Stop> {
+async fn first_answer<'t>(
+    x: &mut Exchange<'_>,
+    table: &'t Table,
+    buffer: &mut Option<Buffer>,
+) -> Result<Won<'t>, Stop> {
     let mut intake = Some(x.begin_intake(table, buffer)?);
     let route = find_route(x, table, &mut intake).await?;
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
@@ -173,7 +195,7 @@ async fn first_answer<'t>(x: &mut Exchange<'_>, table: &'t Table, buffer: Buffer
         match attempt(x, aim, &mut intake).await {
             Ok(answer) => match x.weigh(aim, &answer, &search, intake.as_ref(), &mut held)? {
                 Some(declined) => search.last = declined,
-                None => return Ok(Won { aim, pick, answer, admitted, trial, permit, held }),
+                None => return Ok(Won { held, permit, trial, admitted, aim, pick, answer }),
             },
             Err(Failed::Attempt(error)) => {
                 search.last = x.note_failure(aim, error, intake.is_some(), &held)?;
@@ -295,7 +317,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn begin_intake(&mut self, table: &Table, buffer: Buffer) -> Result<Intake, Refusal> {
+    fn begin_intake(&mut self, table: &Table, buffer: &mut Option<Buffer>) -> Result<Intake, Refusal> {
+        let buffer = buffer.take().expect("a head was read");
         let scheme = if self.down.listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
         self.scratch.head.check_scheme(scheme).map_err(|fault| Refusal::of_fault(fault, 0))?;
         let body_max = table.limits().request_body.get();

@@ -97,7 +97,7 @@ impl Buffers {
         };
         drop(free);
         self.0.lent_bytes.set(self.0.lent_bytes.get() + bytes);
-        Buffer { mem, start: 0, end: 0, written: 0, size, home: Rc::clone(&self.0) }
+        Buffer { mem, home: Rc::clone(&self.0), start: 0, end: 0, written: 0, size }
     }
 
     /// An empty buffer of [`Size::Small`].
@@ -172,18 +172,19 @@ impl Shelves {
 /// Receiving appends behind the window, sending shortens it from the front, dropping returns the memory.
 pub struct Buffer {
     mem: Memory,
-    start: usize,
-    end: usize,
-    /// Everything before it was written since the buffer was taken: the window never reaches beyond.
-    written: usize,
-    size: Size,
     home: Rc<Shelves>,
+    // 32 bits: futures hold many of these.
+    start: u32,
+    end: u32,
+    /// Everything before it was written since the buffer was taken: the window never reaches beyond.
+    written: u32,
+    size: Size,
 }
 
 impl Buffer {
     /// The bytes in the window.
     pub fn bytes(&self) -> &[u8] {
-        let window = &self.mem[self.start..self.end];
+        let window = &self.mem[self.window()];
         // SAFETY: `end <= written` holds after every method, and every byte before `written` was written, by `append`
         // or by the kernel (`set_init`). `u8` and `MaybeUninit<u8>` have the same layout.
         unsafe { &*(std::ptr::from_ref(window) as *const [u8]) }
@@ -191,9 +192,20 @@ impl Buffer {
 
     /// The bytes in the window, to be compacted in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let window = &mut self.mem[self.start..self.end];
+        let place = self.window();
+        let window = &mut self.mem[place];
         // SAFETY: as in `bytes`; and writing initialised bytes leaves them initialised.
         unsafe { &mut *(std::ptr::from_mut(window) as *mut [u8]) }
+    }
+
+    fn window(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// So many bytes behind the window were written.
+    fn grow(&mut self, n: usize) {
+        self.end += n as u32;
+        self.written = self.written.max(self.end);
     }
 
     /// Which size it is.
@@ -203,7 +215,7 @@ impl Buffer {
 
     /// Bytes in the window.
     pub fn len(&self) -> usize {
-        self.end - self.start
+        (self.end - self.start) as usize
     }
 
     /// True if the window is empty.
@@ -213,13 +225,13 @@ impl Buffer {
 
     /// Bytes that fit behind the window.
     pub fn room(&self) -> usize {
-        self.mem.len() - self.end
+        self.mem.len() - self.end as usize
     }
 
     /// Forgets the first `n` bytes of the window.
     pub fn consume(&mut self, n: usize) {
         assert!(n <= self.len(), "only what is in the window can be consumed");
-        self.start += n;
+        self.start += n as u32;
         if self.start == self.end {
             self.clear();
         }
@@ -227,7 +239,7 @@ impl Buffer {
 
     /// Forgets all but the first `n` bytes of the window.
     pub fn truncate(&mut self, n: usize) {
-        self.end = self.start + n.min(self.len());
+        self.end = self.start + n.min(self.len()) as u32;
     }
 
     /// Empties the window and moves it to the front.
@@ -239,9 +251,9 @@ impl Buffer {
     /// Copies as many of `bytes` as fit behind the window; says how many.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let n = bytes.len().min(self.room());
-        self.mem[self.end..self.end + n].write_copy_of_slice(&bytes[..n]);
-        self.end += n;
-        self.written = self.written.max(self.end);
+        let end = self.end as usize;
+        self.mem[end..end + n].write_copy_of_slice(&bytes[..n]);
+        self.grow(n);
         n
     }
 
@@ -250,23 +262,22 @@ impl Buffer {
         &mut self,
         write: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<(&mut [u8], &mut [MaybeUninit<u8>]), E>,
     ) -> Result<usize, E> {
-        let room = &mut self.mem[self.end..];
+        let room = &mut self.mem[self.end as usize..];
         let begin = room.as_ptr().cast();
         let (written, _) = write(room)?;
         assert!(std::ptr::eq(written.as_ptr(), begin), "what was written is the beginning of the room");
         let n = written.len();
-        self.end += n;
-        self.written = self.written.max(self.end);
+        self.grow(n);
         Ok(n)
     }
 
     /// The window's place, so that a send of the same bytes can be repeated by [`Buffer::rewind`].
-    pub fn mark(&self) -> (usize, usize) {
+    pub fn mark(&self) -> (u32, u32) {
         (self.start, self.end)
     }
 
     /// Puts the window back where `mark` found it.
-    pub fn rewind(&mut self, mark: (usize, usize)) {
+    pub fn rewind(&mut self, mark: (u32, u32)) {
         assert!(mark.0 <= mark.1 && mark.1 <= self.written, "a mark is of this buffer");
         (self.start, self.end) = mark;
     }
