@@ -19,6 +19,7 @@ use ringway_contract::explain::{Explanation, Question};
 use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::problem::Problems;
 use ringway_contract::stats::{Applied, ControlError, Drain, Stats};
+use ringway_contract::trace::Traces;
 use ringway_contract::{Generation, Problem, Snapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -188,6 +189,15 @@ pub struct Running {
     pub snapshot: Snapshot,
 }
 
+/// Which traces.
+#[derive(Clone, Copy, Debug)]
+pub enum Traced<'a> {
+    /// So many of the last.
+    Last(u32),
+    /// Those of the request with this id.
+    Request(&'a str),
+}
+
 /// The data plane's control socket.
 #[derive(Clone, Debug)]
 pub struct DataPlane(Line);
@@ -231,6 +241,15 @@ impl DataPlane {
     /// Which way a request would go.
     pub async fn explain(&self, question: &Question) -> Result<Explanation, ClientError> {
         self.0.ask(Method::POST, "/v1/explain", None, json(question)).await?.read()
+    }
+
+    /// How requests were routed, the newest first.
+    pub async fn traces(&self, of: Traced<'_>) -> Result<Traces, ClientError> {
+        let target = match of {
+            Traced::Last(count) => format!("/v1/traces?last={count}"),
+            Traced::Request(id) => format!("/v1/traces?request={id}"),
+        };
+        self.0.ask(Method::GET, &target, None, Bytes::new()).await?.read()
     }
 
     /// Takes an endpoint or the whole process out.

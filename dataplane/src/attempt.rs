@@ -30,6 +30,7 @@ use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Room, Size, Socket};
 use crate::table::{Backend, Endpoint, Route};
 use crate::tls::Side;
+use crate::trace;
 use crate::upstream::Connection;
 use crate::worker::Worker;
 
@@ -91,6 +92,7 @@ pub fn attempt<'a, 'e>(
     async move {
         let ended = kept_or_fresh(x, aim, intake, &mut connection).await;
         x.upstream_took(x.worker.clock.now_us() - began_us);
+        trace::attempted(x, aim, began_us, &ended);
         let Won { buffer, pump, sent_whole } = ended?;
         let connection = connection.expect("it brought the answer");
         Ok(Answer { connection, buffer, pump, sent_whole })

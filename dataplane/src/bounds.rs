@@ -302,6 +302,15 @@ pub const ORCA_BYTES_MAX: usize = 4 * KIB;
 /// Values in one.
 pub const ORCA_PAIRS_MAX: usize = 32;
 
+// ---- traces ------------------------------------------------------------------------------------------------
+
+/// Traces kept for whoever looks, and as many that nobody has looked at yet.
+pub const TRACES_KEPT_MAX: usize = 256;
+/// Steps of one: each attempt has three at most, and a grant in vain two.
+pub const TRACE_STEPS_MAX: usize = 32;
+/// Endpoints in one, all choices together. At some 400 bytes each, all traces stay below 32 MiB.
+pub const TRACE_CANDIDATES_MAX: usize = 128;
+
 // ---- process -----------------------------------------------------------------------------------------------
 
 /// Worker threads.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use ringway_contract::snapshot::{
     AccessLog, Backend, Balance, Class, Connections, Dialect, Endpoint, Engine, FORMAT, HalfClose, Hardware,
-    Limits, Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target,
+    Limits, Listener, ListenerTimeouts, Logging, Match, Retry, Route, RouteTimeouts, Score, Target, Tracing,
 };
 use ringway_contract::{Generation, Millis, Snapshot};
 use ringway_gpusim::{Fleet, FleetSpec, Preset};
@@ -101,6 +101,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         idempotent: false,
         fallback: Vec::new(),
         class: Class::Default,
+        trace: Tracing::default(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::intake::Intake;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::{Backend, Endpoint, Route};
+use crate::trace::{self, Considered};
 use crate::worker::Worker;
 
 /// Where an exchange has been, and where it may still go.
@@ -61,6 +62,7 @@ impl<'t> Search<'t> {
         // Each turn but the last leaves a stage or adds an endpoint to those that were tried.
         for _ in 0..=(self.route.fallback.len() + ATTEMPTS_MAX) {
             let Some(pick) = x.pick(self.route, self.stage, &self.tried, intake) else {
+                trace::choice(x, &self.considered(None), intake);
                 if self.fall_back() {
                     continue;
                 }
@@ -80,6 +82,7 @@ impl<'t> Search<'t> {
                 }
                 Err(stop) => return Err(stop),
             };
+            trace::choice(x, &self.considered(Some(&pick)), intake);
             self.tried.add(pick.endpoint);
             let Ok(trial) = pick.endpoint.health.take() else { continue }; // another thread was faster
             return Ok(Bound { pick, permit, trial });
@@ -98,6 +101,10 @@ impl<'t> Search<'t> {
         self.route
     }
 
+    fn considered<'c>(&'c self, pick: Option<&'c Pick<'t>>) -> Considered<'c, 't> {
+        Considered { route: self.route, stage: self.stage, tried: &self.tried, pick }
+    }
+
     /// Goes on to the next fallback, if there is one.
     fn fall_back(&mut self) -> bool {
         let more = self.stage < self.route.fallback.len();
@@ -113,8 +120,7 @@ impl<'t> Search<'t> {
     ) -> Result<(Pick<'t>, Permit<'t>), Stop> {
         let backend = &pick.target.backend;
         let Some(admission) = &backend.admission else { return Ok((pick, Permit::none())) };
-        let load = estimated(&pick, intake);
-        let need = Need { prompt: load.prompt as u32, miss: load.miss as u32 };
+        let need = need(&pick, intake);
         if admission.is_open(&backend.endpoints, pick.at, need, x.worker.clock.now())
             && let Some(pick) = self.among_open(x, &pick, admission, need, intake)
         {
@@ -150,8 +156,10 @@ impl<'t> Search<'t> {
                 bytes: intake.map_or(0, Intake::held_bytes),
                 wait_us_max: Some((self.route.timeouts.total_ms * 1_000).saturating_sub(x.elapsed_us())),
             };
-            let ticket = wait(x, backend, admission, join, want, intake).await?;
-            let permit = Permit::new(x.worker, backend, admission, self.route.class, Some(ticket));
+            let began_us = x.worker.clock.now_us();
+            let waited = wait(x, backend, admission, join, want, intake).await;
+            trace::waited(x, backend, began_us, &waited);
+            let permit = Permit::new(x.worker, backend, admission, self.route.class, Some(waited?));
             if let Some(pick) = self.among_open(x, &pick, admission, need, intake) {
                 return Ok((pick, permit));
             }
@@ -193,6 +201,12 @@ pub fn estimated(pick: &Pick<'_>, intake: Option<&Intake>) -> Load {
     }
     let tokens = intake.map_or(0, |intake| (intake.body_bytes() as f32 / BYTES_PER_TOKEN) as u64).max(1);
     Load { prompt: tokens, miss: tokens }
+}
+
+/// What it needs of a server that admission looks at.
+pub fn need(pick: &Pick<'_>, intake: Option<&Intake>) -> Need {
+    let load = estimated(pick, intake);
+    Need { prompt: load.prompt as u32, miss: load.miss as u32 }
 }
 
 /// A place past admission, held to the last byte. Dropping it lets the next one look.

@@ -32,6 +32,7 @@ use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
+use crate::trace::{self, Trail};
 use crate::translate::{self, Speaks, Translation};
 use crate::worker::{Live, Scratch, Worker};
 
@@ -84,6 +85,8 @@ pub struct Exchange<'a> {
     /// The retry budget was spent: whoever is told of the failure is not to try again either.
     pub retries_spent: bool,
     route: Option<u32>,
+    /// How it is routed, where that is kept.
+    pub trace: Option<Box<Trail>>,
 }
 
 /// Why an exchange ends before an endpoint's answer is passed on.
@@ -184,6 +187,7 @@ async fn first_answer<'t>(
     let route = find_route(x, table, &mut intake).await?;
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
+    x.trace = trace::begin(x, table, route, intake.as_ref());
     x.read_first(route, intake.as_mut()).await?;
     let mut search = Search::new(route);
     loop {
@@ -314,6 +318,7 @@ impl<'a> Exchange<'a> {
             queue_us: 0,
             retries_spent: false,
             route: None,
+            trace: None,
         }
     }
 
@@ -454,7 +459,8 @@ impl<'a> Exchange<'a> {
         self.wishing(route, intake, Some(near), |rng, wish| balance::pick_of(target, tried, rng, wish))
     }
 
-    fn wishing<T>(
+    /// Chooses with what a policy may look at in the request.
+    pub fn wishing<T>(
         &mut self,
         route: &Route,
         intake: Option<&Intake>,
@@ -808,6 +814,9 @@ impl<'a> Exchange<'a> {
         };
         self.worker.shard.exchange(&self.record, slots);
         self.worker.log.push(&self.record);
+        if let Some(trail) = self.trace.take() {
+            self.worker.shared.traces.put(trail.end(&self.record));
+        }
         match outcome {
             Outcome::Aborted(_) | Outcome::Gone(_) if self.reset => After::Reset,
             Outcome::Aborted(_) | Outcome::Gone(_) => After::Close,

@@ -189,10 +189,17 @@ impl Asked<'_> {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
         let model = target.model.as_deref().unwrap_or(self.model);
-        let prompt_tokens = gpu.tokens(&prompt);
-        let terms = gpu.explain(&mut prompt, model.as_bytes(), self.now);
-        terms.iter().map(|terms| cost(terms, prompt_tokens)).collect()
+        costs(&target.backend, Some(&mut prompt), model.as_bytes(), self.now)
     }
+}
+
+/// What this prompt costs on each endpoint of a backend that is balanced by it; nothing where it is not.
+pub fn costs(backend: &Backend, prompt: Option<&mut Prompt>, model: &[u8], now: Moment) -> Vec<(f64, Cost)> {
+    let Some(gpu) = &backend.gpu else { return Vec::new() };
+    let mut none = Prompt::default();
+    let prompt = prompt.unwrap_or(&mut none);
+    let tokens = gpu.tokens(prompt);
+    gpu.explain(prompt, model, now).iter().map(|terms| cost(terms, tokens)).collect()
 }
 
 fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
@@ -228,7 +235,8 @@ fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
     all
 }
 
-fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) -> Candidate {
+/// This endpoint as balancing sees it now.
+pub fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) -> Candidate {
     let in_flight = endpoint.cell.in_flight();
     Candidate {
         backend: backend.name.as_str().to_owned(),
@@ -236,12 +244,17 @@ fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) 
         eligible: endpoint.is_eligible(),
         why: why_ranked(backend, endpoint, in_flight),
         in_flight,
-        score: match (backend.balance, cost) {
-            (_, Some((score, _))) => score,
-            (Balance::RoundRobin | Balance::Hash, None) => 0.0, // compares nothing
-            (Balance::LeastRequests | Balance::P2c | Balance::Gpu, None) => balance::score(endpoint),
-        },
+        score: score(backend, endpoint, cost.as_ref()),
         cost: cost.map(|(_, cost)| cost),
+    }
+}
+
+/// What its policy compares, lower is better; 0 where it compares nothing.
+pub fn score(backend: &Backend, endpoint: &Endpoint, cost: Option<&(f64, Cost)>) -> f64 {
+    match (backend.balance, cost) {
+        (_, Some((score, _))) => *score,
+        (Balance::RoundRobin | Balance::Hash, None) => 0.0,
+        (Balance::LeastRequests | Balance::P2c | Balance::Gpu, None) => balance::score(endpoint),
     }
 }
 

@@ -36,6 +36,7 @@ pub mod ring;
 pub mod seen;
 pub mod table;
 pub mod tls;
+pub mod trace;
 pub mod translate;
 pub mod upstream;
 pub mod worker;

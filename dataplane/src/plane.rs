@@ -16,6 +16,7 @@ use ringway_contract::explain::{Explanation, Question};
 use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::snapshot::Listener;
 use ringway_contract::stats::{Applied, Drain, EndpointStats, Own, Stats};
+use ringway_contract::trace::Trace;
 use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
@@ -33,6 +34,7 @@ use crate::outcome::Reason;
 use crate::ring::{Driver, IoChoice, Letterbox, Mailbox, mailbox};
 use crate::table::{Backend, Endpoint, Table};
 use crate::tls::Vault;
+use crate::trace::kept::Traces;
 use crate::worker::Message;
 
 /// What all workers and control share.
@@ -45,6 +47,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub log: Arc<AccessLog>,
+    /// How single exchanges were routed.
+    pub traces: Traces,
     /// When the process began; every clock counts from here.
     pub started: Instant,
     table: ArcSwap<Table>,
@@ -98,6 +102,7 @@ impl Shared {
             vault: Vault::default(),
             metrics: Metrics::new(workers, words),
             log,
+            traces: Traces::default(),
             started: Instant::now(),
             table: ArcSwap::from_pointee(Table::empty()),
             running: ArcSwapOption::empty(),
@@ -414,6 +419,10 @@ impl Plane for Process {
         explain::explain(&self.0.table(), question, now)
     }
 
+    fn traces(&self, request: Option<&str>, count: usize) -> Vec<Trace> {
+        self.0.traces.newest(request, count)
+    }
+
     fn load(&self, report: &LoadReport) -> LoadTaken {
         load::take_in(&self.0.table(), report, load::Now::since(self.0.now_us()))
     }
@@ -454,6 +463,7 @@ impl Plane for Process {
     fn render_metrics(&self, out: &mut String) {
         self.0.metrics.render(out, &self.stats());
         self.0.vault.render(out);
+        self.0.traces.render(out);
     }
 
     fn tick(&self) {

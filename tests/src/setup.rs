@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use ringway_contract::snapshot::{
     AccessLog, Backend, Balance, Class, Connections, Dialect, Endpoint, Engine, FORMAT, Hardware, Limits,
     Listener, ListenerTimeouts, LogFormat, Logging, Match, Retry, Route, RouteTimeouts, Score, Snapshot,
-    Target,
+    Target, Tracing,
 };
 use ringway_contract::{Generation, Millis};
 
@@ -204,6 +204,7 @@ pub fn route(name: &str, matches: Match, backend: &str) -> Route {
         idempotent: false,
         fallback: Vec::new(),
         class: Class::Default,
+        trace: Tracing::default(),
     }
 }
 

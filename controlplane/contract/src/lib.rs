@@ -1,4 +1,5 @@
-//! All that crosses the control socket: snapshots, problems, load reports, statistics, explanations.
+//! All that crosses the control socket: snapshots, problems, load reports, statistics, explanations,
+//! traces.
 //!
 //! Owns: the serde types both planes share, and the newtypes for their numbers.
 //! Must not: do I/O, read a clock, or know how either side works.
@@ -11,6 +12,7 @@ pub mod numbers;
 pub mod problem;
 pub mod snapshot;
 pub mod stats;
+pub mod trace;
 
 pub use numbers::{Bytes, Generation, Millis};
 pub use problem::Problem;

@@ -452,6 +452,24 @@ pub struct Route {
     /// How urgent its requests are while they wait.
     #[serde(default)]
     pub class: Class,
+    /// Of how many of its requests it is kept how they were routed.
+    #[serde(default, skip_serializing_if = "Tracing::is_off")]
+    pub trace: Tracing,
+}
+
+/// Of which requests of a route it is kept how they were routed, beside those whose callers ask for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// As a share of all, drawn by chance.
+    pub sample_percent: u32,
+}
+
+impl Tracing {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    const fn is_off(&self) -> bool {
+        self.sample_percent == 0
+    }
 }
 
 /// A destination for when no target takes the request.

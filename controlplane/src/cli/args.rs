@@ -192,17 +192,19 @@ pub enum Verb {
         #[command(subcommand)]
         which: Which,
     },
-    /// Tell which route, target and endpoint a request would get, and why; nothing is sent
+    /// Tell which route, target and endpoint a request would get, or which one got, and why
     #[command(after_help = "Example:\n  \
         echo '{\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}' | ringctl explain -\n\n\
-        Fields of the request: method, path, host, headers, client, body.\n\
-        With --config the routes of that file are asked, which need not run; endpoints then have no load.")]
+        Fields of the request: method, path, host, headers, client, body. Nothing is sent.\n\
+        With --config the routes of that file are asked, which need not run; endpoints then have no load.\n\n  \
+        ringctl explain --last 20\n  ringctl explain --request 5f0c6d1e -o yaml\n\n\
+        These tell of requests that were served, as far as they were traced: the route draws them\n\
+        (`trace: {sample: 1%}`), or their callers ask for it (`x-ringway-trace: 1`, with `expose: true`).")]
     Explain {
-        /// The request as JSON; `-` reads it from standard input
-        #[arg(value_name = "REQUEST.json", value_hint = ValueHint::FilePath)]
-        request: PathBuf,
+        #[command(flatten)]
+        which: Explained,
         /// Ask this config instead of what runs
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "file")]
         config: Option<PathBuf>,
         #[command(flatten)]
         print: Print,
@@ -267,6 +269,21 @@ pub enum Verb {
     /// Replace the running binary without losing a stream (not supported yet)
     #[command(after_help = "Example:\n  ringctl upgrade")]
     Upgrade(Later),
+}
+
+/// Which request is explained.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Explained {
+    /// A request as JSON that is not sent; `-` reads it from standard input
+    #[arg(value_name = "REQUEST.json", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// The traced request that was answered with this `x-request-id`, in full
+    #[arg(long, value_name = "ID")]
+    pub request: Option<String>,
+    /// The last traced requests, a line each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub last: Option<u32>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

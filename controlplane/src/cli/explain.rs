@@ -1,19 +1,36 @@
-//! `explain`: which way a request would go.
+//! `explain`: which way a request would go, or went.
 //!
 //! Owns: reading the request and printing the answer. The answer is the data plane's, or with `--config` that
 //! of `offline.rs`. Must not: send the request.
+//! Read next: `traced.rs`, requests that were served.
 
 use std::io::Read as _;
 use std::path::Path;
 
 use ringway_contract::explain::{Candidate, Cost, Explanation, Question};
 
-use super::args::Output;
-use super::{Context, Failure, file, offline, output};
+use super::args::{Explained, Output};
+use super::{Context, Failure, file, offline, output, traced};
 use crate::bounds::running::ANSWER_BYTES_MAX;
 use crate::config;
 
 pub(super) async fn explain(
+    context: &Context,
+    which: &Explained,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<(), Failure> {
+    if let Some(id) = &which.request {
+        return traced::request(context, id, output).await;
+    }
+    if let Some(count) = which.last {
+        return traced::last(context, count, output).await;
+    }
+    let request = which.file.as_deref().expect("one of the three is given: `clap` sees to it");
+    unsent(context, request, config, output).await
+}
+
+async fn unsent(
     context: &Context,
     request: &Path,
     config: Option<&Path>,
@@ -82,23 +99,16 @@ fn draw(explanation: &Explanation) -> String {
     }
     if !explanation.endpoints.is_empty() {
         out.push('\n');
-        let header = ["endpoint", "eligible", "in flight", "score", "why"];
-        out += &output::table(
-            &header,
-            explanation.endpoints.iter().map(|candidate| {
-                let eligible = if candidate.eligible { "yes" } else { "no" };
-                vec![
-                    format!("{}/{}", candidate.backend, candidate.endpoint),
-                    eligible.to_owned(),
-                    candidate.in_flight.to_string(),
-                    format!("{:.3}", candidate.score),
-                    candidate.why.clone(),
-                ]
-            }),
-        );
+        out += &candidates(&explanation.endpoints);
     }
-    let costs = explanation.endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?)));
-    let mut costs = costs.peekable();
+    out
+}
+
+/// Endpoints in a table, and what their scores are made of where they are costs.
+pub(super) fn candidates(endpoints: &[Candidate]) -> String {
+    let header = ["endpoint", "eligible", "in flight", "score", "why"];
+    let mut out = output::table(&header, endpoints.iter().map(candidate_row));
+    let mut costs = endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?))).peekable();
     if costs.peek().is_some() {
         out.push('\n');
         let header = [
@@ -116,6 +126,16 @@ fn draw(explanation: &Explanation) -> String {
         out += &output::table(&header, costs.map(|(candidate, cost)| cost_row(candidate, cost)));
     }
     out
+}
+
+fn candidate_row(candidate: &Candidate) -> Vec<String> {
+    vec![
+        format!("{}/{}", candidate.backend, candidate.endpoint),
+        if candidate.eligible { "yes" } else { "no" }.to_owned(),
+        candidate.in_flight.to_string(),
+        format!("{:.3}", candidate.score),
+        candidate.why.clone(),
+    ]
 }
 
 /// The parts of a cost, in seconds where they are that.

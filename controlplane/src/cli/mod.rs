@@ -14,6 +14,7 @@ mod output;
 mod run;
 mod show;
 mod top;
+mod traced;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -174,8 +175,8 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
         }
         Verb::Routes { which } => show::routes(context, which).await,
         Verb::Backends { which } => show::backends(context, which).await,
-        Verb::Explain { request, config, print } => {
-            explain::explain(context, &request, config.as_deref(), print.output).await
+        Verb::Explain { which, config, print } => {
+            explain::explain(context, &which, config.as_deref(), print.output).await
         }
         Verb::Drain { endpoint } => drain(context, endpoint, false).await,
         Verb::Undrain { endpoint } => drain(context, Some(endpoint), true).await,

@@ -672,6 +672,12 @@ pub(super) const ROUTE: Section = Section {
             "default",
             "How urgent its requests are while they wait in the queue of a backend (`admission`).",
         ),
+        optional(
+            "trace",
+            Kind::Section(&TRACE),
+            "see there",
+            "Of which requests it is kept how they were routed; `ringctl explain --last` shows them.",
+        ),
         later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
         later("cache", "a cache of answers", "use the engine's own prefix cache"),
         later("guards", "checks of prompts and answers", "check them in the application"),
@@ -780,6 +786,12 @@ const ROUTE_TIMEOUTS: Section = Section {
         optional("idle", WAIT, "60s", "Between two reads of the answer's body."),
         optional("total", WAIT, "10m", "The whole exchange, all attempts."),
     ],
+};
+
+const TRACE: Section = Section {
+    name: "trace",
+    about: "Of which requests it is kept how they were routed. Beside these, callers of a route with `expose: true` may ask for it: `x-ringway-trace: 1`.",
+    fields: &[optional("sample", Kind::Percent, "0%", "So many, drawn by chance.")],
 };
 
 const RETRY: Section = Section {

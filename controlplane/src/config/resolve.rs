@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Limits, ListenerTimeouts,
-    Logging, Match, Orca, Retry, RouteTimeouts,
+    Logging, Match, Orca, Retry, RouteTimeouts, Tracing,
 };
 
 use super::decode::{Place, Sink, Written};
@@ -511,6 +511,7 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         idempotent: or(from.idempotent.as_ref(), false),
         fallback: fallback.into_iter().collect::<Option<_>>()?,
         class: or(from.class.as_ref(), contract::Class::default()),
+        trace: Tracing { sample_percent: or(from.sample.as_ref(), 0) },
     })
 }
 

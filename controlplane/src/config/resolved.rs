@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Limits,
-    Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score,
+    Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -118,6 +118,7 @@ pub(super) struct Route {
     pub(super) idempotent: bool,
     pub(super) fallback: Vec<Target>,
     pub(super) class: Class,
+    pub(super) trace: Tracing,
 }
 
 /// One destination of a route.

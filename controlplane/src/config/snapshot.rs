@@ -117,6 +117,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         idempotent: from.idempotent,
         fallback: fallback.collect(),
         class: from.class,
+        trace: from.trace,
     }
 }
 

@@ -164,6 +164,7 @@ pub(super) struct Route {
     /// Without weights.
     pub(super) fallback: Vec<Target>,
     pub(super) class: Option<Written<Class>>,
+    pub(super) sample: Option<Written<u32>>,
 }
 
 /// Conditions on a request.
@@ -404,6 +405,7 @@ fn route(item: &Item<'_>) -> Route {
         idempotent: fields.flag("idempotent"),
         fallback: fields.items("fallback").iter().map(fallback).collect(),
         class: fields.choice("class"),
+        sample: fields.section("trace").percent("sample"),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ringway_contract::stats::Drain;
+use ringway_contract::trace::Traces;
 use ringway_contract::{Generation, problem::Problems};
 
 use super::bounds::{BODY_BYTES_MAX, RENDER_PAUSE, SNAPSHOT_BYTES_MAX};
@@ -17,6 +18,7 @@ use super::http::{Answer, Broken, Budget, Connection, Head};
 use super::pipeline::{Condition, Pipeline, Refused};
 use super::plane::Plane;
 use super::secret;
+use crate::bounds::TRACES_KEPT_MAX;
 use crate::observe::exposition::{self, Page};
 use crate::observe::{AccessLog, event_log};
 
@@ -77,12 +79,13 @@ impl Api {
             ("/v1/snapshot", "GET" | "HEAD") => self.snapshot(head),
             ("/v1/snapshot", "PUT") => self.put_snapshot(head, from, who)?,
             ("/v1/stats", "GET" | "HEAD") => Answer::json(200, &self.plane.stats()),
+            ("/v1/traces", "GET" | "HEAD") => self.traces(head),
             ("/v1/events", "GET") => return self.subscribe(),
             ("/v1/load", "POST") => self.load(head, from)?,
             ("/v1/explain", "POST") => self.explain(head, from)?,
             ("/v1/drain", "POST") => self.drain(head, from, who)?,
             ("/v1/snapshot", _) => not_allowed("GET, HEAD, PUT"),
-            ("/v1/stats", _) => not_allowed("GET, HEAD"),
+            ("/v1/stats" | "/v1/traces", _) => not_allowed("GET, HEAD"),
             ("/v1/events", _) => not_allowed("GET"),
             ("/v1/load" | "/v1/explain" | "/v1/drain", _) => not_allowed("POST"),
             _ => Answer::error(404, "there is no such path on the control socket"),
@@ -139,6 +142,20 @@ impl Api {
             Ok(question) => Answer::json(200, &self.plane.explain(&question)),
             Err(error) => Answer::error(400, format!("the question cannot be read: {error}")),
         })
+    }
+
+    /// `request=ID` and `last=N` narrow it down.
+    fn traces(&self, head: &Head) -> Answer {
+        let (mut request, mut count) = (None, TRACES_KEPT_MAX);
+        for (name, value) in head.parameters() {
+            match (name, value.parse()) {
+                ("request", _) => request = Some(value),
+                ("last", Ok(last)) => count = last,
+                ("last", Err(_)) => return Answer::error(400, "`last` is how many: a whole number"),
+                _ => return Answer::error(400, format!("`{name}` is not known; `request` and `last` are")),
+            }
+        }
+        Answer::json(200, &Traces { traces: self.plane.traces(request, count) })
     }
 
     fn load(&self, head: &Head, from: &mut Connection) -> Result<Answer, Broken> {

@@ -32,6 +32,7 @@ pub struct Head {
     pub method: String,
     /// Without the query.
     pub path: String,
+    query: String,
     fields: Vec<(String, Vec<u8>)>,
     length: Length,
     keep_alive: bool,
@@ -156,6 +157,12 @@ impl Head {
         self.fields.iter().any(|field| field.0 == name)
     }
 
+    /// The parameters of the query, as they are: nothing that is asked for here needs an escape.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
     /// Whether a body follows.
     pub fn has_body(&self) -> bool {
         self.length != Length::Known(0)
@@ -166,11 +173,14 @@ impl Head {
         if !target.starts_with('/') {
             return Err(Answer::error(400, "the target must be a path"));
         }
-        let path = target.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (path, query) = (path.to_owned(), query.to_owned());
         let field = |field: &httparse::Header<'_>| (field.name.to_ascii_lowercase(), field.value.to_vec());
         let mut head = Self {
             method: parsed.method.unwrap_or_default().to_owned(),
             path,
+            query,
             fields: parsed.headers.iter().map(field).collect(),
             length: Length::Known(0),
             keep_alive: parsed.version == Some(1),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ringway_contract::explain::{Explanation, Question};
 use ringway_contract::load::{LoadReport, LoadTaken};
 use ringway_contract::stats::{Applied, Drain, Stats};
+use ringway_contract::trace::Trace;
 use ringway_contract::{Problem, Snapshot};
 
 /// The workers and what they share, as control sees them. All calls come from threads that may block.
@@ -26,6 +27,9 @@ pub trait Plane: Send + Sync + 'static {
 
     /// For `POST /v1/explain`.
     fn explain(&self, question: &Question) -> Explanation;
+
+    /// How requests were routed, the newest first, at most so many; of this request if one is named.
+    fn traces(&self, request: Option<&str>, count: usize) -> Vec<Trace>;
 
     /// Takes a load report in, as far as it is news.
     fn load(&self, report: &LoadReport) -> LoadTaken;

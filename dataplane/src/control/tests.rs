@@ -17,6 +17,7 @@ use ringway_contract::explain::{Explanation, Question};
 use ringway_contract::load::{EndpointLoad, LoadReport, LoadTaken};
 use ringway_contract::snapshot::LogFormat;
 use ringway_contract::stats::{Applied, Drain, Stats, Times};
+use ringway_contract::trace::Trace;
 use ringway_contract::{Generation, Problem, Snapshot};
 use serde_json::{Value, json};
 
@@ -85,6 +86,17 @@ impl Plane for Pretender {
             queues: Vec::new(),
             times: Times::default(),
         }
+    }
+
+    fn traces(&self, request: Option<&str>, count: usize) -> Vec<Trace> {
+        let trace = |id: &str| {
+            serde_json::from_value(json!({"request_id": id, "unix_ms": 1, "why": "asked", "generation": 1,
+                "worker": 0, "route": "chat", "method": "POST", "path": "/", "steps": [],
+                "end": {"status": 200, "outcome": "complete", "attempts": 1, "total_ms": 1.0}}))
+            .expect("a trace")
+        };
+        let ids = ["c", "b", "a"].into_iter().filter(|id| request.is_none_or(|wanted| *id == wanted));
+        ids.take(count).map(trace).collect()
     }
 
     fn load(&self, report: &LoadReport) -> LoadTaken {

@@ -296,6 +296,8 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
         found.check(format_args!("{at}.retry.attempts"), attempts);
         let percent = check::range("the retry budget", u64::from(route.retry.budget_percent), 0, 100);
         found.check(format_args!("{at}.retry.budget_percent"), percent);
+        let sample = check::range("the sample", u64::from(route.trace.sample_percent), 0, 100);
+        found.check(format_args!("{at}.trace.sample_percent"), sample);
     }
 }
 
@@ -547,6 +549,8 @@ fn compile_route(
         attempts_max: route.retry.attempts,
         retry_percent: route.retry.budget_percent,
         expose: route.expose,
+        may_trace: route.expose || route.trace.sample_percent > 0,
+        sample_percent: route.trace.sample_percent,
         strict: route.strict,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,

@@ -140,6 +140,10 @@ pub struct Route {
     pub retry_percent: u32,
     /// Answers carry `x-ringway-*` and `server-timing`.
     pub expose: bool,
+    /// How requests are routed may be kept: their callers may ask for it, or they may be drawn.
+    pub may_trace: bool,
+    /// The share that is drawn.
+    pub sample_percent: u32,
     /// A request that a translation would lose something of is refused.
     pub strict: bool,
     /// The caller's `Host` is sent on.
