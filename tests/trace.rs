@@ -189,7 +189,7 @@ fn every_attempt_is_told_and_who_was_tried_before_is_not_chosen_again() {
 #[test]
 fn the_time_in_a_queue_is_told_and_so_is_why_it_ended() {
     each_driver(|io| {
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
         let held = std::sync::Mutex::new(held);
         let server = Origin::start(move |peer: &mut Peer| {
             while peer.request().is_some() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ringway_contract::snapshot::{
     AccessLog, Admission, BackendTls, Balance, CertificateFiles, Class, Connections, Credential, Dialect,
     Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat,
-    Logging, Match, Order, Retry, RouteTimeouts, Target,
+    Logging, Match, Order, Retry, RouteTimeouts, Target, Tracing,
 };
 use ringway_contract::{Bytes, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -87,6 +87,7 @@ fn the_shortest_file_gets_every_default() {
     assert_eq!(route.targets, [Target { backend: "b".into(), weight: 100, model: None }]);
     assert_eq!((route.timeouts, route.retry), (RouteTimeouts::default(), Retry::default()));
     assert!(!route.expose && !route.preserve_host && !route.idempotent);
+    assert_eq!(route.trace, Tracing::default());
     assert_eq!((snapshot.limits, snapshot.logging), (Limits::default(), Logging::default()));
     assert_eq!(snapshot.drain_timeout_ms, Millis::from_secs(30));
 }
@@ -196,6 +197,7 @@ fn every_field_of_the_full_example_arrives() {
     assert_eq!(chat.timeouts.first_byte_ms, Millis::from_secs(30));
     assert_eq!(chat.retry, Retry { attempts: 2, budget_percent: 10 });
     assert!(chat.expose && !chat.preserve_host);
+    assert_eq!(chat.trace, Tracing { sample_percent: 1 });
 
     let internal = &snapshot.routes[4];
     assert_eq!(internal.matches.hosts, ["*.example.com", "example.com"]);

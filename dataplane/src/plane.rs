@@ -409,7 +409,7 @@ impl Plane for Process {
             workers: shared.metrics.worker_stats(),
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
-            queues: table.queues(),
+            queues: table.queues(now),
             times: shared.metrics.times(),
         }
     }

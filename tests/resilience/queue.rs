@@ -76,6 +76,12 @@ fn a_request_waits_while_no_server_is_open_and_goes_at_the_first_token_of_the_on
         assert!(queue(&gateway).bytes > 4_000, "its body is counted: {:?}", queue(&gateway));
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(server.arrived(), 1);
+        let seen = queue(&gateway);
+        assert_eq!((seen.waiting, seen.open, seen.eligible), ([1, 0, 0], 0, 1), "closed while one waits");
+        assert!(seen.oldest_s[0].is_some_and(|s| s >= 0.2) && seen.oldest_s[1].is_none(), "{seen:?}");
+        assert!(seen.drain_s.is_some_and(|s| s > 1.0), "two prompts of a second each: {seen:?}");
+        assert!(gateway.metric(&["ringway_queue_oldest_seconds", "interactive"]) >= 0.2);
+        assert!(gateway.metric(&["ringway_queue_drain_seconds"]) > 1.0);
         server.let_go(1);
         server.wait_for(2);
         server.let_go(2);
@@ -87,6 +93,7 @@ fn a_request_waits_while_no_server_is_open_and_goes_at_the_first_token_of_the_on
         assert!(line["queue_ms"].as_f64().is_some_and(|ms| ms >= 200.0), "{line}");
         let after = queue(&gateway);
         assert_eq!((after.waiting, after.bytes, after.granted_total), ([0; 3], 0, 1));
+        assert_eq!((after.open, after.oldest_s), (1, [None; 3]), "open again");
         drop((first, second));
         gateway.finish();
     });

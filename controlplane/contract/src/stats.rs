@@ -60,6 +60,18 @@ pub struct QueueStats {
     pub backend: String,
     /// Requests that wait now: interactive, default, batch.
     pub waiting: [u32; 3],
+    /// For how long the oldest of each class has waited, in seconds.
+    #[serde(default)]
+    pub oldest_s: [Option<f64>; 3],
+    /// Endpoints that are open: while there is none, whoever comes waits.
+    #[serde(default)]
+    pub open: u32,
+    /// Endpoints that may be open at all: neither drained nor shut out by their health.
+    #[serde(default)]
+    pub eligible: u32,
+    /// Seconds until all that waits, here and there, is predicted to be worked off; none: nobody is there to do it.
+    #[serde(default)]
+    pub drain_s: Option<f64>,
     /// Bytes of body held for them.
     pub bytes: u64,
     /// Requests that went after a wait, since start.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use ringway_contract::Snapshot;
 use ringway_contract::snapshot::{Backend, Endpoint, Match, Route};
-use ringway_contract::stats::{EndpointStats, Reported, Stats};
+use ringway_contract::stats::{EndpointStats, QueueStats, Reported, Stats};
 use serde::Serialize;
 
 use super::args::{Output, Which};
@@ -172,6 +172,8 @@ struct Loaded {
     #[serde(flatten)]
     backend: Backend,
     load: Vec<EndpointStats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueStats>,
 }
 
 pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
@@ -180,19 +182,63 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
     let load = |backend: Backend| {
         let load =
             stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
-        Loaded { backend, load }
+        let queue = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
+        Loaded { backend, load, queue }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
     match which {
-        Which::List { print } => output::show(print.output, &backends, || endpoint_table(backends.iter())),
+        Which::List { print } => output::show(print.output, &backends, || tables(&backends)),
         Which::Get { name, print } => {
             let names = backends.iter().map(|it| it.backend.name.as_str());
             let one = pick(names, &name, "backend").map(|at| &backends[at])?;
             output::show(print.output, one, || {
-                output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter())
+                output::yaml(&one.backend) + "\n" + &tables(std::slice::from_ref(one))
             })
         }
     }
+}
+
+/// The endpoints, and below them the queues if there are any.
+fn tables(backends: &[Loaded]) -> String {
+    let mut out = endpoint_table(backends.iter());
+    let mut queues = backends.iter().filter_map(|it| it.queue.as_ref()).peekable();
+    if queues.peek().is_some() {
+        let header = [
+            "queue of",
+            "open",
+            "interactive",
+            "default",
+            "batch",
+            "oldest",
+            "held",
+            "drain",
+            "granted",
+            "refused",
+        ];
+        out.push('\n');
+        out += &output::table(&header, queues.map(queue_row));
+    }
+    out
+}
+
+fn queue_row(queue: &QueueStats) -> Vec<String> {
+    let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
+    let oldest_s = queue.oldest_s.iter().flatten().copied().reduce(f64::max);
+    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.1}s"));
+    let refused = queue.refused_total.iter().filter(|(_, count)| *count > 0);
+    let refused: Vec<String> = refused.map(|(why, count)| format!("{count} {why}")).collect();
+    vec![
+        queue.backend.clone(),
+        format!("{} of {}", queue.open, queue.eligible),
+        interactive,
+        default,
+        batch,
+        seconds(oldest_s),
+        format!("{}KiB", queue.bytes.div_ceil(1_024)),
+        seconds(queue.drain_s),
+        queue.granted_total.to_string(),
+        if refused.is_empty() { "0".to_owned() } else { refused.join(", ") },
+    ]
 }
 
 fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
@@ -284,6 +330,25 @@ mod tests {
         assert_eq!(conditions(&Match::default()), "anything");
         let prefix = Match { path_prefix: Some("/".to_owned()), ..Match::default() };
         assert_eq!(conditions(&prefix), "/*");
+    }
+
+    #[test]
+    fn a_queue_is_told_with_its_oldest_and_why_it_refused() {
+        let queue = QueueStats {
+            backend: "llama".to_owned(),
+            waiting: [1, 2, 0],
+            oldest_s: [Some(0.25), Some(3.0), None],
+            open: 0,
+            eligible: 2,
+            drain_s: Some(4.2),
+            bytes: 1_500,
+            granted_total: 7,
+            refused_total: vec![("full".to_owned(), 0), ("timed_out".to_owned(), 3)],
+        };
+        let row = ["llama", "0 of 2", "1", "2", "0", "3.0s", "2KiB", "4.2s", "7", "3 timed_out"];
+        assert_eq!(queue_row(&queue), row);
+        let idle = QueueStats { oldest_s: [None; 3], drain_s: None, refused_total: Vec::new(), ..queue };
+        assert_eq!(queue_row(&idle)[5..], ["-", "2KiB", "-", "7", "0"]);
     }
 
     #[test]

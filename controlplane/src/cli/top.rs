@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{Context, Failure, output};
-use crate::top::{Sort, View, draw};
+use crate::top::{Sort, View, draw, queue_lines};
 
 pub(super) async fn top(context: &Context, interval: f64, once: bool) -> Result<(), Failure> {
     let interval = Duration::from_secs_f64(interval);
@@ -40,7 +40,8 @@ async fn print_once(context: &Context, before: Stats, interval: Duration) -> Res
     sleep(interval).await;
     let now = context.dataplane().stats().await?;
     let view = View::between(&before, &now, began.elapsed(), Sort::Config);
-    let height = u16::try_from(view.rows.len()).unwrap_or(u16::MAX - LINES_AROUND) + LINES_AROUND;
+    let rows = u16::try_from(view.rows.len()).unwrap_or(u16::MAX);
+    let height = rows.saturating_add(queue_lines(&view)).saturating_add(LINES_AROUND);
     let mut terminal = Terminal::new(TestBackend::new(WIDTH, height)).map_err(|why| failed(&why))?;
     terminal.draw(|frame| draw(frame, &view, false)).map_err(|why| failed(&why))?;
     let buffer = terminal.backend().buffer();

@@ -8,4 +8,4 @@ pub mod rates;
 pub mod view;
 
 pub use rates::{Sort, View};
-pub use view::draw;
+pub use view::{draw, queue_lines};

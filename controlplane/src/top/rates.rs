@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ringway_contract::stats::{EndpointStats, Stats, Timed};
+use ringway_contract::stats::{EndpointStats, QueueStats, Stats, Timed};
 
 /// Everything that is drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub struct View {
     pub verdict: Verdict,
     /// One per endpoint.
     pub rows: Vec<Row>,
+    /// One per backend that has a queue.
+    pub queues: Vec<Queue>,
     /// How they are ordered.
     pub sort: Sort,
     /// It does not move.
@@ -73,6 +75,25 @@ pub struct Row {
     pub kv: Option<f64>,
     /// How old that is; none: it never said anything.
     pub age_s: Option<f64>,
+}
+
+/// The queue in front of one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Whose.
+    pub backend: String,
+    /// Its endpoints that are open, and those that may be.
+    pub open: (u32, u32),
+    /// Requests that wait: interactive, default, batch.
+    pub waiting: [u32; 3],
+    /// How long the oldest of them has waited.
+    pub oldest_s: Option<f64>,
+    /// When all is predicted to be worked off.
+    pub drain_s: Option<f64>,
+    /// Requests that went after a wait, a second.
+    pub granted: f64,
+    /// Requests that were refused, a second.
+    pub refused: f64,
 }
 
 /// What the rows are ordered by.
@@ -178,6 +199,7 @@ impl View {
             all,
             verdict,
             rows,
+            queues: queues(before, now, apart),
             sort,
             paused: false,
         }
@@ -188,6 +210,24 @@ impl View {
         self.sort = sort;
         sort.order(&mut self.rows);
     }
+}
+
+fn queues(before: &Stats, now: &Stats, apart: Duration) -> Vec<Queue> {
+    let refused = |queue: &QueueStats| queue.refused_total.iter().map(|(_, count)| count).sum::<u64>();
+    let one = |queue: &QueueStats| {
+        let before = before.queues.iter().find(|it| it.backend == queue.backend).unwrap_or(queue);
+        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / apart.as_secs_f64();
+        Queue {
+            backend: queue.backend.clone(),
+            open: (queue.open, queue.eligible),
+            waiting: queue.waiting,
+            oldest_s: queue.oldest_s.iter().flatten().copied().reduce(f64::max),
+            drain_s: queue.drain_s,
+            granted: rate(before.granted_total, queue.granted_total),
+            refused: rate(refused(before), refused(queue)),
+        }
+    };
+    now.queues.iter().map(one).collect()
 }
 
 fn find<'s>(stats: &'s Stats, endpoint: &EndpointStats) -> Option<&'s EndpointStats> {

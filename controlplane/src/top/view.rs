@@ -10,15 +10,21 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
-use super::rates::{FRESH_S, Flow, Row, Verdict, View};
+use super::rates::{FRESH_S, Flow, Queue, Row, Verdict, View};
 
 /// Draws all of it. Without colours emphasis is all there is.
 pub fn draw(frame: &mut Frame<'_>, view: &View, colored: bool) {
     let paint = Paint { colored };
-    let areas = Layout::vertical([Constraint::Length(3), Constraint::Min(1), Constraint::Length(1)]);
-    let [head, table, foot] = areas.areas(frame.area());
+    let areas = Layout::vertical([
+        Constraint::Length(3),
+        Constraint::Min(1),
+        Constraint::Length(queue_lines(view)),
+        Constraint::Length(1),
+    ]);
+    let [head, table, queue, foot] = areas.areas(frame.area());
     frame.render_widget(Paragraph::new(heading(view, &paint)), head);
     endpoints(frame, table, view, &paint);
+    queues(frame, queue, view, &paint);
     frame.render_widget(Paragraph::new(footing(view)), foot);
 }
 
@@ -102,17 +108,17 @@ const ENDPOINT_COLUMNS_MIN: u16 = 16;
 const BAR_CELLS: usize = 5;
 
 fn endpoints(frame: &mut Frame<'_>, area: Rect, view: &View, paint: &Paint) {
-    let width = |&(_, width): &(&str, u16)| match width {
-        0 => Constraint::Min(ENDPOINT_COLUMNS_MIN),
-        width => Constraint::Length(width),
-    };
     let rows = view.rows.iter().map(|row| table_row(row, paint));
     let header =
         TableRow::new(COLUMNS.iter().enumerate().map(|(at, (name, _))| aligned(at, (*name).to_owned())));
-    let table = Table::new(rows, COLUMNS.iter().map(width))
+    let table = Table::new(rows, COLUMNS.iter().map(column))
         .header(header.style(Style::new().add_modifier(Modifier::BOLD)))
         .column_spacing(1);
     frame.render_widget(table, area);
+}
+
+fn column(&(_, width): &(&str, u16)) -> Constraint {
+    if width == 0 { Constraint::Min(ENDPOINT_COLUMNS_MIN) } else { Constraint::Length(width) }
 }
 
 fn table_row(row: &Row, paint: &Paint) -> TableRow<'static> {
@@ -137,6 +143,53 @@ fn table_row(row: &Row, paint: &Paint) -> TableRow<'static> {
         (count(row.waiting), if row.waiting > Some(0) && fresh { paint.strong(Color::Yellow) } else { said }),
         (row.kv.map_or("-".to_owned(), bar), said),
         (row.age_s.map_or("never".to_owned(), age), said),
+    ];
+    let cells = cells.into_iter().enumerate();
+    TableRow::new(cells.map(|(at, (text, style))| aligned(at, text).style(style)))
+}
+
+const QUEUE_COLUMNS: [(&str, u16); 9] = [
+    ("QUEUE OF", 0),
+    ("OPEN", 9),
+    ("URGENT", 7),
+    ("DEFAULT", 7),
+    ("BATCH", 7),
+    ("OLDEST", 8),
+    ("DRAIN", 8),
+    ("GO/S", 6),
+    ("NO/S", 6),
+];
+
+/// Lines that the queues take: a heading, and one each.
+pub fn queue_lines(view: &View) -> u16 {
+    let lines = view.queues.len() + usize::from(!view.queues.is_empty());
+    u16::try_from(lines).unwrap_or(u16::MAX)
+}
+
+fn queues(frame: &mut Frame<'_>, area: Rect, view: &View, paint: &Paint) {
+    let header = QUEUE_COLUMNS.iter().enumerate().map(|(at, (name, _))| aligned(at, (*name).to_owned()));
+    let table =
+        Table::new(view.queues.iter().map(|queue| queue_row(queue, paint)), QUEUE_COLUMNS.iter().map(column));
+    let header = TableRow::new(header).style(Style::new().add_modifier(Modifier::BOLD));
+    frame.render_widget(table.header(header).column_spacing(1), area);
+}
+
+fn queue_row(queue: &Queue, paint: &Paint) -> TableRow<'static> {
+    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), age);
+    let (open, eligible) = queue.open;
+    let shut = if open == 0 { paint.strong(Color::Yellow) } else { Style::new() };
+    let refusing = if queue.refused > 0.0 { paint.strong(Color::Red) } else { Style::new() };
+    let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
+    let cells = [
+        (queue.backend.clone(), Style::new()),
+        (format!("{open} of {eligible}"), shut),
+        (interactive, Style::new()),
+        (default, Style::new()),
+        (batch, Style::new()),
+        (seconds(queue.oldest_s), Style::new()),
+        (seconds(queue.drain_s), Style::new()),
+        (rate(queue.granted), Style::new()),
+        (rate(queue.refused), refusing),
     ];
     let cells = cells.into_iter().enumerate();
     TableRow::new(cells.map(|(at, (text, style))| aligned(at, text).style(style)))
@@ -252,6 +305,7 @@ mod tests {
                 fullest: Some(0.62),
             },
             rows: vec![row("llama/10.0.0.1:8000", "ok"), silent],
+            queues: Vec::new(),
             sort: Sort::Config,
             paused: false,
         }
@@ -269,6 +323,29 @@ mod tests {
         let expected = include_str!("view.txt");
         let found = drawn(&view(), 114, 7);
         assert_eq!(found, expected, "\n{found}");
+    }
+
+    #[test]
+    fn queues_stand_below_the_endpoints() {
+        let queue = Queue {
+            backend: "llama".to_owned(),
+            open: (0, 1),
+            waiting: [2, 14, 0],
+            oldest_s: Some(0.82),
+            drain_s: Some(3.4),
+            granted: 12.2,
+            refused: 0.5,
+        };
+        let text = drawn(&View { queues: vec![queue], ..view() }, 114, 9);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines[6..8],
+            [
+                vec!["QUEUE", "OF", "OPEN", "URGENT", "DEFAULT", "BATCH", "OLDEST", "DRAIN", "GO/S", "NO/S"],
+                vec!["llama", "0", "of", "1", "2", "14", "0", "0.8s", "3.4s", "12", "0.5"],
+            ],
+            "{text}"
+        );
     }
 
     #[test]

@@ -275,11 +275,17 @@ impl Admission {
     }
 
     /// How the queue stands.
-    pub fn stats(&self, backend: &str) -> QueueStats {
+    pub fn stats(&self, backend: &str, endpoints: &[Endpoint], now: Moment) -> QueueStats {
+        let room = self.room_by(endpoints, self.reports(), now);
         let inner = self.line.locked();
+        let waited_s = |arrived_us: u64| now.us().saturating_sub(arrived_us) as f64 / 1e6;
         QueueStats {
             backend: backend.to_owned(),
             waiting: Class::ALL.map(|class| inner.queue.waiting(class)),
+            oldest_s: inner.queue.oldest_us().map(|arrived_us| arrived_us.map(waited_s)),
+            open: room.open,
+            eligible: room.eligible,
+            drain_s: (room.eligible > 0).then(|| inner.queue.drain_s(now.us(), &room)),
             bytes: inner.queue.bytes(),
             granted_total: self.line.granted.load(Relaxed),
             refused_total: Why::ALL

@@ -303,6 +303,16 @@ impl<W: Copy> Queue<W> {
         self.lanes.waiting(class)
     }
 
+    /// When the oldest of each class arrived. Looks at all who wait: for those who watch, not for those who come.
+    pub fn oldest_us(&self) -> [Option<u64>; Class::COUNT] {
+        let mut oldest = [None; Class::COUNT];
+        for held in self.places.iter().filter_map(|place| place.held.as_ref()).filter(|held| !held.granted) {
+            let first: &mut Option<u64> = &mut oldest[held.gone.want.class.index()];
+            *first = Some(first.map_or(held.gone.arrived_us, |first| first.min(held.gone.arrived_us)));
+        }
+        oldest
+    }
+
     /// Bytes that are held for those who wait.
     pub fn bytes(&self) -> u64 {
         self.bytes

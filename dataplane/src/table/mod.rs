@@ -35,6 +35,7 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::score::Pool;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
+use crate::clock::Moment;
 use crate::health::HealthCell;
 use crate::names::Name;
 use crate::seen::Seen;
@@ -108,9 +109,11 @@ impl Table {
     }
 
     /// How the queues of its backends stand.
-    pub fn queues(&self) -> Vec<QueueStats> {
-        let queues =
-            self.backends.iter().filter_map(|it| Some(it.admission.as_ref()?.stats(it.name.as_str())));
+    pub fn queues(&self, now: Moment) -> Vec<QueueStats> {
+        let queues = self
+            .backends
+            .iter()
+            .filter_map(|it| Some(it.admission.as_ref()?.stats(it.name.as_str(), &it.endpoints, now)));
         queues.collect()
     }
 

@@ -281,6 +281,25 @@ fn render_queues(page: &mut Page<'_>, queues: &[QueueStats]) {
             family.sample(&[("backend", &one.backend), ("class", class)], count);
         }
     }
+    let help = "How long the oldest request waits, by backend and class; 0: nobody waits.";
+    let mut family = page.gauge("ringway_queue_oldest_seconds", help);
+    for one in shown {
+        for (class, oldest_s) in CLASSES.iter().zip(one.oldest_s) {
+            family.sample(&[("backend", &one.backend), ("class", class)], oldest_s.unwrap_or(0.0));
+        }
+    }
+    let help = "Endpoints that are open, by backend: while there is none, whoever comes waits.";
+    let mut family = page.gauge("ringway_queue_open_endpoints", help);
+    for one in shown {
+        family.sample(&[("backend", &one.backend)], one.open);
+    }
+    let help = "Predicted seconds until what waits is worked off, by backend that has somebody to do it.";
+    let mut family = page.gauge("ringway_queue_drain_seconds", help);
+    for one in shown {
+        if let Some(drain_s) = one.drain_s {
+            family.sample(&[("backend", &one.backend)], drain_s);
+        }
+    }
     let mut family =
         page.gauge("ringway_queue_bytes", "Bytes of body held for requests that wait, by backend.");
     for one in shown {
