@@ -73,6 +73,10 @@ pub const SMALL_LIST_MAX: usize = 256;
 
 /// Shortest wait that may be set: below it scheduling noise decides.
 pub const WAIT_MS_MIN: u64 = 10;
+/// Shortest silence of a stream that may be set: less is traffic, not a sign of life.
+pub const PULSE_MS_MIN: u64 = 1_000;
+/// Longest: nothing between a caller and a server waits longer for a sign of life.
+pub const PULSE_MS_MAX: u64 = 10 * 60 * 1_000;
 /// Longest wait that may be set: every wait has an end.
 pub const WAIT_MS_MAX: u64 = 24 * HOUR_MS;
 /// Longest time to make a connection: kernels give up after about two minutes.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
     AccessLog, Admission, BackendTls, Balance, CertificateFiles, Class, Connections, Credential, Dialect,
-    Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat,
-    Logging, Match, Order, Retry, RouteTimeouts, Target, Tracing,
+    Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Limits, Listener, ListenerTimeouts, ListenerTls,
+    LogFormat, Logging, Match, Order, Retry, RouteTimeouts, Target, Tracing,
 };
 use ringway_contract::{Bytes, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -122,6 +122,22 @@ fn a_queue_in_front_of_a_backend_arrives_with_its_limits() {
 }
 
 #[test]
+fn a_heartbeat_is_a_time_or_more_than_that() {
+    let heartbeat = |written: &str| {
+        let text = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1\"]}");
+        let text = text.replace("targets: [", &format!("heartbeat: {written}, targets: ["));
+        snap(&text).routes[0].heartbeat
+    };
+    let beat = |every_s, commit_after_s: Option<u64>| {
+        let commit_after_ms = commit_after_s.map(Millis::from_secs);
+        Some(Heartbeat { every_ms: Millis::from_secs(every_s), commit_after_ms })
+    };
+    assert_eq!(heartbeat("15s"), beat(15, None));
+    assert_eq!(heartbeat("{}"), beat(15, None));
+    assert_eq!(heartbeat("{every: 5s, commit_after: 25s}"), beat(5, Some(25)));
+}
+
+#[test]
 fn fallbacks_arrive_in_their_order_and_the_class_with_them() {
     let snapshot = snap(&example("full.yaml"));
     let chat = &snapshot.routes[0];
@@ -198,6 +214,8 @@ fn every_field_of_the_full_example_arrives() {
     assert_eq!(chat.retry, Retry { attempts: 2, budget_percent: 10 });
     assert!(chat.expose && !chat.preserve_host);
     assert_eq!(chat.trace, Tracing { sample_percent: 1 });
+    let (every_ms, commit_after_ms) = (Millis::from_secs(15), Some(Millis::from_secs(25)));
+    assert_eq!(chat.heartbeat, Some(Heartbeat { every_ms, commit_after_ms }));
 
     let internal = &snapshot.routes[4];
     assert_eq!(internal.matches.hosts, ["*.example.com", "example.com"]);

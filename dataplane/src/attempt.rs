@@ -22,6 +22,7 @@ use crate::clock::Moment;
 use crate::deadline::{Elapsed, Wait};
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
+use crate::heartbeat;
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
 use crate::observe::Counter;
 use crate::orca;
@@ -370,8 +371,13 @@ async fn head(
     }
     connection.inbox.arm(Room::Fresh(Size::Small));
     loop {
-        let (received, mut buffer) = match turn(x.worker, x.down, &mut connection.inbox, pump).await {
+        // Here and not where the turn says so: what it brings would be kept room for beside it.
+        if heartbeat::is_due(x) {
+            Box::pin(heartbeat::wait_on(x)).await.map_err(Failed::Gone)?;
+        }
+        let (received, mut buffer) = match turn(x, &mut connection.inbox, pump).await {
             Turn::Gone => return Err(Failed::Gone(Reason::ClientGoneWait)),
+            Turn::Silence => continue,
             Turn::Pumped(pumped) => {
                 sent_whole = x.settle_pump(pumped)?;
                 x.wait_for_first_byte(aim.route);
@@ -463,15 +469,12 @@ pub enum Turn {
     Pumped(Pumped),
     /// The caller left.
     Gone,
+    /// It is time that the caller hears something.
+    Silence,
 }
 
 /// Waits for whichever comes first. The pump goes first: what ended it explains what the upstream does next.
-pub async fn turn(
-    worker: &Worker,
-    down: &mut Downstream,
-    inbox: &mut crate::ring::Inbox,
-    pump: &mut Option<Pump>,
-) -> Turn {
+pub async fn turn(x: &mut Exchange<'_>, inbox: &mut crate::ring::Inbox, pump: &mut Option<Pump>) -> Turn {
     poll_fn(|cx| {
         if let Some(pumped) = poll_pump(pump, cx) {
             return Poll::Ready(Turn::Pumped(pumped));
@@ -480,7 +483,10 @@ pub async fn turn(
         if let Poll::Ready(received) = inbox.poll(cx) {
             return Poll::Ready(Turn::Upstream(received));
         }
-        down.poll_gone(worker, cx).map(|()| Turn::Gone)
+        if x.down.poll_gone(x.worker, cx).is_ready() {
+            return Poll::Ready(Turn::Gone);
+        }
+        heartbeat::poll(&mut x.beat, x.worker.clock.coarse_ms(), cx).map(|()| Turn::Silence)
     })
     .await
 }

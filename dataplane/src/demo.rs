@@ -102,6 +102,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         fallback: Vec::new(),
         class: Class::Default,
         trace: Tracing::default(),
+        heartbeat: None,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::cells::Load;
 use crate::cells::unary::Dispatched;
 use crate::exchange::{Exchange, Stop};
 use crate::health::{Passive, Trial, to_readmit};
+use crate::heartbeat;
 use crate::intake::Intake;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::{Refusal, SOON_MS};
@@ -326,16 +327,22 @@ async fn wait(
 async fn verdict(x: &mut Exchange<'_>, waiter: Waiter, intake: Option<&Intake>) -> Result<Verdict, Stop> {
     let worker = Rc::clone(x.worker);
     let watch = intake.is_none_or(Intake::is_complete); // else what it sends is body, and says nothing of leaving
-    poll_fn(|cx| {
-        if let Poll::Ready(verdict) = worker.waits.poll(waiter, cx) {
-            return Poll::Ready(Ok(verdict));
+    loop {
+        let verdict = poll_fn(|cx| {
+            if let Poll::Ready(verdict) = worker.waits.poll(waiter, cx) {
+                return Poll::Ready(Ok(Some(verdict)));
+            }
+            if watch && x.down.poll_gone(&worker, cx).is_ready() {
+                return Poll::Ready(Err(Stop::Gone(Reason::ClientGoneQueued)));
+            }
+            heartbeat::poll(&mut x.beat, worker.clock.coarse_ms(), cx).map(|()| Ok(None))
+        })
+        .await?;
+        match verdict {
+            Some(verdict) => return Ok(verdict),
+            None => heartbeat::wait_on(x).await.map_err(Stop::Gone)?,
         }
-        if watch && x.down.poll_gone(&worker, cx).is_ready() {
-            return Poll::Ready(Err(Stop::Gone(Reason::ClientGoneQueued)));
-        }
-        Poll::Pending
-    })
-    .await
+    }
 }
 
 fn refusal(no: No) -> Refusal {

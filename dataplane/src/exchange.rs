@@ -23,6 +23,7 @@ use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
 use crate::health::Trial;
+use crate::heartbeat::{self, Beat};
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Slots};
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
@@ -87,6 +88,8 @@ pub struct Exchange<'a> {
     route: Option<u32>,
     /// How it is routed, where that is kept.
     pub trace: Option<Box<Trail>>,
+    /// Watches for silence, where the route wants that.
+    pub beat: Option<Box<Beat>>,
 }
 
 /// Why an exchange ends before an endpoint's answer is passed on.
@@ -165,9 +168,10 @@ fn pass_on<'x, 'e>(
 ) -> impl Future<Output = Result<Outcome, Stop>> + use<'x, 'e> {
     async move {
         let _ = &won; // held as one, and so dropped in its order if the exchange is given up
-        let outcome = match x.translation.take() {
-            Some(it) => Box::pin(translate::live(x, won.aim, won.answer, it, &mut won.held)).await,
-            None => Ok(relay::live(x, won.aim, won.answer, &mut won.held).await),
+        let outcome = if x.translation.is_some() || heartbeat::is_stranded(x) {
+            Box::pin(translate::live(x, won.aim, won.answer, &mut won.held)).await
+        } else {
+            Ok(relay::live(x, won.aim, won.answer, &mut won.held).await)
         };
         won.permit.generated(won.held.lease.generated());
         dispatch::note_end(x.worker, won.aim, &outcome);
@@ -189,6 +193,7 @@ async fn first_answer<'t>(
     x.begin_route(route);
     x.trace = trace::begin(x, table, route, intake.as_ref());
     x.read_first(route, intake.as_mut()).await?;
+    x.beat = heartbeat::begin(x, route, intake.as_ref());
     let mut search = Search::new(route);
     loop {
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
@@ -319,6 +324,7 @@ impl<'a> Exchange<'a> {
             retries_spent: false,
             route: None,
             trace: None,
+            beat: None,
         }
     }
 
@@ -388,6 +394,8 @@ impl<'a> Exchange<'a> {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
             _ if self.is_mixed(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
+            // Whether it wants a stream must be known before it is told that one has begun.
+            None if route.pulse.is_some_and(|pulse| pulse.commit_after_ms.is_some()) => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
     }
@@ -731,6 +739,9 @@ impl<'a> Exchange<'a> {
     async fn refuse(&mut self, refusal: &Refusal) -> Outcome {
         let reason = refusal.verdict().reason;
         self.record.rule = refusal.rule().unwrap_or(self.record.rule);
+        if heartbeat::is_committed(self) {
+            return heartbeat::refuse(self, refusal).await;
+        }
         self.reply(|out, to| reply::refusal(out, refusal, to), Outcome::Refused(reason)).await
     }
 
@@ -775,7 +786,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends what is in the send buffer, all of it our own words.
-    async fn send_own(&mut self) -> Result<(), Reason> {
+    pub async fn send_own(&mut self) -> Result<(), Reason> {
         let stall_ms = self.down.listener.timeouts.write_stall_ms.get();
         self.down.deadline.wait(Wait::Write, self.worker.clock.coarse_ms(), stall_ms);
         let whole = self.scratch.out.len();

@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod explain;
 pub mod handshake;
 pub mod health;
+pub mod heartbeat;
 pub mod intake;
 pub mod listen;
 pub mod load;

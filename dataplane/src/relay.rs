@@ -21,6 +21,7 @@ use crate::cells::unary::Dispatched;
 use crate::deadline::{Elapsed, Wait};
 use crate::dispatch::kick;
 use crate::exchange::Exchange;
+use crate::heartbeat::{self, is_committed};
 use crate::load;
 use crate::observe::{Counter, Micros, Record};
 use crate::orca;
@@ -39,8 +40,10 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(upstream: Framing, caller: Version) -> Self {
+    /// `committed`: the caller was told that its answer comes in chunks.
+    fn of(upstream: Framing, caller: Version, committed: bool) -> Self {
         let (downstream, mode, rechunk) = match (upstream, caller) {
+            (Framing::Length(_) | Framing::None, _) if committed => (Framing::Chunked, Mode::Decode, true),
             (Framing::Chunked, Version::Http10) => (Framing::UntilClose, Mode::Decode, false),
             (Framing::UntilClose, Version::Http11) => (Framing::Chunked, Mode::Decode, true),
             (same, _) => (same, Mode::Verbatim, false),
@@ -116,7 +119,7 @@ impl<'x, 'e> Relay<'x, 'e> {
         let Answer { connection, mut buffer, pump, sent_whole } = answer;
         let shape = match x.scratch.answer.status() {
             205 => Shape::reset_content(),
-            _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version()),
+            _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version(), is_committed(x)),
         };
         x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
         x.record.status = x.scratch.answer.status();
@@ -130,6 +133,9 @@ impl<'x, 'e> Relay<'x, 'e> {
         if x.scratch.answer.is_event_stream() {
             connection.socket.acknowledge_lazily();
         }
+        if x.scratch.observer.stream().is_none() || shape.downstream != Framing::Chunked {
+            x.beat = None; // there is no place for one
+        }
         let body = Body::new(shape.upstream, shape.mode, u64::MAX);
         let counts = aim.backend.pool().is_some();
         let mut relay = Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0 };
@@ -140,6 +146,10 @@ impl<'x, 'e> Relay<'x, 'e> {
 
     fn write_head(&mut self, buffer: &Buffer) {
         let (x, aim) = (&mut *self.x, self.aim);
+        if is_committed(x) {
+            x.worker.lend_out(&mut x.scratch.out);
+            return;
+        }
         let first_byte_us = x.elapsed_us();
         let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
         let attempts = [b'0' + x.record.attempts.min(9)];
@@ -197,6 +207,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             self.x.worker.take_back(&mut self.x.scratch.out); // it may last, and has little use for one
         }
         self.x.record.first_byte = Micros::new(self.x.elapsed_us());
+        heartbeat::sent(self.x);
         if let Err(reason) = sent {
             return Step::Broken(reason);
         }
@@ -232,6 +243,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             buffer = back;
             sent
         };
+        heartbeat::sent(self.x);
         // Counted even if the send failed: the endpoint has produced these tokens, so somebody pays for them.
         buffer.rewind(mark);
         self.look(&buffer.bytes()[..advance.keep]);
@@ -262,15 +274,39 @@ impl<'x, 'e> Relay<'x, 'e> {
     /// Waits for more of the body; the caller and the request body are served meanwhile.
     async fn receive(&mut self, room: Room) -> Result<Received, Reason> {
         self.connection.inbox.arm(room);
+        self.wait_idle();
         loop {
-            let x = &mut *self.x;
-            x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), self.aim.route.timeouts.idle_ms);
-            match turn(x.worker, x.down, &mut self.connection.inbox, &mut self.pump).await {
+            match turn(self.x, &mut self.connection.inbox, &mut self.pump).await {
                 Turn::Upstream(received) => return Ok(received),
                 Turn::Gone => return Err(Reason::ClientGoneStream),
-                Turn::Pumped(pumped) => self.pumped(pumped)?,
+                Turn::Pumped(pumped) => {
+                    self.pumped(pumped)?;
+                    self.wait_idle();
+                }
+                Turn::Silence => Box::pin(self.beat()).await?,
             }
         }
+    }
+
+    fn wait_idle(&self) {
+        let idle_ms = self.aim.route.timeouts.idle_ms;
+        self.x.down.deadline.wait(Wait::Idle, self.x.worker.clock.coarse_ms(), idle_ms);
+    }
+
+    /// Tells the caller that somebody is there, if this is a place for it. The server's own silence goes on.
+    async fn beat(&mut self) -> Result<(), Reason> {
+        heartbeat::sent(self.x);
+        let free = self.shape.rechunk || self.body.is_between_chunks();
+        if !free || !self.x.scratch.observer.stream().is_some_and(sse::Observer::takes_heartbeat) {
+            return Ok(());
+        }
+        let x = &mut *self.x;
+        x.worker.lend_out(&mut x.scratch.out);
+        heartbeat::write_chunk(&mut x.scratch.out.bytes, heartbeat::words(self.aim.backend.dialect));
+        x.worker.shard.count(Counter::Heartbeats);
+        let sent = self.send_out().await;
+        self.x.worker.take_back(&mut self.x.scratch.out);
+        sent
     }
 
     fn pumped(&mut self, pumped: crate::intake::Pumped) -> Result<(), Reason> {

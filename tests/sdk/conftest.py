@@ -4,6 +4,7 @@ Owns: the processes and the snapshot. Must not: know what a test asks.
 Read next: test_openai.py.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -116,33 +117,44 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def start(command: list, folder: pathlib.Path) -> subprocess.Popen:
+    log = (folder / f"{pathlib.Path(command[0]).name}.log").open("w")
+    return subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+
+
+@contextlib.contextmanager
+def running(folder: pathlib.Path, listen: int, document: dict):
+    """A gateway with this snapshot; at its end nothing may be in use."""
+    folder.chmod(0o700)
+    config, control = folder / "snapshot.json", folder / "dataplane.sock"
+    config.write_text(json.dumps(document))
+    config.chmod(0o600)
+    proxy = [BIN / "ringway", "--snapshot", config, "--control", control, "--workers", "2", "--no-pin"]
+    process = start(proxy, folder)
+    try:
+        gateway = Gateway(listen, control)
+        wait_for("ringway", gateway.is_ready)
+        yield gateway
+        gateway.wait_idle(3.0)
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+    log = (folder / "ringway.log").read_text()
+    assert process.returncode == 0, log
+    assert "panicked" not in log, log
+
+
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ringway")
-    folder.chmod(0o700)
     sims = free_ports(2)
     (listen,) = free_ports(1)
-    config = folder / "snapshot.json"
-    config.write_text(json.dumps(snapshot(listen, sims, folder / "access.log")))
-    config.chmod(0o600)
-    control = folder / "dataplane.sock"
     sim = [BIN / "ringload", "sim", "--listen", f"127.0.0.1:{sims[0]}", "--model", MODEL, "--replicas", "2"]
-    proxy = [BIN / "ringway", "--snapshot", config, "--control", control, "--workers", "2", "--no-pin"]
-    processes = []
+    simulator = start(sim, folder)
     try:
-        for command in (sim, proxy):
-            log = (folder / f"{pathlib.Path(command[0]).name}.log").open("w")
-            processes.append(subprocess.Popen([str(part) for part in command], stdout=log, stderr=log))
-        running = Gateway(listen, control)
         wait_for("the simulator", lambda: all(listens(port) for port in sims))
-        wait_for("ringway", running.is_ready)
-        yield running
-        running.wait_idle(3.0)
+        with running(folder, listen, snapshot(listen, sims, folder / "access.log")) as gateway:
+            yield gateway
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(timeout=15)
-    log = (folder / "ringway.log").read_text()
-    assert processes[1].returncode == 0, log
-    assert "panicked" not in log, log
+        simulator.terminate()
+        simulator.wait(timeout=15)

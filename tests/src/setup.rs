@@ -205,6 +205,7 @@ pub fn route(name: &str, matches: Match, backend: &str) -> Route {
         fallback: Vec::new(),
         class: Class::Default,
         trace: Tracing::default(),
+        heartbeat: None,
     }
 }
 

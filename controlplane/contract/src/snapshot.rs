@@ -455,6 +455,20 @@ pub struct Route {
     /// Of how many of its requests it is kept how they were routed.
     #[serde(default, skip_serializing_if = "Tracing::is_off")]
     pub trace: Tracing,
+    /// Whether silent streams are kept open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// How callers of streams are told that somebody is there while nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// How long a stream may be silent.
+    pub every_ms: Millis,
+    /// When the status of a stream is committed although no answer has come; none: not before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_after_ms: Option<Millis>,
 }
 
 /// Of which requests of a route it is kept how they were routed, beside those whose callers ask for it.

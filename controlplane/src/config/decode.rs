@@ -224,6 +224,18 @@ impl<'a> Item<'a> {
         self.read(text, read)
     }
 
+    /// A span of time, from `min` to `max` milliseconds.
+    pub(super) fn duration(&self, min: u64, max: u64) -> Option<Written<Millis>> {
+        let (text, _) = self.scalar("a duration")?;
+        self.read(text, |text| match values::duration(text)? {
+            span if (min..=max).contains(&span.get()) => Ok(span),
+            _ => {
+                let range = format!("from {} to {}", write_duration(min), write_duration(max));
+                Err(Fault::new(format!("{} is out of range", quoted(text))).mend(range))
+            }
+        })
+    }
+
     /// The raw text of a scalar, and whether it stands without quotes.
     fn scalar(&self, expected: &str) -> Option<(&'a str, bool)> {
         if let Value::Scalar { text, plain } = &self.node.value {
@@ -382,15 +394,7 @@ impl<'a> Fields<'a> {
         let Kind::Duration(min, max) = *self.kind(name) else {
             unreachable!("the table has `{name}` as a duration")
         };
-        let item = self.get(name)?;
-        let (text, _) = item.scalar("a duration")?;
-        item.read(text, |text| match values::duration(text)? {
-            span if (min..=max).contains(&span.get()) => Ok(span),
-            _ => {
-                let range = format!("from {} to {}", write_duration(min), write_duration(max));
-                Err(Fault::new(format!("{} is out of range", quoted(text))).mend(range))
-            }
-        })
+        self.get(name)?.duration(min, max)
     }
 
     pub(super) fn size(&self, name: &str) -> Option<Written<Bytes>> {

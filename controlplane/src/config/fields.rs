@@ -8,9 +8,10 @@
 use crate::bounds::{
     ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, GATEWAYS_MAX,
     IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
-    PORT_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN,
-    REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX,
-    TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN, QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX,
+    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX,
+    SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX,
+    WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -100,6 +101,7 @@ const fn choice(name: &'static str, about: &'static str) -> Choice {
     Choice { name, about, later: None }
 }
 
+const PULSE: Kind = Kind::Duration(PULSE_MS_MIN, PULSE_MS_MAX);
 const WAIT: Kind = Kind::Duration(WAIT_MS_MIN, WAIT_MS_MAX);
 
 /// The whole file.
@@ -678,6 +680,12 @@ pub(super) const ROUTE: Section = Section {
             "see there",
             "Of which requests it is kept how they were routed; `ringctl explain --last` shows them.",
         ),
+        optional(
+            "heartbeat",
+            Kind::Either(&[PULSE, Kind::Section(&HEARTBEAT)]),
+            "none",
+            "Keeps silent streams open: a comment that clients pass over, so often. To callers of Gemini's a blank line, all that its clients put up with. Alone it is `every`.",
+        ),
         later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
         later("cache", "a cache of answers", "use the engine's own prefix cache"),
         later("guards", "checks of prompts and answers", "check them in the application"),
@@ -785,6 +793,20 @@ const ROUTE_TIMEOUTS: Section = Section {
         optional("first_byte", WAIT, "60s", "From the request's last byte sent to the answer's head."),
         optional("idle", WAIT, "60s", "Between two reads of the answer's body."),
         optional("total", WAIT, "10m", "The whole exchange, all attempts."),
+    ],
+};
+
+pub(super) const HEARTBEAT: Section = Section {
+    name: "heartbeat",
+    about: "How callers of streams are told that somebody is there while nothing comes: never inside an event, never behind the last one.",
+    fields: &[
+        optional("every", PULSE, "15s", "How long a stream may be silent."),
+        optional(
+            "commit_after",
+            WAIT,
+            "none",
+            "When a caller that waits for the first byte of its stream, in a queue too, is answered 200 although no answer has come, and hears the heartbeat from then on. What fails later is told as an event of its dialect, and the stream breaks off: no status, no `retry-after`.",
+        ),
     ],
 };
 

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Limits, ListenerTimeouts,
-    Logging, Match, Orca, Retry, RouteTimeouts, Tracing,
+    self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Heartbeat, Limits,
+    ListenerTimeouts, Logging, Match, Orca, Retry, RouteTimeouts, Tracing,
 };
 
 use super::decode::{Place, Sink, Written};
@@ -512,7 +512,29 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         fallback: fallback.into_iter().collect::<Option<_>>()?,
         class: or(from.class.as_ref(), contract::Class::default()),
         trace: Tracing { sample_percent: or(from.sample.as_ref(), 0) },
+        heartbeat: from.heartbeat.as_ref().map(|written| heartbeat(written, from, names, sink)),
     })
+}
+
+/// Where nothing of an answer is read nobody knows where an event ends.
+fn heartbeat(from: &written::Heartbeat, route: &written::Route, names: &Names<'_>, sink: &Sink) -> Heartbeat {
+    let targets = route.targets.iter().chain(&route.fallback);
+    let named = |target: &written::Target| {
+        names.backends.iter().find(|it| Some(&it.name.value) == target.backend.as_ref().map(|it| &it.value))
+    };
+    let mut backends = targets.filter_map(named).peekable();
+    let raw = |backend: &written::Backend| {
+        backend.engine.as_ref().is_some_and(|engine| engine.value == Engine::Http)
+    };
+    if backends.peek().is_some() && backends.all(raw) {
+        let fault =
+            Fault::new("`heartbeat` on a route to `engine: http`: nothing of an answer is read there");
+        sink.error(&from.at, fault.mend("leave it out, or name the engine that serves the models"));
+    }
+    Heartbeat {
+        every_ms: or(from.every.as_ref(), Millis::from_secs(15)),
+        commit_after_ms: value(from.commit_after.clone()),
+    }
 }
 
 fn matches(from: &written::Match) -> Match {

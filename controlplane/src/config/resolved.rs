@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Limits,
-    Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score, Tracing,
+    Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
+    Limits, Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -119,6 +119,7 @@ pub(super) struct Route {
     pub(super) fallback: Vec<Target>,
     pub(super) class: Class,
     pub(super) trace: Tracing,
+    pub(super) heartbeat: Option<Heartbeat>,
 }
 
 /// One destination of a route.

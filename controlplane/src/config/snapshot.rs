@@ -118,6 +118,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         fallback: fallback.collect(),
         class: from.class,
         trace: from.trace,
+        heartbeat: from.heartbeat,
     }
 }
 

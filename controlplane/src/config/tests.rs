@@ -41,7 +41,7 @@ fn write(section: &Section, defaults: bool) -> String {
             }
             Kind::Section(section) if default == "see there" => Some(write(section, true)),
             Kind::Either(kinds) if default == "see there" => Some(sample(&kinds[kinds.len() - 1], true)),
-            Kind::Either(_) => Some(default.to_owned()),
+            Kind::Either(_) => (default != "none").then(|| default.to_owned()),
             _ => None,
         },
         Need::Later(_) => None,

@@ -21,6 +21,7 @@ use super::report::Report;
 use super::source::Source;
 use super::values::{self, Fault, Url};
 use super::yaml;
+use crate::bounds::{PULSE_MS_MAX, PULSE_MS_MIN};
 
 /// What was written: known fields only. A required value is missing only while its file has errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +166,15 @@ pub(super) struct Route {
     pub(super) fallback: Vec<Target>,
     pub(super) class: Option<Written<Class>>,
     pub(super) sample: Option<Written<u32>>,
+    pub(super) heartbeat: Option<Heartbeat>,
+}
+
+/// How silent streams are kept open.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Heartbeat {
+    pub(super) at: Place,
+    pub(super) every: Option<Written<Millis>>,
+    pub(super) commit_after: Option<Written<Millis>>,
 }
 
 /// Conditions on a request.
@@ -406,7 +416,18 @@ fn route(item: &Item<'_>) -> Route {
         fallback: fields.items("fallback").iter().map(fallback).collect(),
         class: fields.choice("class"),
         sample: fields.section("trace").percent("sample"),
+        heartbeat: fields.get("heartbeat").map(|item| heartbeat(&item)),
     }
+}
+
+/// How often, or more than that.
+fn heartbeat(item: &Item<'_>) -> Heartbeat {
+    let at = item.at().clone();
+    if !item.is_map() {
+        return Heartbeat { at, every: item.duration(PULSE_MS_MIN, PULSE_MS_MAX), commit_after: None };
+    }
+    let fields = item.fields(&fields::HEARTBEAT);
+    Heartbeat { at, every: fields.duration("every"), commit_after: fields.duration("commit_after") }
 }
 
 fn matches(route: &Fields<'_>) -> Match {

@@ -22,6 +22,19 @@ pub struct Shown {
 
 /// Appends the body of the error for a caller of this dialect.
 pub fn write(caller: Dialect, failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> Shown {
+    show(caller, failure, request_id, |problem| errors::write(out, caller.grammar(), problem))
+}
+
+/// Appends the error as an event of a stream of this dialect that has not said anything else. It must break off behind
+/// it: see [`errors::write_event`].
+pub fn write_event(caller: Dialect, failure: &Failure<'_>, request_id: &str, out: &mut Vec<u8>) -> Shown {
+    let responses = caller == Dialect::OpenAiResponses;
+    show(caller, failure, request_id, |problem| {
+        errors::write_event(out, caller.grammar(), responses, problem);
+    })
+}
+
+fn show(caller: Dialect, failure: &Failure<'_>, request_id: &str, write: impl FnOnce(&Problem<'_>)) -> Shown {
     let kind = shown_kind(failure.kind);
     let grammar = caller.grammar();
     let status = kind.status_in(grammar, kind.status());
@@ -30,7 +43,7 @@ pub fn write(caller: Dialect, failure: &Failure<'_>, request_id: &str, out: &mut
     let retry_after_ms = failure.retry_after_ms;
     let problem =
         Problem { kind, status, message: &message, code: "", param: None, retry_after_ms, request_id };
-    errors::write(out, grammar, &problem);
+    write(&problem);
     Shown { kind, status, retry_after_ms }
 }
 

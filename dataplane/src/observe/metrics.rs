@@ -62,6 +62,8 @@ closed_set! {
         ConnectFailures => "ringway_upstream_connect_failures_total", "Upstream connections that could not be made.";
         /// An attempt went over a connection that had served before.
         Reuses => "ringway_upstream_reuses_total", "Attempts over a connection that had served before.";
+        /// A silent stream was kept open.
+        Heartbeats => "ringway_heartbeats_total", "Signs of life sent into silent streams.";
         /// An answer told its server's load in a way that cannot be read.
         OrcaMalformed => "ringway_orca_malformed_total", "Answers whose endpoint-load-metrics could not be read.";
         /// A caller did a TLS handshake.

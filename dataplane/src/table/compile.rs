@@ -31,6 +31,7 @@ use crate::bounds::{
     TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
+use crate::heartbeat::Pulse;
 use crate::names::Name;
 use crate::tls::Opened;
 use rustls::pki_types::ServerName;
@@ -296,6 +297,12 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
         found.check(format_args!("{at}.retry.attempts"), attempts);
         let percent = check::range("the retry budget", u64::from(route.retry.budget_percent), 0, 100);
         found.check(format_args!("{at}.retry.budget_percent"), percent);
+        if let Some(beat) = &route.heartbeat {
+            found.check(format_args!("{at}.heartbeat.every_ms"), check::timeout(beat.every_ms.get()));
+            if let Some(ms) = beat.commit_after_ms {
+                found.check(format_args!("{at}.heartbeat.commit_after_ms"), check::timeout(ms.get()));
+            }
+        }
         let sample = check::range("the sample", u64::from(route.trace.sample_percent), 0, 100);
         found.check(format_args!("{at}.trace.sample_percent"), sample);
     }
@@ -551,11 +558,16 @@ fn compile_route(
         expose: route.expose,
         may_trace: route.expose || route.trace.sample_percent > 0,
         sample_percent: route.trace.sample_percent,
+        pulse: route.heartbeat.map(|it| Pulse {
+            every_ms: it.every_ms.get(),
+            commit_after_ms: it.commit_after_ms.map(Millis::get),
+        }),
         strict: route.strict,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()
             || prompt_key.is_some()
+            || route.heartbeat.is_some_and(|it| it.commit_after_ms.is_some())
             || all().any(|target| target.model.is_some()),
         wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
         queues: all().any(|target| target.backend.admission.is_some()),

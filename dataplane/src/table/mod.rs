@@ -37,6 +37,7 @@ use crate::balance::score::Pool;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::clock::Moment;
 use crate::health::HealthCell;
+use crate::heartbeat::Pulse;
 use crate::names::Name;
 use crate::seen::Seen;
 use crate::tls::{ClientSide, ServerSide};
@@ -147,6 +148,8 @@ pub struct Route {
     pub may_trace: bool,
     /// The share that is drawn.
     pub sample_percent: u32,
+    /// How silent streams are kept open.
+    pub pulse: Option<Pulse>,
     /// A request that a translation would lose something of is refused.
     pub strict: bool,
     /// The caller's `Host` is sent on.

@@ -14,15 +14,16 @@ use ringway_dialect::translate::{Translator, read_answer, write_answer};
 use ringway_dialect::{failure_in, failure_out};
 use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
 
-use super::source::Source;
-use super::{Form, Translation};
+use super::source::{Came, Source};
+use super::{Form, Speaks, Translation};
 use crate::attempt::{Aim, Answer};
 use crate::bounds::{TRANSLATED_ANSWER_BYTES_MAX, TRANSLATED_ERROR_BYTES_MAX};
 use crate::cells::unary::Dispatched;
 use crate::deadline::Wait;
 use crate::dispatch::{kick, retry_after_ms};
 use crate::exchange::Exchange;
-use crate::observe::{Micros, Record};
+use crate::heartbeat;
+use crate::observe::{Counter, Micros, Record};
 use crate::outcome::{Blame, Outcome, Reason};
 use crate::refusal::Refusal;
 use crate::relay::read_load;
@@ -36,9 +37,9 @@ pub async fn live(
     x: &mut Exchange<'_>,
     aim: Aim<'_>,
     answer: Answer,
-    translation: Box<Translation>,
     lease: &mut Dispatched,
 ) -> Result<Outcome, Refusal> {
+    let Some(translation) = x.translation.take() else { return belated(x, aim, answer).await };
     if aim.backend.orca.is_some() {
         read_load(x, aim, &answer.buffer);
     }
@@ -62,6 +63,30 @@ pub async fn live(
     }
 }
 
+/// Tells an answer of the caller's own dialect that came in another form than the head that is out already.
+///
+/// # Errors
+/// There is no answer to pass on.
+async fn belated(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Result<Outcome, Refusal> {
+    let Speaks::Calls(caller) = x.speaks else { unreachable!("only calls are answered before their answer") };
+    let (status, framing, head_bytes) =
+        (x.scratch.answer.status(), x.scratch.answer.framing(), x.scratch.answer.len());
+    if status < 400 {
+        return Err(Refusal::BadAnswer { reason: Reason::UpBadType }); // a stream was asked for
+    }
+    let mut source = Source::of(answer, framing, head_bytes);
+    let coded = x.scratch.answer.has_content_coding();
+    let body = match gather(x, aim, &mut source, TRANSLATED_ERROR_BYTES_MAX).await {
+        Ok(body) if !coded => body,
+        Err(reason) if reason.blame() == Blame::Client => return unsent(x, reason),
+        Ok(_) | Err(_) => Vec::new(), // its status says enough
+    };
+    let _ = source.end(x, aim);
+    aim.endpoint.seen.answer(&x.record);
+    let failure = failure_in::of_answer(status, &body);
+    Ok(fail(x, aim, &failure, &Losses::new(), caller, Reason::UpStatus).await)
+}
+
 // Whole answers.
 
 /// Takes the body up to a bound; what is more is an error.
@@ -80,7 +105,9 @@ async fn gather(
         if source.is_done() {
             return Ok(body);
         }
-        source.more(x, aim).await?;
+        if source.more(x, aim).await? == Came::Nothing {
+            heartbeat::wait_on(x).await?;
+        }
         if source.is_done() {
             return Ok(body);
         }
@@ -179,9 +206,14 @@ async fn fail(
 ) -> Outcome {
     let mut body = Vec::new();
     let id = String::from_utf8_lossy(x.record.request_id.as_bytes()).into_owned();
-    let shown = failure_out::write(caller, failure, &id, &mut body);
+    let committed = heartbeat::is_committed(x);
+    let write = if committed { failure_out::write_event } else { failure_out::write };
+    let shown = write(caller, failure, &id, &mut body);
     let own_doing = reason == Reason::UpStatus && shown.status < 500 && shown.status != 429;
     let said = if own_doing { Outcome::Complete } else { Outcome::Remarked(reason) };
+    if committed {
+        return heartbeat::break_off(x, &body, said).await;
+    }
     let mut fields = fields(x, aim, losses);
     if let Some(ms) = shown.retry_after_ms {
         fields.push(("retry-after", ms.div_ceil(1_000).to_string()));
@@ -280,8 +312,26 @@ impl Way {
                 self.put(x, aim, false);
                 self.send(x).await?;
             }
-            source.more(x, aim).await?;
+            if source.more(x, aim).await? == Came::Nothing {
+                self.beat(x, aim).await?;
+            }
         }
+    }
+
+    /// The upstream says nothing: the caller hears that somebody is there. Before the first words that would commit the
+    /// status, so then only where it may.
+    async fn beat(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<(), Reason> {
+        if !self.begun {
+            return heartbeat::wait_on(x).await;
+        }
+        self.translator.heartbeat(&mut self.text);
+        heartbeat::sent(x);
+        if self.text.is_empty() {
+            return Ok(()); // there is no place for one
+        }
+        x.worker.shard.count(Counter::Heartbeats);
+        self.put(x, aim, false);
+        self.send(x).await
     }
 
     fn look(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>, lease: &mut Dispatched) {
@@ -373,8 +423,7 @@ impl Way {
         let chunked = x.scratch.head.version() == Version::Http11;
         let mut out = std::mem::take(&mut x.scratch.out.bytes);
         out.clear();
-        if !self.begun {
-            self.begun = true;
+        if !std::mem::replace(&mut self.begun, true) && !heartbeat::is_committed(x) {
             x.keep_alive &= chunked && !x.worker.is_draining();
             x.record.status = 200;
             x.worker.clock.date_into(&mut x.scratch.date);
@@ -410,6 +459,7 @@ impl Way {
         if x.record.first_byte == Micros::NONE {
             x.record.first_byte = Micros::new(x.elapsed_us());
         }
+        heartbeat::sent(x);
         let elapsed = x.down.deadline.elapsed();
         x.down.deadline.rest();
         sent.map_err(|_| match elapsed {

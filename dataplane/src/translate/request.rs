@@ -112,12 +112,17 @@ fn form_of<'a>(request: &mut Request<'a>, path: &[u8], named: Option<&'a str>) -
         if let Some(model) = named {
             request.model = Text::of(model);
         }
-        let events = path.split(|&byte| byte == b'?' || byte == b'&').skip(1).any(|pair| pair == b"alt=sse");
-        if request.stream && !events {
+        if request.stream && !asks_for_events(path) {
             return Form::Array;
         }
     }
     if request.stream { Form::Events } else { Form::Whole }
+}
+
+/// Whether a call of Gemini's is for a stream of events: without `alt=sse` its stream is one JSON array.
+pub fn asks_for_events(path: &[u8]) -> bool {
+    let streams = matches!(surface(path), Surface::Generate { verb: Verb::StreamGenerate, .. });
+    streams && path.split(|&byte| byte == b'?' || byte == b'&').skip(1).any(|pair| pair == b"alt=sse")
 }
 
 /// What is known of a backend.

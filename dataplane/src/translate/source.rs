@@ -26,6 +26,15 @@ pub(super) struct Source {
     done: bool,
 }
 
+/// What a wait for more brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// Bytes, or the end of them.
+    More,
+    /// Nothing for so long that the caller should hear something. The wait goes on with the next call.
+    Nothing,
+}
+
 impl Source {
     /// The body behind the head that was just read.
     pub fn of(answer: Answer, framing: Framing, head_bytes: usize) -> Self {
@@ -72,21 +81,24 @@ impl Source {
     }
 
     /// Waits for more. The end of a body that ends with its connection counts as taken.
-    pub async fn more(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<(), Reason> {
-        let left = self.buffer.take();
-        self.connection.inbox.arm(left.map_or(Room::Fresh(self.size), Room::Behind));
-        x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
-        let (received, buffer) = match turn(x.worker, x.down, &mut self.connection.inbox, &mut None).await {
+    pub async fn more(&mut self, x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Came, Reason> {
+        if !self.connection.inbox.is_armed() {
+            let left = self.buffer.take();
+            self.connection.inbox.arm(left.map_or(Room::Fresh(self.size), Room::Behind));
+            x.down.deadline.wait(Wait::Idle, x.worker.clock.coarse_ms(), aim.route.timeouts.idle_ms);
+        }
+        let (received, buffer) = match turn(x, &mut self.connection.inbox, &mut None).await {
             Turn::Upstream(received) => received,
             Turn::Gone => return Err(Reason::ClientGoneStream),
             Turn::Pumped(_) => unreachable!("no pump was given"),
+            Turn::Silence => return Ok(Came::Nothing),
         };
         match received {
             Ok(0) if self.body.end_of_input() => self.done = true,
             Ok(0) | Err(_) => return Err(cut_reason(x)),
             Ok(_) => self.buffer = Some(buffer),
         }
-        Ok(())
+        Ok(Came::More)
     }
 
     /// Gives the connection back if it is clean; says whether bytes came behind the answer, and whether the request

@@ -8,7 +8,7 @@ mod support;
 
 use check::{SHAPES, observe, read_body};
 use proptest::prelude::*;
-use ringway_wire::sse::{Observer, Shape, Usage};
+use ringway_wire::sse::{Observer, Reader, Shape, Usage};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -444,4 +444,52 @@ proptest! {
         let cut = observe(shape, cut(stream.as_bytes(), most, &mut Dice::new(seed)));
         prop_assert_eq!(cut, whole, "{:?}", stream);
     }
+}
+
+/// What a reader gets of a stream: names and data of its events.
+fn events_of(stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut events = Vec::new();
+    Reader::new().feed(stream, |event| events.push((event.event.to_vec(), event.data.to_vec())));
+    events
+}
+
+#[test]
+fn a_heartbeat_changes_no_event_wherever_it_may_stand() {
+    let delta = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    let stream = format!(
+        "data: {delta}\n\n: a comment\ndata: {delta}\n\nevent: x\r\ndata: {delta}\r\ndata: {delta}\r\n\r\n\
+         data: {delta}\n\ndata: [DONE]\n\n"
+    );
+    let stream = stream.as_bytes();
+    let whole = events_of(stream);
+    let done = stream.len() - "\n".len();
+    let mut places = 0;
+    for at in 0..=stream.len() {
+        let mut observer = Observer::new(Shape::OpenAi);
+        observer.feed(&stream[..at]);
+        if !observer.takes_heartbeat() {
+            continue;
+        }
+        places += 1;
+        assert!(at < done, "never after the end");
+        for beat in [&b": ping\n\n"[..], b"\n"] {
+            let with = [&stream[..at], beat, &stream[at..]].concat();
+            assert_eq!(events_of(&with), whole, "at {at}");
+        }
+    }
+    assert_eq!(places, 5, "before the first event and between any two");
+}
+
+#[test]
+fn no_heartbeat_stands_in_a_stream_that_failed_or_numbers_its_events_or_is_an_array() {
+    let after = |shape, stream: &str| {
+        let mut observer = Observer::new(shape);
+        observer.feed(stream.as_bytes());
+        observer.takes_heartbeat()
+    };
+    assert!(after(Shape::Anthropic, "event: ping\ndata: {\"type\":\"ping\"}\n\n"));
+    assert!(!after(Shape::Anthropic, "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n"));
+    assert!(!after(Shape::Anthropic, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+    assert!(!after(Shape::OpenAi, "id: 1\ndata: {\"choices\":[]}\n\n"));
+    assert!(!after(Shape::Gemini, "[{\"candidates\":[]}"));
 }

@@ -133,6 +133,11 @@ impl Body {
         }
     }
 
+    /// Whether a coded chunk of ours may stand here, and what is still to come of this chunked body behind it.
+    pub fn is_between_chunks(&self) -> bool {
+        matches!(self.state, State::Size)
+    }
+
     /// One step; true if another may follow in the same bytes.
     fn step(&mut self, cut: &mut Cut<'_>, data: &mut Vec<Span>) -> Result<bool, Fault> {
         match self.state {

@@ -155,6 +155,14 @@ impl Observer {
         self.form != Form::Array && self.scanner.is_at_line_start()
     }
 
+    /// Whether something may be put in to keep the line open: the stream is made of events, none of them is cut here,
+    /// and it has not said its last. Never in a stream that numbers its events: a client of OpenAI's takes what
+    /// follows a number for an event with empty data.
+    pub fn takes_heartbeat(&self) -> bool {
+        let over = self.account.done || self.account.error;
+        self.form != Form::Array && self.scanner.is_between_events() && !over && !self.account.numbered
+    }
+
     /// The stream said that the answer failed.
     pub fn error(&self) -> bool {
         self.account.error
@@ -173,6 +181,7 @@ impl Observer {
 
 /// The account of one stream, and the event that is being read.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that a stream told, not a state")]
 struct Account {
     shape: Shape,
     event: Event,
@@ -188,6 +197,8 @@ struct Account {
     stopped: bool,
     done: bool,
     error: bool,
+    /// An event had an `id`.
+    numbered: bool,
 }
 
 /// The event that is being read, when it does not lie whole in one slice.
@@ -266,6 +277,7 @@ impl Account {
             stopped: false,
             done: false,
             error: false,
+            numbered: false,
         }
     }
 
@@ -533,7 +545,8 @@ impl<'a> Sink<'a> for Pass<'_, 'a> {
                 }
                 name.push(piece);
             }
-            Field::Id | Field::Retry => {}
+            Field::Id => self.account.numbered = true,
+            Field::Retry => {}
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Scanner {
     name: [u8; NAME_BYTES_MAX],
     /// The last byte was a carriage return.
     after_cr: bool,
+    /// Lines have passed since the last blank one.
+    in_event: bool,
 }
 
 impl Default for Scanner {
@@ -83,7 +85,7 @@ impl Default for Scanner {
 impl Scanner {
     /// A scanner at the beginning of a stream.
     pub const fn new() -> Self {
-        Self { place: Place::Mark { seen: 0 }, name: [0; NAME_BYTES_MAX], after_cr: false }
+        Self { place: Place::Mark { seen: 0 }, name: [0; NAME_BYTES_MAX], after_cr: false, in_event: false }
     }
 
     /// Whether the next byte begins a line: no line was cut in the middle.
@@ -93,6 +95,11 @@ impl Scanner {
             Place::LineStart => true,
             Place::Name { .. } | Place::Value { .. } | Place::Passed => false,
         }
+    }
+
+    /// Whether the next byte begins an event: nothing of one has come, not even a comment before it.
+    pub fn is_between_events(&self) -> bool {
+        self.is_at_line_start() && !self.in_event && !self.after_cr
     }
 
     /// Takes the next bytes of the stream.
@@ -117,8 +124,10 @@ impl Scanner {
     fn line<'a>(&mut self, rest: &'a [u8], sink: &mut impl Sink<'a>) -> &'a [u8] {
         if matches!(rest[0], b'\n' | b'\r') {
             sink.dispatch();
+            self.in_event = false;
             return self.end_line(rest, 0);
         }
+        self.in_event = true;
         let Some(end) = memchr2(b'\n', b'\r', rest) else {
             self.place = Place::Name { len: 0 };
             return rest;

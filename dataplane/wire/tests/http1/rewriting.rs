@@ -1,8 +1,8 @@
 //! What reaches an upstream and a client, byte for byte.
 
 use ringway_wire::http1::{
-    Asked, Framing, HeadBounds, Parse, RequestHead, RequestOut, ResponseHead, ResponseOut, Version,
-    write_request, write_response,
+    Asked, Body, Framing, HeadBounds, Mode, Parse, RequestHead, RequestOut, ResponseHead, ResponseOut,
+    Version, write_request, write_response,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -273,4 +273,33 @@ fn unsafe_extra_fields_are_left_out() {
     let expected: [&[u8]; 6] =
         [b"date", b"x-request-id", b"x-ringway-request-id", b"x-a", b"x-e", b"content-length"];
     assert_eq!(names, expected); // H1-RS-03
+}
+
+#[test]
+fn a_chunk_of_ours_stands_between_chunks_and_nowhere_else() {
+    const OURS: &[u8] = b"3\r\n:\n\n\r\n";
+    let decoded = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let mut body = Body::new(Framing::Chunked, Mode::Decode, u64::MAX);
+        let advance = body.advance(&mut bytes, &mut Vec::new()).unwrap();
+        assert!(advance.done, "{}", bytes.escape_ascii());
+        bytes[..advance.keep].to_vec()
+    };
+    let stream = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
+    let mut places = 0;
+    for cut in 0..=stream.len() {
+        let mut body = Body::new(Framing::Chunked, Mode::Verbatim, u64::MAX);
+        let mut first = stream[..cut].to_vec();
+        let advance = body.advance(&mut first, &mut Vec::new()).unwrap();
+        if !body.is_between_chunks() {
+            continue;
+        }
+        places += 1;
+        let mut rest = stream[advance.consumed..].to_vec();
+        let then = body.advance(&mut rest, &mut Vec::new()).unwrap();
+        let sent = [&first[..advance.keep], OURS, &rest[..then.keep]].concat();
+        let text = String::from_utf8(decoded(&sent)).unwrap();
+        assert_eq!(text.replace(":\n\n", ""), "hello world", "at {cut}");
+    }
+    assert_eq!(places, 13, "wherever a size line has not come whole");
 }
