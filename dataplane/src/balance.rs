@@ -76,6 +76,8 @@ pub struct Wish<'a> {
     pub now: Moment,
     /// The endpoints of a backend that admission lets be chosen, by their place; none: any.
     pub near: Option<&'a dyn Fn(usize) -> bool>,
+    /// A bit for each target of the route that cannot do what is asked for.
+    pub unfit: u64,
 }
 
 /// As [`pick_for`], for policies that look at no request.
@@ -92,8 +94,17 @@ pub fn pick_for<'t>(
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
     let targets = &route.targets;
-    let mut left = targets.weight;
-    let mut failed: u64 = 0; // a bit for each target that had none
+    let mut failed = wish.unfit; // and a bit for each target that had none
+    let mut left = match failed {
+        0 => targets.weight,
+        unfit => targets
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| unfit & 1 << at == 0)
+            .map(|(_, it)| it.weight)
+            .sum(),
+    };
     while left > 0 {
         let open = |at: usize| failed & 1 << at == 0;
         let at = drawn(targets.list.iter().map(|target| target.weight), open, rng.u32(..left))?;

@@ -22,6 +22,7 @@ use crate::clock::unix_ms;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
+use crate::fit::Unfit;
 use crate::health::Trial;
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Slots};
@@ -73,6 +74,8 @@ pub struct Exchange<'a> {
     pub speaks: Speaks,
     /// The request in the words of the backend at hand, if that speaks another dialect.
     pub translation: Option<Box<Translation>>,
+    /// Destinations of its route that cannot do what it asks for.
+    pub unfit: Unfit,
     own_id: [u8; 32],
     grammar: Grammar,
     start_us: u64,
@@ -185,6 +188,7 @@ async fn first_answer<'t>(
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
     x.read_first(route, intake.as_mut()).await?;
+    x.unfit = x.judge(route)?;
     let mut search = Search::new(route);
     loop {
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
@@ -304,6 +308,7 @@ impl<'a> Exchange<'a> {
             reset: false,
             speaks: Speaks::Anything,
             translation: None,
+            unfit: Unfit::default(),
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
             start_us,
@@ -387,6 +392,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Which destinations are passed over, for they have no answer to it.
+    fn judge(&self, route: &Route) -> Result<Unfit, Refusal> {
+        match self.speaks {
+            Speaks::Calls(_) | Speaks::Anything => Ok(Unfit::default()),
+            Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_) => Unfit::of(route, |target| {
+                (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
+            }),
+        }
+    }
+
     /// Reads on until the body is held whole, or so much of it.
     pub async fn read_rest(&mut self, intake: &mut Intake, bytes_max: u64) -> Result<(), Stop> {
         if intake.is_complete() {
@@ -430,10 +445,10 @@ impl<'a> Exchange<'a> {
         tried: &Tried,
         intake: Option<&Intake>,
     ) -> Option<Pick<'t>> {
-        if stage > 0 && !self.speaks.reaches(route.fallback[stage - 1].backend.dialect) {
+        if stage > 0 && self.unfit.has_fallback(stage - 1) {
             return None;
         }
-        if !route.wishes && stage == 0 {
+        if !route.wishes && stage == 0 && self.unfit.targets() == 0 {
             return balance::pick(route, tried, &mut self.worker.rng.borrow_mut());
         }
         self.wishing(route, intake, None, |rng, wish| match stage {
@@ -461,7 +476,7 @@ impl<'a> Exchange<'a> {
         near: Option<&dyn Fn(usize) -> bool>,
         choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
     ) -> T {
-        let Self { scratch, worker, .. } = self;
+        let Self { scratch, worker, unfit, .. } = self;
         let Scratch { head, prompt, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
         let mut wish = Wish {
@@ -471,6 +486,7 @@ impl<'a> Exchange<'a> {
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
             near,
+            unfit: unfit.targets(),
         };
         choose(&mut worker.rng.borrow_mut(), &mut wish)
     }

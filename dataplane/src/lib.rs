@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod downstream;
 pub mod exchange;
 pub mod explain;
+pub mod fit;
 pub mod handshake;
 pub mod health;
 pub mod intake;

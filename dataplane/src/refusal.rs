@@ -64,7 +64,7 @@ pub enum Refusal {
         /// What is wrong, and what would be right.
         message: String,
     },
-    /// Something beside the calls of models, which a backend of another dialect cannot answer.
+    /// Something that a backend of another dialect has no word for.
     NotTranslated,
     /// The route needs to know the model and the request names none.
     ModelMissing,
@@ -262,7 +262,7 @@ impl Refusal {
             }
             Self::Untranslatable { pointer, message, .. } => return format!("{pointer}: {message}").into(),
             Self::NotTranslated => {
-                "the server behind this route speaks another dialect, and only calls of models are translated"
+                "the server behind this route speaks another dialect and has nothing that answers this request"
             }
             Self::PlainHttp => "plain HTTP was sent to a port that speaks TLS; use https://",
             Self::TargetTooLong => "the request line is too long; put the data into the body",

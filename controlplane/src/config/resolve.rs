@@ -536,7 +536,7 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     let backend = &names.backends[id.0];
     if let Some(engine) = &backend.engine {
         let spoken = backend.dialect.as_ref().map_or_else(|| native(engine.value), |dialect| dialect.value);
-        translation(name, spoken, matches, sink);
+        translation(name, (spoken, engine.value), matches, sink);
         if let (Some(model), Dialect::Http) = (&from.model, spoken) {
             let fault = Fault::new(format!(
                 "backend {} is `engine: http`: no body is read, so no model is replaced",
@@ -552,15 +552,15 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     })
 }
 
-/// A route on a model path leads to backends that speak its dialect, or whose calls can be translated.
-fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink: &Sink) {
+/// A route on a model path leads to backends that speak its dialect, or one that what it takes can be translated to.
+fn translation(target: &Written<String>, (backend, engine): (Dialect, Engine), matches: &Match, sink: &Sink) {
     let Some(caller) = speaks::dialect(matches) else { return };
-    if backend == Dialect::Http || backend == caller || speaks::has_calls(matches) {
+    if backend == Dialect::Http || backend == caller || speaks::has_translated(matches, backend, engine) {
         return;
     }
     let (caller, backend) = (speaks::spelled(caller), speaks::spelled(backend));
     let fault = Fault::new(format!(
-        "only calls of chat models are translated: this route takes {caller}, backend {} speaks {backend}",
+        "backend {} speaks {backend}, which has no word for what this route takes ({caller})",
         quoted(&target.value)
     ));
     let mend = format!(

@@ -8,14 +8,14 @@
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::errors::Kind;
-use ringway_dialect::json::{Surrogates, Tape};
+use ringway_dialect::json::{Surrogates, Tape, Value};
 use ringway_dialect::model::{Failure, Losses, Usage};
 use ringway_dialect::translate::{Translator, read_answer, write_answer};
-use ringway_dialect::{failure_in, failure_out};
+use ringway_dialect::{counting, embeddings, failure_in, failure_out};
 use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
 
 use super::source::Source;
-use super::{Form, Translation};
+use super::{Form, Translation, Vectors};
 use crate::attempt::{Aim, Answer};
 use crate::bounds::{TRANSLATED_ANSWER_BYTES_MAX, TRANSLATED_ERROR_BYTES_MAX};
 use crate::cells::unary::Dispatched;
@@ -47,7 +47,7 @@ pub async fn live(
     let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(retry_after_ms);
     x.record.status = status;
     let source = Source::of(answer, head.framing(), head.len());
-    let events = translation.form != Form::Whole;
+    let events = translation.form.is_stream();
     if coded {
         return Err(Refusal::BadAnswer { reason: Reason::UpCoding });
     }
@@ -111,7 +111,7 @@ async fn whole(
         Err(reason) => return unsent(x, reason),
     };
     let (excess, sent_whole) = source.end(x, aim);
-    if translation.form != Form::Whole {
+    if translation.form.is_stream() {
         return as_stream(x, aim, translation, &body).await;
     }
     let (caller, mut losses) = (translation.caller, translation.losses.clone());
@@ -119,10 +119,16 @@ async fn whole(
     let text = std::str::from_utf8(&body).map_err(|_| bad_json())?;
     let mut tape = Tape::new();
     let root = tape.read(text, Surrogates::Replace).map_err(|_| bad_json())?;
-    let written = read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
-        book(&mut x.record, aim, answer.usage.as_ref());
-        write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
-    });
+    let written = match translation.form {
+        Form::Whole | Form::Events | Form::Array => {
+            read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
+                book(&mut x.record, aim, answer.usage.as_ref());
+                write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
+            })
+        }
+        Form::Vectors(asked) => vectors(&mut x.record, &translation, asked, root, &mut losses, &mut out),
+        Form::Count => tokens(&translation, root, &mut out),
+    };
     aim.endpoint.seen.answer(&x.record);
     if let Err(failure) = written {
         return Ok(fail(x, aim, &failure, &losses, caller, Reason::UpInbandError).await);
@@ -130,6 +136,43 @@ async fn whole(
     let said = x.end_of_answer(excess, sent_whole);
     let fields = fields(x, aim, &losses);
     Ok(x.reply(|head, to| reply::translated(head, 200, &fields, &out, to), said).await)
+}
+
+/// Vectors in the caller's form: as many as it gave texts.
+fn vectors<'a>(
+    record: &mut Record,
+    translation: &Translation,
+    asked: Vectors,
+    body: Value<'a>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure<'a>> {
+    let answer = match translation.upstream {
+        Dialect::Gemini => embeddings::read_gemini_answer(body),
+        _ => embeddings::read_openai_answer(body),
+    }?;
+    if answer.vectors.len() != asked.count {
+        let message = "the upstream's answer has not one vector for each input";
+        return Err(Failure::of(Kind::BadGateway, message));
+    }
+    record.tokens_in = answer.tokens;
+    match translation.caller {
+        Dialect::Gemini => embeddings::write_gemini_answer(&answer, asked.single, out),
+        _ => embeddings::write_openai_answer(&answer, &translation.echo.model, asked.base64, losses, out),
+    }
+    Ok(())
+}
+
+/// The length of a prompt in the caller's form.
+fn tokens<'a>(translation: &Translation, body: Value<'a>, out: &mut Vec<u8>) -> Result<(), Failure<'a>> {
+    if let Some(failure) = failure_in::of_body(body, None) {
+        return Err(failure);
+    }
+    let counted = counting::read_answer(translation.upstream, body);
+    let tokens =
+        counted.ok_or(Failure::of(Kind::BadGateway, "the upstream's answer has no number of tokens"))?;
+    counting::write_answer(translation.caller, tokens, out);
+    Ok(())
 }
 
 fn bad_json() -> Refusal {

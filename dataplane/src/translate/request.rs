@@ -7,13 +7,14 @@
 use ringway_contract::snapshot::Engine as Kind;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::homecoming::without_seals;
-use ringway_dialect::json::{Surrogates, Tape, Text};
+use ringway_dialect::json::{Surrogates, Tape, Text, Value};
 use ringway_dialect::model::{Echo, Engine, Losses, Realm, Request, Target};
 use ringway_dialect::surface::{Surface, Verb, path_model, surface};
 use ringway_dialect::translate::{read_request, write_request};
+use ringway_dialect::{counting, embeddings};
 use ringway_wire::http1::RequestHead;
 
-use super::{Form, Speaks, Translation, of_backend};
+use super::{Form, Speaks, Translation, Vectors, of_backend};
 use crate::attempt::Aim;
 use crate::clock::unix_ms;
 use crate::exchange::{Exchange, Stop};
@@ -28,14 +29,14 @@ use crate::table::{Backend, Route};
 /// # Errors
 /// The caller is told what in its request cannot be read or carried over.
 pub async fn prepare(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &mut Intake) -> Result<(), Stop> {
-    let (Speaks::Calls(caller), Some(upstream)) = (x.speaks, of_backend(aim.backend.dialect)) else {
+    if !x.speaks.reaches(aim.backend) {
         return Err(Refusal::NotTranslated.into());
-    };
+    }
     if x.has_coded_body(intake) {
         return Err(Refusal::EncodedBody.into());
     }
     x.read_rest(intake, u64::MAX).await?;
-    let translation = translated(x, aim, intake, caller, upstream)?;
+    let translation = translated(x, aim, intake)?;
     x.translation = Some(Box::new(translation));
     Ok(())
 }
@@ -52,13 +53,7 @@ pub fn come_home(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> 
     Ok(())
 }
 
-fn translated(
-    x: &mut Exchange<'_>,
-    aim: Aim<'_>,
-    intake: &Intake,
-    caller: Dialect,
-    upstream: Dialect,
-) -> Result<Translation, Refusal> {
+fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Translation, Refusal> {
     let bytes: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
     let bad = |what: &str| Refusal::BadJson { what: what.to_owned().into() };
     let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is not UTF-8"))?;
@@ -66,53 +61,133 @@ fn translated(
     let body = tape
         .read(text, Surrogates::Refuse)
         .map_err(|fault| bad(&format!("{} at byte {}", fault.what, fault.at)))?;
-    let mut losses = Losses::new();
-    let mut request = read_request(caller, body, &mut losses).map_err(Refusal::untranslatable)?;
     let path = x.scratch.head.target().of(intake.head());
     let named = path_model(path).and_then(|name| String::from_utf8(name.into_owned()).ok());
-    let form = form_of(&mut request, path, named.as_deref());
-    if request.model.is_empty() {
-        return Err(Refusal::ModelMissing);
+    let asked = Asked { body, path, named: named.as_deref(), alias: aim.alias };
+    let upstream = of_backend(aim.backend.dialect).ok_or(Refusal::NotTranslated)?;
+    let target = target_of(aim.backend, upstream);
+    let mut losses = Losses::new();
+    let words = match x.speaks {
+        Speaks::Calls(caller) => call(&asked, caller, &target, &mut losses)?,
+        Speaks::Embeds(caller) => embedding(&asked, caller, &target, &mut losses)?,
+        Speaks::Counts(caller) => count(&asked, caller, &target, &mut losses)?,
+        Speaks::Beside(_) | Speaks::Anything => return Err(Refusal::NotTranslated),
+    };
+    if aim.route.strict {
+        losses.strictly().map_err(Refusal::untranslatable)?;
     }
-    let mut echo = Echo::of(&request, upstream);
+    let composed = composed(x, aim, intake, &target, &words);
+    let Words { caller, mut echo, form, .. } = words;
     echo.now = unix_ms() / 1_000;
     echo.id = String::from_utf8_lossy(x.own_id()).into_owned();
     if x.record.model.as_bytes().is_empty() {
         x.record.model = Short::new(echo.model.as_bytes());
     }
-    if let Some(alias) = aim.alias {
-        request.model = Text::of(alias);
-    }
-    let target = target_of(aim.backend, upstream);
-    let mut body = Vec::with_capacity(bytes.len() + bytes.len() / 8);
-    write_request(&request, &target, &mut losses, &mut body).map_err(Refusal::untranslatable)?;
-    if aim.route.strict {
-        losses.strictly().map_err(Refusal::untranslatable)?;
-    }
-    let mut composed = Vec::with_capacity(body.len() + HEAD_BYTES);
-    write_head(
-        x,
-        aim,
-        intake,
-        &Call { request: &request, target: &target, body_bytes: body.len() },
-        &mut composed,
-    );
-    composed.extend_from_slice(&body);
     Ok(Translation { composed, caller, upstream, realm: target.realm, echo, losses, form })
+}
+
+/// What came from the caller, and what it is called where it goes.
+struct Asked<'a> {
+    body: Value<'a>,
+    path: &'a [u8],
+    /// The model that the path names: Gemini's do.
+    named: Option<&'a str>,
+    alias: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// What the model is called where the request goes.
+    fn renamed<'t>(&self, model: Text<'t>) -> Result<Text<'t>, Refusal> {
+        match self.alias {
+            _ if model.is_empty() => Err(Refusal::ModelMissing),
+            Some(alias) => Ok(Text::of(alias).into_owned()),
+            None => Ok(model),
+        }
+    }
+}
+
+/// A request in the backend's words, and what its answer has to know.
+struct Words {
+    /// Behind the base path.
+    path: Vec<u8>,
+    body: Vec<u8>,
+    caller: Dialect,
+    echo: Echo,
+    form: Form,
+}
+
+/// A call of a model.
+fn call(asked: &Asked<'_>, caller: Dialect, target: &Target, losses: &mut Losses) -> Result<Words, Refusal> {
+    let mut request = read_request(caller, asked.body, losses).map_err(Refusal::untranslatable)?;
+    let form = form_of(&mut request, asked);
+    let echo = Echo::of(&request, target.dialect);
+    request.model = asked.renamed(request.model)?;
+    let mut body = Vec::new();
+    write_request(&request, target, losses, &mut body).map_err(Refusal::untranslatable)?;
+    let verb = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let path = path_of(target.dialect.path(), &request.model, verb);
+    Ok(Words { path, body, caller, echo, form })
+}
+
+/// Vectors for texts.
+fn embedding(
+    asked: &Asked<'_>,
+    caller: Dialect,
+    target: &Target,
+    losses: &mut Losses,
+) -> Result<Words, Refusal> {
+    let read = match caller {
+        Dialect::Gemini => embeddings::read_gemini(asked.body, asked.named.unwrap_or_default(), losses),
+        _ => embeddings::read_openai(asked.body, losses),
+    };
+    let mut ask = read.map_err(Refusal::untranslatable)?;
+    let echo = Echo { model: ask.model.plain().into_owned(), ..Echo::default() };
+    ask.model = asked.renamed(ask.model)?;
+    let mut body = Vec::new();
+    let own_path = if target.dialect == Dialect::Gemini {
+        embeddings::write_gemini(&ask, losses, &mut body).map_err(Refusal::untranslatable)?;
+        None
+    } else {
+        embeddings::write_openai(&ask, losses, &mut body);
+        Some("/v1/embeddings")
+    };
+    let form = Form::Vectors(Vectors { count: ask.inputs.len(), single: ask.single, base64: ask.base64 });
+    Ok(Words { path: path_of(own_path, &ask.model, "batchEmbedContents"), body, caller, echo, form })
+}
+
+/// The length of a prompt: the same request, less what does not count.
+fn count(asked: &Asked<'_>, caller: Dialect, target: &Target, losses: &mut Losses) -> Result<Words, Refusal> {
+    let inner = if caller == Dialect::Gemini { counting::gemini_request(asked.body) } else { asked.body };
+    let mut request = read_request(caller, inner, losses).map_err(Refusal::untranslatable)?;
+    if let Some(model) = asked.named {
+        request.model = Text::of(model);
+    }
+    let echo = Echo::of(&request, target.dialect);
+    request.model = asked.renamed(request.model)?;
+    let mut whole = Vec::new();
+    write_request(&request, target, losses, &mut whole).map_err(Refusal::untranslatable)?;
+    let mut body = Vec::with_capacity(whole.len());
+    std::str::from_utf8(&whole)
+        .ok()
+        .and_then(|whole| counting::write_ask(target.dialect, &request.model.plain(), whole, &mut body).ok())
+        .expect("a written request is JSON");
+    let path = path_of(counting::path(target.dialect), &request.model, "countTokens");
+    Ok(Words { path, body, caller, echo, form: Form::Count })
 }
 
 /// About what a head takes. A hint.
 const HEAD_BYTES: usize = 512;
 
 /// How the caller wants to be answered. Gemini says in its path which model is meant and whether it streams.
-fn form_of<'a>(request: &mut Request<'a>, path: &[u8], named: Option<&'a str>) -> Form {
-    if let Surface::Generate { verb, .. } = surface(path) {
+fn form_of<'a>(request: &mut Request<'a>, asked: &Asked<'a>) -> Form {
+    if let Surface::Generate { verb, .. } = surface(asked.path) {
         request.stream = verb == Verb::StreamGenerate;
         request.stream_usage = true;
-        if let Some(model) = named {
+        if let Some(model) = asked.named {
             request.model = Text::of(model);
         }
-        let events = path.split(|&byte| byte == b'?' || byte == b'&').skip(1).any(|pair| pair == b"alt=sse");
+        let events =
+            asked.path.split(|&byte| byte == b'?' || byte == b'&').skip(1).any(|pair| pair == b"alt=sse");
         if request.stream && !events {
             return Form::Array;
         }
@@ -135,24 +210,19 @@ fn target_of(backend: &Backend, dialect: Dialect) -> Target {
     Target { realm: Realm::of(backend.name.as_str(), "", ""), ..target }
 }
 
-/// What a head has to say.
-struct Call<'a> {
-    request: &'a Request<'a>,
-    target: &'a Target,
-    body_bytes: usize,
-}
-
-/// Writes a head of our own: what a caller's fields mean, they mean in its dialect.
-fn write_head(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, call: &Call<'_>, out: &mut Vec<u8>) {
+/// Head and body, as they are sent. The head is our own: what a caller's fields mean, they mean in its dialect.
+fn composed(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, target: &Target, words: &Words) -> Vec<u8> {
+    let mut composed = Vec::with_capacity(HEAD_BYTES + words.body.len());
+    let out = &mut composed;
     let buf = intake.head();
     let head = &x.scratch.head;
     out.extend_from_slice(b"POST ");
     out.extend_from_slice(aim.endpoint.base_path.trim_end_matches('/').as_bytes());
-    write_path(call, out);
+    out.extend_from_slice(&words.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     field(out, b"host", host(aim.route, head, buf).unwrap_or(aim.endpoint.authority.as_bytes()));
     field(out, b"content-type", b"application/json");
-    let accept: &[u8] = if call.request.stream { b"text/event-stream" } else { b"application/json" };
+    let accept: &[u8] = if words.form.is_stream() { b"text/event-stream" } else { b"application/json" };
     field(out, b"accept", accept);
     field(out, b"accept-encoding", b"identity");
     let carried: &[&str] =
@@ -163,8 +233,8 @@ fn write_head(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, call: &Call<'_>, 
         }
     }
     field(out, b"x-request-id", x.record.request_id.as_bytes());
-    if call.target.dialect == Dialect::Anthropic {
-        field(out, b"anthropic-version", call.target.anthropic_version.header().as_bytes());
+    if target.dialect == Dialect::Anthropic {
+        field(out, b"anthropic-version", target.anthropic_version.header().as_bytes());
     }
     if let Some(credential) = &aim.backend.credential {
         field(out, &credential.header, &credential.value);
@@ -172,28 +242,27 @@ fn write_head(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, call: &Call<'_>, 
     if let Some(form) = aim.backend.orca {
         field(out, orca::ASK, orca::wish(form));
     }
-    field(out, b"content-length", itoa::Buffer::new().format(call.body_bytes).as_bytes());
+    field(out, b"content-length", itoa::Buffer::new().format(words.body.len()).as_bytes());
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&words.body);
+    composed
 }
 
 fn host<'b>(route: &Route, head: &RequestHead, buf: &'b [u8]) -> Option<&'b [u8]> {
     route.preserve_host.then(|| head.host().of(buf))
 }
 
-fn write_path(call: &Call<'_>, out: &mut Vec<u8>) {
-    match call.target.dialect {
-        Dialect::OpenAiChat => out.extend_from_slice(b"/v1/chat/completions"),
-        Dialect::OpenAiResponses => out.extend_from_slice(b"/v1/responses"),
-        Dialect::Anthropic => out.extend_from_slice(b"/v1/messages"),
-        Dialect::Gemini => {
-            out.extend_from_slice(b"/v1beta/models/");
-            let model = call.request.model.plain();
-            write_encoded(model.strip_prefix("models/").unwrap_or(&model), out);
-            let verb: &[u8] =
-                if call.request.stream { b":streamGenerateContent?alt=sse" } else { b":generateContent" };
-            out.extend_from_slice(verb);
-        }
+/// The dialect's own path, or for Gemini that of a model's verb.
+fn path_of(own: Option<&str>, model: &Text<'_>, verb: &str) -> Vec<u8> {
+    if let Some(own) = own {
+        return own.as_bytes().to_vec();
     }
+    let mut path = b"/v1beta/models/".to_vec();
+    let model = model.plain();
+    write_encoded(model.strip_prefix("models/").unwrap_or(&model), &mut path);
+    path.push(b':');
+    path.extend_from_slice(verb.as_bytes());
+    path
 }
 
 /// A segment of a path, percent-encoded (RFC 3986 section 2.3).

@@ -1,54 +1,21 @@
-//! Callers of one dialect at backends of another: over real sockets, streamed and not, whole and broken.
+//! Calls of models: streamed and not, whole and broken.
 //!
-//! Owns: the way of a translated exchange. What each dialect's words become is told by the dialect crate's own tests.
+//! Owns: the way of a translated call. What each dialect's words become is told by the dialect crate's own tests.
 //! Must not: compare whole bodies where the claim is about one field.
-//! Read next: `src/origin.rs`, the scripted backends.
+//! Read next: `beside.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringway_contract::snapshot::{Credential, Engine, Fallback, Retry};
+use ringway_contract::snapshot::{Engine, Fallback, Retry};
 use ringway_tests::client::post;
-use ringway_tests::setup::{backend, prefix, route};
-use ringway_tests::{Gateway, Io, Origin, Setup, each_driver, http};
+use ringway_tests::setup::backend;
+use ringway_tests::{Origin, each_driver};
 use serde_json::{Value, json};
+
+use crate::rig::{gateway, sent, stream, untuned, whole};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
-
-/// A gateway that takes every dialect and has one backend, of this engine, with a credential of its own.
-fn gateway(io: Io, engine: Engine, origin: &Origin, tune: impl FnOnce(&mut Setup)) -> Gateway {
-    let (header, value) = match engine {
-        Engine::Anthropic => ("x-api-key", "ours"),
-        Engine::Gemini => ("x-goog-api-key", "ours"),
-        _ => ("authorization", "Bearer ours"),
-    };
-    let credential = Credential { header: header.to_owned(), value: value.to_owned() };
-    let mut model = backend("model", engine, &[origin.address()]);
-    model.credential = Some(credential);
-    let mut setup = Setup::new().backend(model).route(route("all", prefix("/"), "model"));
-    setup.snapshot.routes[0].expose = true;
-    tune(&mut setup);
-    Gateway::start(io, setup)
-}
-
-fn untuned(_: &mut Setup) {}
-
-/// A JSON answer of this status.
-fn whole(status: u16, body: &Value) -> String {
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nSet-Cookie: a=b\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A stream of these events, each in a coded chunk.
-fn stream(events: &[String]) -> Vec<u8> {
-    let body = events.concat();
-    let sizes: Vec<usize> = events.iter().map(String::len).collect();
-    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    [&head[..], &http::chunked(body.as_bytes(), &sizes)].concat()
-}
 
 /// An event of Anthropic's, named by its type.
 fn named(data: &Value) -> String {
@@ -129,11 +96,6 @@ fn data(body: &str) -> Vec<Value> {
 
 fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap_or("?")).collect()
-}
-
-fn sent(origin: &Origin, target: &str) -> (http::Head, Value) {
-    let request = origin.request_for(target);
-    (request.head, serde_json::from_slice(&request.body).expect("the backend gets JSON"))
 }
 
 #[test]
