@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
-    AccessLog, Admission, BackendTls, Balance, CertificateFiles, Class, Connections, Credential, Dialect,
-    Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts, ListenerTls, LogFormat,
-    Logging, Match, Order, Retry, RouteTimeouts, Target,
+    AccessLog, Admission, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
+    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts,
+    ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning, Retry, RouteTimeouts, Target,
 };
-use ringway_contract::{Bytes, Millis, Snapshot};
+use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
 use ringway_controlplane::scrape;
 
@@ -64,6 +64,35 @@ fn with_match(matches: &str) -> String {
          backends: {{b: {{engine: http, endpoints: [\"http://10.0.0.1\"]}}}}\n\
          routes: [{{name: all, match: {matches}, targets: [{{backend: b}}]}}]\n"
     )
+}
+
+#[test]
+fn what_is_known_of_models_arrives_as_it_was_written() {
+    let models = concat!(
+        "models: [{name: \"gpt-5*\", owner: openai, context: 400000, max_output: 128000, ",
+        "price: {input: \"1.25\", output: \"10\", cache_read: \"0.125\"}, ",
+        "capabilities: {audio: false, reasoning: effort}}, {name: local}]\n"
+    );
+    let snapshot = snap(&(with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1:8000\"]}") + models));
+    let expected = Model {
+        name: "gpt-5*".to_owned(),
+        owner: Some("openai".to_owned()),
+        context_tokens: Some(400_000),
+        output_tokens_max: Some(128_000),
+        price: Some(Price {
+            input: MicroDollars::new(1_250_000),
+            output: MicroDollars::new(10_000_000),
+            cache_read: Some(MicroDollars::new(125_000)),
+            cache_write: None,
+        }),
+        capabilities: Capabilities {
+            audio: Some(false),
+            reasoning: Some(Reasoning::Effort),
+            ..Capabilities::default()
+        },
+        ..Model::default()
+    };
+    assert_eq!(snapshot.models, [expected, Model { name: "local".to_owned(), ..Model::default() }]);
 }
 
 #[test]

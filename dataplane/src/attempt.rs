@@ -28,6 +28,7 @@ use crate::orca;
 use crate::outcome::{AttemptError, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Room, Size, Socket};
+use crate::table::catalogue::Profile;
 use crate::table::{Backend, Endpoint, Route};
 use crate::tls::Side;
 use crate::upstream::Connection;
@@ -75,6 +76,8 @@ pub struct Aim<'a> {
     pub endpoint: &'a Endpoint,
     /// What the model is called there, if otherwise.
     pub alias: Option<&'a str>,
+    /// What is known of the model there.
+    pub known: Option<&'a Profile>,
 }
 
 /// Tries once; over a kept connection first, and over a fresh one if that proves stale and nothing is lost by it.

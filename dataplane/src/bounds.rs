@@ -32,6 +32,10 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const MODELS_MAX: usize = 4_096;
 /// Models on offer, counted once for each route that offers them.
 pub const OFFERS_MAX: usize = 1 << 20;
+/// Entries of the catalogue of models.
+pub const CATALOGUE_MAX: usize = 4_096;
+/// Bytes of what people call a model, or its maker.
+pub const TITLE_BYTES_MAX: usize = 256;
 /// Routes of a snapshot.
 pub const ROUTES_MAX: usize = 65_536;
 /// Targets of one route.

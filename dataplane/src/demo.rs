@@ -45,6 +45,7 @@ fn snapshot(addresses: &[SocketAddr]) -> Snapshot {
         tls: None,
     };
     Snapshot {
+        models: Vec::new(),
         format: FORMAT,
         generation: Generation::NONE,
         listeners: vec![listener],

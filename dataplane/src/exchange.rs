@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
-use ringway_dialect::surface::Grammar;
+use ringway_dialect::surface::{Grammar, path_model};
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
 
@@ -22,7 +22,7 @@ use crate::clock::unix_ms;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
-use crate::fit::Unfit;
+use crate::fit::{self, Unfit};
 use crate::health::Trial;
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Slots};
@@ -32,6 +32,8 @@ use crate::relay;
 use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
+use crate::settle;
+use crate::table::catalogue::Profile;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::translate::{self, Speaks, Translation};
 use crate::worker::{Live, Scratch, Worker};
@@ -172,6 +174,7 @@ fn pass_on<'x, 'e>(
         won.permit.generated(won.held.lease.generated());
         dispatch::note_end(x.worker, won.aim, &outcome);
         x.learn(&won.pick);
+        x.settle(won.aim);
         drop((won.held, won.permit, won.trial, won.admitted));
         Ok(outcome?)
     }
@@ -188,7 +191,7 @@ async fn first_answer<'t>(
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
     x.read_first(route, intake.as_mut()).await?;
-    x.unfit = x.judge(route)?;
+    x.unfit = x.judge(route, intake.as_ref())?;
     let mut search = Search::new(route);
     loop {
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
@@ -223,7 +226,7 @@ async fn find_route<'t>(
     let mut read = false;
     let route = loop {
         match x.ask(table, held, read) {
-            Verdict::Route(route) if route.reads_body && !read && held.has_body() => {}
+            Verdict::Route(route) if x.wants_model(route) && !read && held.has_body() => {}
             Verdict::Route(route) => break route,
             Verdict::ReadModel => {}
             Verdict::Models => return Err(x.list_models(table, held)),
@@ -249,6 +252,10 @@ async fn find_route<'t>(
     }
     if let Some(model) = held.model() {
         x.record.model.set(model.value.as_bytes());
+    } else if x.speaks.is_geminis()
+        && let Some(model) = path_model(x.scratch.head.target().of(held.head()))
+    {
+        x.record.model.set(&model);
     }
     Ok(route)
 }
@@ -386,20 +393,35 @@ impl<'a> Exchange<'a> {
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
-            _ if self.is_mixed(route) => u64::MAX,
+            _ if self.is_mixed(route) || self.is_choosy(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
     }
 
     /// Which destinations are passed over, for they have no answer to it.
-    fn judge(&self, route: &Route) -> Result<Unfit, Refusal> {
-        match self.speaks {
-            Speaks::Calls(_) | Speaks::Anything => Ok(Unfit::default()),
-            Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_) => Unfit::of(route, |target| {
+    fn judge(&self, route: &Route, intake: Option<&Intake>) -> Result<Unfit, Refusal> {
+        match (self.speaks, intake) {
+            (Speaks::Calls(dialect), Some(intake))
+                if self.is_choosy(route) && !self.has_coded_body(intake) =>
+            {
+                let needs = fit::needs(dialect, intake.pieces());
+                Unfit::of(route, |target| {
+                    fit::lacks(self.known(route, target), &target.backend, needs.as_ref()?)
+                })
+            }
+            (Speaks::Calls(_) | Speaks::Anything, _) => Ok(Unfit::default()),
+            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_), _) => Unfit::of(route, |target| {
                 (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
             }),
         }
+    }
+
+    /// Whether some destination cannot do what a call may ask for, so that the call is read for it.
+    fn is_choosy(&self, route: &Route) -> bool {
+        let restricts = |target: &Target| self.known(route, target).is_some_and(Profile::restricts);
+        let catalogue = route.catalogue.as_ref().filter(|_| matches!(self.speaks, Speaks::Calls(_)));
+        catalogue.is_some_and(|catalogue| catalogue.restricts()) && route.destinations().any(restricts)
     }
 
     /// Reads on until the body is held whole, or so much of it.
@@ -520,6 +542,25 @@ impl<'a> Exchange<'a> {
         gpu.learn(prompt, pick.at, pick.load, input + cached.filter(|_| apart).unwrap_or(0), cached);
     }
 
+    /// Whether the model has to be known on this route: to match, to be replaced, or because something is known of it.
+    fn wants_model(&self, route: &Route) -> bool {
+        route.reads_body || (route.catalogue.is_some() && self.speaks.is_metered())
+    }
+
+    /// What is known of the model that this target calls what the caller asks for.
+    fn known<'t>(&self, route: &'t Route, target: &Target) -> Option<&'t Profile> {
+        let asked = self.record.model.as_bytes();
+        route.catalogue.as_ref()?.find(target.model.as_deref().map_or(asked, str::as_bytes))
+    }
+
+    /// Completes the books of a call: what nobody counted, and what it cost.
+    fn settle(&mut self, aim: Aim<'_>) {
+        if self.speaks.is_metered() && !aim.route.raw {
+            let prompt_bytes = self.record.bytes_in.saturating_sub(self.scratch.head.len() as u64);
+            settle::settle(&mut self.record, prompt_bytes, aim.backend.dialect, aim.known);
+        }
+    }
+
     fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {
         self.record.attempts += 1;
         self.record.backend = pick.target.backend.name.as_str();
@@ -530,6 +571,7 @@ impl<'a> Exchange<'a> {
             backend: &pick.target.backend,
             endpoint: pick.endpoint,
             alias: pick.target.model.as_deref(),
+            known: self.known(route, pick.target),
         }
     }
 

@@ -4,9 +4,16 @@
 //! Must not: look at load or health: whoever is judged unfit stays so, however idle.
 //! Read next: [`crate::dispatch`], which goes where this lets it.
 
+use ringway_dialect::dialect::Dialect;
+use ringway_dialect::json::{Surrogates, Tape};
+use ringway_dialect::model::{Losses, Needs};
+use ringway_dialect::translate::read_request;
+
 use crate::bounds::{FALLBACKS_MAX, TARGETS_MAX};
 use crate::refusal::Refusal;
-use crate::table::{Route, Target};
+use crate::table::catalogue::Profile;
+use crate::table::{Backend, Route, Target};
+use crate::translate::of_backend;
 
 /// Destinations of one route that cannot do what is asked for; none at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +62,21 @@ impl Unfit {
     pub const fn has_fallback(self, at: usize) -> bool {
         self.fallback & 1 << at != 0
     }
+}
+
+/// What a call needs of a model; none where it cannot be read: then whoever reads it says so.
+pub fn needs<'b>(dialect: Dialect, body: impl Iterator<Item = &'b [u8]>) -> Option<Needs> {
+    let bytes: Vec<u8> = body.collect::<Vec<_>>().concat();
+    let text = std::str::from_utf8(&bytes).ok()?;
+    let mut tape = Tape::new();
+    let body = tape.read(text, Surrogates::Replace).ok()?;
+    read_request(dialect, body, &mut Losses::new()).ok().map(|request| Needs::of(&request))
+}
+
+/// Why a model that this much is known of cannot do what is needed.
+pub fn lacks(known: Option<&Profile>, backend: &Backend, needs: &Needs) -> Option<Refusal> {
+    let capabilities = known?.capabilities(of_backend(backend.dialect)?);
+    capabilities.lacks(needs).map(|need| Refusal::Incapable { need })
 }
 
 #[cfg(test)]

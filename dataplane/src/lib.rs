@@ -35,6 +35,7 @@ pub mod reply;
 pub mod retry;
 pub mod ring;
 pub mod seen;
+pub mod settle;
 pub mod table;
 pub mod tls;
 pub mod translate;

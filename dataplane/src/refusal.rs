@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use ringway_dialect::errors::Kind;
-use ringway_dialect::model::Refused;
+use ringway_dialect::model::{Need, Refused};
 use ringway_wire::http1::{Fault, Rule};
 
 use crate::admission::queue::Why;
@@ -66,6 +66,11 @@ pub enum Refusal {
     },
     /// Something that a backend of another dialect has no word for.
     NotTranslated,
+    /// No model of the route can do what is asked for.
+    Incapable {
+        /// What the first of them lacks.
+        need: Need,
+    },
     /// The route needs to know the model and the request names none.
     ModelMissing,
     /// No route matches.
@@ -185,6 +190,7 @@ impl Refusal {
             Self::BadJson { .. } | Self::ModelMissing => {
                 refuse(400, Kind::InvalidRequest, Reason::BadRequest)
             }
+            Self::Incapable { .. } => refuse(400, Kind::UnsupportedField, Reason::BadRequest),
             Self::Untranslatable { kind, .. } => refuse(kind.status(), *kind, Reason::BadRequest),
             Self::EncodedBody => refuse(415, Kind::UnsupportedMedia, Reason::BadRequest),
             Self::NoRoute | Self::NotTranslated => refuse(404, Kind::NotFound, Reason::NoRoute),
@@ -261,6 +267,7 @@ impl Refusal {
                 return message.clone().into();
             }
             Self::Untranslatable { pointer, message, .. } => return format!("{pointer}: {message}").into(),
+            Self::Incapable { need } => incapable(*need),
             Self::NotTranslated => {
                 "the server behind this route speaks another dialect and has nothing that answers this request"
             }
@@ -336,6 +343,7 @@ impl Refusal {
             Self::BadJson { .. } => "bad_json",
             Self::Untranslatable { .. } => "untranslatable",
             Self::NotTranslated => "not_translated",
+            Self::Incapable { .. } => "model_incapable",
             Self::EncodedBody => "encoded_body",
             Self::ModelMissing => "model_missing",
             Self::NoRoute => "no_route",
@@ -411,6 +419,7 @@ impl Refusal {
             | Self::GatewayPorts
             | Self::Untranslatable { .. }
             | Self::NotTranslated
+            | Self::Incapable { .. }
             | Self::Internal => None,
         }
     }
@@ -559,6 +568,26 @@ const fn kind_of(status: u16) -> Kind {
     }
 }
 
+/// What no model of a route can do, with the mend.
+const fn incapable(need: Need) -> &'static str {
+    match need {
+        Need::Images => "the model here sees no pictures; leave them out, or ask for another model",
+        Need::ImageUrls => "the model here fetches no pictures; send them as data, or ask for another model",
+        Need::Audio => "the model here hears no sound; leave it out, or ask for another model",
+        Need::Documents => "the model here reads no documents; send their text, or ask for another model",
+        Need::Tools => "the model here calls no tools; leave them out, or ask for another model",
+        Need::JsonSchema => {
+            "the model here does not answer by a JSON schema; ask for JSON in words, or for another model"
+        }
+        Need::Reasoning => {
+            "the model here does not think before it answers; leave that out, or ask for another model"
+        }
+        Need::MaxOutput => {
+            "the model here gives no answer of that length; ask for fewer tokens, or another model"
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashSet;
@@ -587,6 +616,7 @@ pub(crate) mod tests {
                 message: "the target cannot express this field".to_owned(),
             },
             Refusal::NotTranslated,
+            Refusal::Incapable { need: Need::Images },
             Refusal::ModelMissing,
             Refusal::NoRoute,
             Refusal::unknown_model(b"gpt-\"9\"\r\nx"),
@@ -646,7 +676,10 @@ pub(crate) mod tests {
             assert_eq!(
                 reason == Reason::BadRequest,
                 refusal.rule().is_some()
-                    || matches!(refusal, Refusal::ModelMissing | Refusal::Untranslatable { .. })
+                    || matches!(
+                        refusal,
+                        Refusal::ModelMissing | Refusal::Untranslatable { .. } | Refusal::Incapable { .. }
+                    )
             );
         }
     }

@@ -565,9 +565,9 @@ impl Observer {
 
     /// The answer is over: books its usage and says what is wrong with its end.
     pub fn finish(&mut self, record: &mut Record) -> Option<Reason> {
-        let (usage, remark) = match self {
+        let (usage, pieces, remark) = match self {
             Self::Opaque => return None,
-            Self::Unary(unary) => (unary.finish(), unary.error().then_some(Reason::UpInbandError)),
+            Self::Unary(unary) => (unary.finish(), 0, unary.error().then_some(Reason::UpInbandError)),
             Self::Stream(sse) => {
                 sse.finish();
                 let remark = if sse.error() {
@@ -575,13 +575,18 @@ impl Observer {
                 } else {
                     (!sse.terminal()).then_some(Reason::UpNoTerminal)
                 };
-                (sse.usage(), remark)
+                (sse.usage(), sse.content_events(), remark)
             }
         };
         *self = Self::Opaque;
         record.tokens_in = usage.input;
         record.tokens_out = usage.output;
         record.tokens_cached = usage.cache_read;
+        record.tokens_cache_written = usage.cache_write;
+        record.tokens_reasoning = usage.reasoning;
+        if usage == sse::Usage::default() && pieces > 0 {
+            record.count_pieces(pieces);
+        }
         remark.filter(|_| record.status < 400)
     }
 }

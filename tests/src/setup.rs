@@ -34,6 +34,7 @@ impl Setup {
     pub fn new() -> Self {
         let port = Port::take();
         let snapshot = Snapshot {
+            models: Vec::new(),
             format: FORMAT,
             generation: Generation::new(1),
             listeners: vec![listener(port.address())],

@@ -6,4 +6,5 @@
 
 mod beside;
 mod calls;
+mod catalogue;
 mod rig;

@@ -5,6 +5,7 @@
 //! Read next: [`snapshot`], the configuration as the data plane runs it.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod explain;
 pub mod load;
 pub mod numbers;
@@ -12,6 +13,6 @@ pub mod problem;
 pub mod snapshot;
 pub mod stats;
 
-pub use numbers::{Bytes, Generation, Millis};
+pub use numbers::{Bytes, Generation, MicroDollars, Millis};
 pub use problem::Problem;
 pub use snapshot::Snapshot;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::catalogue::{Capabilities, Model, Price, Reasoning};
 use crate::numbers::{Bytes, Generation, Millis};
 
 /// The `format` that this version writes and reads.
@@ -32,6 +33,9 @@ pub struct Snapshot {
     pub backends: Vec<Backend>,
     /// Rules from request to backends; the first match wins.
     pub routes: Vec<Route>,
+    /// What is known of models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
     /// Bounds that the operator sets for the whole process.
     #[serde(default)]
     pub limits: Limits,

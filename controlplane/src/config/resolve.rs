@@ -47,8 +47,18 @@ pub(super) fn finish(parts: Option<Parts>, sink: Sink, source: &Source) -> Resul
     match parts {
         Some(parts) if !sink.has_errors() => {
             let warnings = sink.into_report(source);
-            let Parts { listeners, admin, backends, routes, limits, logging, drain_timeout } = parts;
-            Ok(Config { listeners, admin, backends, routes, limits, logging, drain_timeout, warnings })
+            let Parts { listeners, admin, backends, routes, models, limits, logging, drain_timeout } = parts;
+            Ok(Config {
+                listeners,
+                admin,
+                backends,
+                routes,
+                models,
+                limits,
+                logging,
+                drain_timeout,
+                warnings,
+            })
         }
         Some(_) | None => Err(sink.into_report(source)),
     }
@@ -60,6 +70,7 @@ pub(super) struct Parts {
     admin: Option<SocketAddr>,
     backends: Vec<Backend>,
     routes: Vec<Route>,
+    models: Vec<contract::Model>,
     limits: Limits,
     logging: Logging,
     drain_timeout: Millis,
@@ -74,7 +85,9 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
     let listeners: Vec<_> = file.listeners.iter().map(|written| listener(written, env, sink)).collect();
     let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
     let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
+    let models: Vec<_> = file.models.iter().map(model).collect();
     route_names(&file, sink);
+    models_once(&file.models, sink);
     if !sink.has_errors() {
         unreachable_routes(&file, sink); // a match that was decoded in part looks wider than it is
     }
@@ -83,6 +96,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
         admin: value(file.admin),
         backends: backends.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
+        models: models.into_iter().collect::<Option<_>>()?,
         limits: limits(file.limits),
         logging: Logging {
             access: file.access.place.map_or_else(contract::AccessLog::default, |place| place.value),
@@ -620,6 +634,46 @@ fn unreachable_routes(file: &FileConfig, sink: &Sink) {
             let fault =
                 Fault::new(format!("this route gets no request: route {} takes them all", quoted(taker)));
             sink.warn(&file.routes[index].matches.at, fault.mend("the first match wins: move it up"));
+        }
+    }
+}
+
+// Models.
+
+fn model(from: &written::Model) -> Option<contract::Model> {
+    let price = from.price.as_ref().map(price);
+    Some(contract::Model {
+        name: from.name.as_ref()?.value.clone(),
+        display_name: value(from.display_name.clone()),
+        owner: value(from.owner.clone()),
+        context_tokens: value(from.context.clone()),
+        output_tokens_max: value(from.max_output.clone()),
+        price: match price {
+            None => None,
+            Some(price) => Some(price?),
+        },
+        capabilities: from.capabilities,
+    })
+}
+
+fn price(from: &written::Price) -> Option<contract::Price> {
+    Some(contract::Price {
+        input: from.input.as_ref()?.value,
+        output: from.output.as_ref()?.value,
+        cache_read: from.cache_read.as_ref().map(|money| money.value),
+        cache_write: from.cache_write.as_ref().map(|money| money.value),
+    })
+}
+
+/// The first entry that fits a name counts, so a second one of the same name never does.
+fn models_once(models: &[written::Model], sink: &Sink) {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for name in models.iter().filter_map(|model| model.name.as_ref()) {
+        if let Some(first) = seen.get(name.value.as_str()) {
+            let fault = Fault::new(format!("model {} is here twice", quoted(&name.value)));
+            sink.error(&name.at, fault.mend(format!("{} comes first, and counts", first.path)));
+        } else {
+            seen.insert(&name.value, &name.at);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Limits,
-    Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score,
+    Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
@@ -24,6 +24,7 @@ pub struct Config {
     pub(super) admin: Option<SocketAddr>,
     pub(super) backends: Vec<Backend>,
     pub(super) routes: Vec<Route>,
+    pub(super) models: Vec<Model>,
     pub(super) limits: Limits,
     pub(super) logging: Logging,
     pub(super) drain_timeout: Millis,

@@ -24,6 +24,7 @@ pub fn snapshot(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr
         admin: config.admin,
         backends: config.backends.iter().map(|b| backend(b, addresses)).collect(),
         routes: config.routes.iter().map(|r| route(r, &config.backends)).collect(),
+        models: config.models.clone(),
         limits: config.limits,
         logging: config.logging.clone(),
         drain_timeout_ms: config.drain_timeout,

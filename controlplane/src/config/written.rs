@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use ringway_contract::snapshot::{
-    AccessLog, Balance, Class, Dialect, Engine, HalfClose, LogFormat, Orca, Order,
+    AccessLog, Balance, Capabilities, Class, Dialect, Engine, HalfClose, LogFormat, Orca, Order,
 };
-use ringway_contract::{Bytes, Millis};
+use ringway_contract::{Bytes, MicroDollars, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
 use super::fields::{self, Section};
@@ -29,6 +29,7 @@ pub struct FileConfig {
     pub(super) admin: Option<Written<SocketAddr>>,
     pub(super) backends: Vec<Backend>,
     pub(super) routes: Vec<Route>,
+    pub(super) models: Vec<Model>,
     pub(super) limits: Limits,
     pub(super) access: Access,
     pub(super) drain_timeout: Option<Written<Millis>>,
@@ -188,6 +189,27 @@ pub(super) struct Target {
     pub(super) model: Option<Written<String>>,
 }
 
+/// What is known of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Model {
+    pub(super) name: Option<Written<String>>,
+    pub(super) display_name: Option<Written<String>>,
+    pub(super) owner: Option<Written<String>>,
+    pub(super) context: Option<Written<u64>>,
+    pub(super) max_output: Option<Written<u64>>,
+    pub(super) price: Option<Price>,
+    pub(super) capabilities: Capabilities,
+}
+
+/// What a million tokens cost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Price {
+    pub(super) input: Option<Written<MicroDollars>>,
+    pub(super) output: Option<Written<MicroDollars>>,
+    pub(super) cache_read: Option<Written<MicroDollars>>,
+    pub(super) cache_write: Option<Written<MicroDollars>>,
+}
+
 /// Bounds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Limits {
@@ -223,6 +245,7 @@ pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
         admin: fields.section("admin").text("address", values::listen_address),
         backends: fields.entries("backends", values::name).into_iter().map(backend).collect(),
         routes: fields.items("routes").iter().map(route).collect(),
+        models: fields.items("models").iter().map(model).collect(),
         limits: limits(&fields.section("limits")),
         access: access(&fields.section("logging")),
         drain_timeout: fields.section("state").duration("drain_timeout"),
@@ -448,6 +471,43 @@ fn fallback(item: &Item<'_>) -> Target {
         backend: fields.text("backend", values::name),
         weight: None,
         model: fields.text("model", values::model),
+    }
+}
+
+fn model(item: &Item<'_>) -> Model {
+    let fields = item.fields(&fields::MODEL_ENTRY);
+    Model {
+        name: fields.text("name", values::model_glob),
+        display_name: fields.text("display_name", values::title),
+        owner: fields.text("owner", values::title),
+        context: fields.whole("context"),
+        max_output: fields.whole("max_output"),
+        price: fields.get("price").map(|_| price(&fields.section("price"))),
+        capabilities: capabilities(&fields.section("capabilities")),
+    }
+}
+
+fn price(fields: &Fields<'_>) -> Price {
+    let money = |name| fields.text(name, values::money);
+    Price {
+        input: money("input"),
+        output: money("output"),
+        cache_read: money("cache_read"),
+        cache_write: money("cache_write"),
+    }
+}
+
+/// Nothing is looked up in these, so they need no place.
+fn capabilities(fields: &Fields<'_>) -> Capabilities {
+    let flag = |name| fields.flag(name).map(|flag| flag.value);
+    Capabilities {
+        images: flag("images"),
+        image_urls: flag("image_urls"),
+        audio: flag("audio"),
+        documents: flag("documents"),
+        tools: flag("tools"),
+        json_schema: flag("json_schema"),
+        reasoning: fields.choice("reasoning").map(|word| word.value),
     }
 }
 

@@ -9,7 +9,7 @@ use ringway_contract::snapshot::{Credential, Endpoint};
 
 use crate::bounds::{
     CREDENTIAL_BYTES_MAX, HOST_BYTES_MAX, METHOD_BYTES_MAX, MODEL_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
-    TIMEOUT_MS_MAX, VALUE_GLOB_BYTES_MAX,
+    TIMEOUT_MS_MAX, TITLE_BYTES_MAX, VALUE_GLOB_BYTES_MAX,
 };
 
 /// What is wrong with a value, and how to mend it.
@@ -33,6 +33,15 @@ pub(super) fn name(name: &str) -> Checked {
 /// A model's name, as a backend lists it or an alias sets it.
 pub(super) fn model(model: &str) -> Checked {
     identifier("model", model, MODEL_BYTES_MAX, "")
+}
+
+/// What people call something: one line of text.
+pub(super) fn title(title: &str) -> Checked {
+    length("title", title, TITLE_BYTES_MAX)?;
+    match title.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(bad) => Err(wrong(format!("the title {title:?} has a {bad:?}"), "write it in one line")),
+    }
 }
 
 /// A glob on a model's name.

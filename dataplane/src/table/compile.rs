@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ringway_contract::snapshot::{self, Balance, Engine, FORMAT, Snapshot};
 use ringway_contract::{Generation, Millis, Problem};
 
+use super::catalogue::Catalogue;
 use super::check::{self, Wrong, wrong};
 use super::glob::Glob;
 use super::index::Index;
@@ -25,10 +26,10 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::{self};
 use crate::bounds::{
-    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
-    ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX,
-    MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX,
-    TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX, CONDITION_VALUES_MAX,
+    ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX,
+    LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX,
+    TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::names::Name;
@@ -64,11 +65,13 @@ impl Table {
         check_process(snapshot, &mut found);
         check_backends(&snapshot.backends, &mut found);
         check_routes(snapshot, &mut found);
+        check_models(&snapshot.models, &mut found);
         found.end()?;
 
         // Nothing below can fail: names are interned and cells taken only for a snapshot that will run.
         let backends = compile_backends(&snapshot.backends, cells, &tls);
-        let routes = compile_routes(&snapshot.routes, &backends, cells);
+        let catalogue = Catalogue::new(&snapshot.models).map(Arc::new);
+        let routes = compile_routes(&snapshot.routes, &backends, catalogue.as_ref(), cells);
         let offers = Offers::new(&routes);
         if offers.len() > OFFERS_MAX {
             let what = format!("the routes offer {} models together; {OFFERS_MAX} are allowed", offers.len());
@@ -299,6 +302,19 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
     }
 }
 
+fn check_models(models: &[snapshot::Model], found: &mut Found) {
+    found.count("models", "models", models.len(), CATALOGUE_MAX);
+    for (i, model) in models.iter().enumerate() {
+        let at = format!("models[{i}]");
+        found.check(format_args!("{at}.name"), check::model_glob(&model.name));
+        for (field, text) in [("display_name", &model.display_name), ("owner", &model.owner)] {
+            if let Some(text) = text {
+                found.check(format_args!("{at}.{field}"), check::title(text));
+            }
+        }
+    }
+}
+
 fn check_match(at: &str, matches: &snapshot::Match, found: &mut Found) {
     if matches.path.is_some() && matches.path_prefix.is_some() {
         found.add(at, wrong("both path and path_prefix are given", "keep one of them"));
@@ -493,10 +509,18 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>], cells: &Cells) -> Vec<Route> {
+fn compile_routes(
+    routes: &[snapshot::Route],
+    backends: &[Arc<Backend>],
+    catalogue: Option<&Arc<Catalogue>>,
+    cells: &Cells,
+) -> Vec<Route> {
     let by_name: HashMap<&str, &Arc<Backend>> =
         backends.iter().map(|backend| (backend.name.as_str(), backend)).collect();
-    let route = |(order, route): (usize, _)| compile_route(order as u32, route, &by_name, cells);
+    let route = |(order, route): (usize, _)| {
+        let route = compile_route(order as u32, route, &by_name, cells);
+        Route { catalogue: catalogue.filter(|_| !route.raw).cloned(), ..route }
+    };
     routes.iter().enumerate().map(route).collect()
 }
 
@@ -556,6 +580,7 @@ fn compile_route(
         wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
         queues: all().any(|target| target.backend.admission.is_some()),
         prompt_key,
+        catalogue: None,
         raw: all().all(|target| target.backend.engine == Engine::Http),
         class: match route.class {
             snapshot::Class::Interactive => Class::Interactive,

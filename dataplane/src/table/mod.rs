@@ -6,6 +6,7 @@
 //! outlives tables.
 //! Read next: [`matching`].
 
+pub mod catalogue;
 mod check;
 mod compile;
 pub mod glob;
@@ -24,6 +25,7 @@ use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, 
 use ringway_contract::stats::QueueStats;
 use rustls::pki_types::ServerName;
 
+use self::catalogue::Catalogue;
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
@@ -158,6 +160,8 @@ pub struct Route {
     pub wishes: bool,
     /// The key that the prompt is hashed with, if a target chooses by it: then the whole body is read before.
     pub prompt_key: Option<Arc<Key>>,
+    /// What is known of models; none where nothing is, or nothing asks for it.
+    pub catalogue: Option<Arc<Catalogue>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
 }

@@ -253,10 +253,15 @@ fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str,
 /// Books what it cost in the backend's way of counting, so that its figures mean one thing whoever asks.
 fn book(record: &mut Record, aim: Aim<'_>, usage: Option<&Usage>) {
     let Some(usage) = usage.filter(|usage| usage.is_some()) else { return };
-    let apart = aim.backend.dialect == snapshot::Dialect::AnthropicMessages;
-    record.tokens_in = if apart { usage.input.map(|_| usage.exclusive().input) } else { usage.input };
-    record.tokens_out = usage.output;
+    let dialect = aim.backend.dialect;
+    let cache_apart = dialect == snapshot::Dialect::AnthropicMessages;
+    let thoughts_apart = dialect == snapshot::Dialect::Gemini;
+    record.tokens_in = if cache_apart { usage.input.map(|_| usage.exclusive().input) } else { usage.input };
+    let thoughts = usage.reasoning.filter(|_| thoughts_apart).unwrap_or(0);
+    record.tokens_out = usage.output.map(|output| output.saturating_sub(thoughts));
     record.tokens_cached = usage.cache_read;
+    record.tokens_cache_written = usage.cache_write;
+    record.tokens_reasoning = usage.reasoning;
 }
 
 // Streams.
@@ -407,7 +412,11 @@ impl Way {
     }
 
     fn account(&self, x: &mut Exchange<'_>, aim: Aim<'_>) {
-        book(&mut x.record, aim, Some(&self.translator.account().usage));
+        let account = self.translator.account();
+        book(&mut x.record, aim, Some(&account.usage));
+        if !account.usage.is_some() && account.pieces > 0 {
+            x.record.count_pieces(account.pieces);
+        }
         aim.endpoint.seen.answer(&x.record);
     }
 

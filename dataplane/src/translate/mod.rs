@@ -63,6 +63,21 @@ impl Speaks {
         }
     }
 
+    /// Whether tokens are spent on it.
+    pub fn is_metered(self) -> bool {
+        matches!(self, Self::Calls(_) | Self::Embeds(_))
+    }
+
+    /// Whether the path names the model.
+    pub fn is_geminis(self) -> bool {
+        match self {
+            Self::Calls(dialect) | Self::Embeds(dialect) | Self::Counts(dialect) => {
+                dialect == Dialect::Gemini
+            }
+            Self::Beside(_) | Self::Anything => false,
+        }
+    }
+
     /// Whether a backend of this dialect cannot take it as it is.
     pub fn is_foreign_to(self, backend: snapshot::Dialect) -> bool {
         match (self, of_backend(backend)) {
@@ -98,7 +113,7 @@ impl Speaks {
 }
 
 /// What a backend speaks; none: its bytes are not read.
-const fn of_backend(dialect: snapshot::Dialect) -> Option<Dialect> {
+pub(crate) const fn of_backend(dialect: snapshot::Dialect) -> Option<Dialect> {
     match dialect {
         snapshot::Dialect::OpenaiChat => Some(Dialect::OpenAiChat),
         snapshot::Dialect::OpenaiResponses => Some(Dialect::OpenAiResponses),

@@ -22,7 +22,7 @@ use crate::intake::Intake;
 use crate::observe::Short;
 use crate::orca;
 use crate::refusal::Refusal;
-use crate::table::{Backend, Route};
+use crate::table::Route;
 
 /// Reads the request whole and leaves it with the exchange in the backend's words. An outcome: the caller left.
 ///
@@ -65,7 +65,7 @@ fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Tra
     let named = path_model(path).and_then(|name| String::from_utf8(name.into_owned()).ok());
     let asked = Asked { body, path, named: named.as_deref(), alias: aim.alias };
     let upstream = of_backend(aim.backend.dialect).ok_or(Refusal::NotTranslated)?;
-    let target = target_of(aim.backend, upstream);
+    let target = target_of(aim, upstream);
     let mut losses = Losses::new();
     let words = match x.speaks {
         Speaks::Calls(caller) => call(&asked, caller, &target, &mut losses)?,
@@ -196,7 +196,8 @@ fn form_of<'a>(request: &mut Request<'a>, asked: &Asked<'a>) -> Form {
 }
 
 /// What is known of a backend.
-fn target_of(backend: &Backend, dialect: Dialect) -> Target {
+fn target_of(aim: Aim<'_>, dialect: Dialect) -> Target {
+    let backend = aim.backend;
     let target = match (dialect, backend.engine) {
         (Dialect::OpenAiChat, Kind::Vllm) => Target::engine(Engine::Vllm),
         (Dialect::OpenAiChat, Kind::Sglang) => Target::engine(Engine::Sglang),
@@ -207,7 +208,8 @@ fn target_of(backend: &Backend, dialect: Dialect) -> Target {
         | (Dialect::OpenAiResponses | Dialect::Anthropic | Dialect::Gemini, _) => Target::of(dialect),
     };
     // One backend: one provider and one credential. Families of models share state as far as the provider lets them.
-    Target { realm: Realm::of(backend.name.as_str(), "", ""), ..target }
+    let capabilities = aim.known.map_or(target.capabilities, |known| known.capabilities(dialect));
+    Target { realm: Realm::of(backend.name.as_str(), "", ""), capabilities, ..target }
 }
 
 /// Head and body, as they are sent. The head is our own: what a caller's fields mean, they mean in its dialect.
