@@ -98,6 +98,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         retry: Retry::default(),
         expose: true,
         strict: false,
+        force_usage: false,
         preserve_host: false,
         idempotent: false,
         fallback: Vec::new(),

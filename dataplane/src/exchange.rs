@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
+use ringway_dialect::dialect;
 use ringway_dialect::surface::{Grammar, path_model};
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
@@ -78,6 +79,8 @@ pub struct Exchange<'a> {
     pub translation: Option<Box<Translation>>,
     /// Destinations of its route that cannot do what it asks for.
     pub unfit: Unfit,
+    /// Usage was asked for in the caller's name: it is not to see it.
+    pub hides_usage: bool,
     own_id: [u8; 32],
     grammar: Grammar,
     start_us: u64,
@@ -316,6 +319,7 @@ impl<'a> Exchange<'a> {
             speaks: Speaks::Anything,
             translation: None,
             unfit: Unfit::default(),
+            hides_usage: false,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
             start_us,
@@ -385,6 +389,11 @@ impl<'a> Exchange<'a> {
         self.speaks.is_mixed(route.destinations().map(|target| target.backend.dialect))
     }
 
+    /// Whether its stream is to tell usage whatever its caller says.
+    fn forces_usage(&self, route: &Route) -> bool {
+        route.force_usage && self.speaks == Speaks::Calls(dialect::Dialect::OpenAiChat)
+    }
+
     /// How much of the body: all of one that may bring home state of another provider; all of one that may wait for a backend of another dialect, for once it may go it has to,
     /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
     fn needed_first(&self, route: &Route) -> u64 {
@@ -393,7 +402,7 @@ impl<'a> Exchange<'a> {
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
-            _ if self.is_mixed(route) || self.is_choosy(route) => u64::MAX,
+            _ if self.is_mixed(route) || self.is_choosy(route) || self.forces_usage(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
@@ -444,14 +453,21 @@ impl<'a> Exchange<'a> {
     async fn translate(&mut self, aim: Aim<'_>, intake: Option<&mut Intake>) -> Result<(), Stop> {
         self.translation = None;
         let foreign = self.speaks.is_foreign_to(aim.backend.dialect);
-        if !foreign && !self.is_mixed(aim.route) {
+        let (mixed, forces_usage) = (self.is_mixed(aim.route), self.forces_usage(aim.route));
+        if !foreign && !mixed && !forces_usage {
             return Ok(());
         }
         let intake = intake.expect("a body that was pumped is not tried again");
-        if !foreign {
-            return translate::come_home(self, intake);
+        if foreign {
+            return Box::pin(translate::prepare(self, aim, intake)).await;
         }
-        Box::pin(translate::prepare(self, aim, intake)).await
+        if mixed {
+            translate::come_home(self, intake)?;
+        }
+        if forces_usage {
+            translate::ask_usage(self, intake)?;
+        }
+        Ok(())
     }
 
     /// The id of this exchange that nobody else has.

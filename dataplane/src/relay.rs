@@ -39,6 +39,13 @@ struct Shape {
 }
 
 impl Shape {
+    /// Of a stream that something is left out of.
+    fn sifted(upstream: Framing, caller: Version) -> Self {
+        let rechunk = caller == Version::Http11;
+        let downstream = if rechunk { Framing::Chunked } else { Framing::UntilClose };
+        Self { upstream, downstream, mode: Mode::Decode, rechunk }
+    }
+
     fn of(upstream: Framing, caller: Version) -> Self {
         let (downstream, mode, rechunk) = match (upstream, caller) {
             (Framing::Chunked, Version::Http10) => (Framing::UntilClose, Mode::Decode, false),
@@ -96,6 +103,26 @@ struct Relay<'x, 'e> {
     /// The endpoint is chosen by what its requests do: tokens are counted.
     counts: bool,
     counted: u64,
+    /// What keeps usage from a caller that did not ask for it.
+    sieve: Option<Box<Sifting>>,
+}
+
+/// A sieve, and what passed it last.
+#[derive(Default)]
+struct Sifting {
+    sieve: sse::Sieve,
+    passed: Vec<u8>,
+}
+
+impl Sifting {
+    fn passing(&mut self, bytes: &[u8], done: bool) -> &[u8] {
+        self.passed.clear();
+        self.sieve.feed(bytes, &mut self.passed);
+        if done {
+            self.sieve.finish(&mut self.passed);
+        }
+        &self.passed
+    }
 }
 
 /// How one step of the body ended.
@@ -114,10 +141,15 @@ impl<'x, 'e> Relay<'x, 'e> {
         lease: &'x mut Dispatched,
     ) -> (Self, Buffer) {
         let Answer { connection, mut buffer, pump, sent_whole } = answer;
+        let (upstream, version) = (x.scratch.answer.framing(), x.scratch.head.version());
+        let sieve =
+            x.hides_usage && x.scratch.answer.is_event_stream() && !x.scratch.answer.has_content_coding();
         let shape = match x.scratch.answer.status() {
             205 => Shape::reset_content(),
-            _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version()),
+            200 if sieve => Shape::sifted(upstream, version),
+            _ => Shape::of(upstream, version),
         };
+        let sieve = (sieve && shape.mode == Mode::Decode).then(Box::default);
         x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
         x.record.status = x.scratch.answer.status();
         if aim.backend.orca.is_some() {
@@ -132,7 +164,8 @@ impl<'x, 'e> Relay<'x, 'e> {
         }
         let body = Body::new(shape.upstream, shape.mode, u64::MAX);
         let counts = aim.backend.pool().is_some();
-        let mut relay = Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0 };
+        let mut relay =
+            Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0, sieve };
         relay.write_head(&buffer);
         buffer.consume(relay.x.scratch.answer.len());
         (relay, buffer)
@@ -222,7 +255,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             return self.last(advance, buffer).await;
         }
         let mark = buffer.mark();
-        let sent = if self.shape.rechunk {
+        let sent = if self.shape.rechunk || self.sieve.is_some() {
             self.x.scratch.out.clear();
             self.append(&buffer.bytes()[..advance.keep], advance.done);
             self.send_out().await
@@ -338,9 +371,9 @@ impl<'x, 'e> Relay<'x, 'e> {
         if self.may_break() && self.x.scratch.observer.is_unfinished() {
             return Step::Broken(Reason::UpNoTerminal);
         }
-        if self.shape.rechunk {
+        if self.shape.rechunk || self.sieve.is_some() {
             self.x.scratch.out.clear();
-            self.x.scratch.out.bytes.extend_from_slice(LAST_CHUNK);
+            self.append(&[], true);
             if let Err(reason) = self.send_out().await {
                 return Step::Broken(reason);
             }
@@ -358,6 +391,16 @@ impl<'x, 'e> Relay<'x, 'e> {
 
     /// Puts body bytes into the send buffer, as a coded chunk of ours where that is the framing.
     fn append(&mut self, bytes: &[u8], done: bool) {
+        match self.sieve.take() {
+            None => self.append_all(bytes, done),
+            Some(mut sifting) => {
+                self.append_all(sifting.passing(bytes, done), done);
+                self.sieve = Some(sifting);
+            }
+        }
+    }
+
+    fn append_all(&mut self, bytes: &[u8], done: bool) {
         let out = &mut self.x.scratch.out.bytes;
         match (self.shape.rechunk, bytes.is_empty()) {
             (true, false) => {

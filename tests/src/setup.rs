@@ -194,6 +194,7 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
 /// A route with one target.
 pub fn route(name: &str, matches: Match, backend: &str) -> Route {
     Route {
+        force_usage: false,
         name: name.to_owned(),
         matches,
         targets: vec![Target { backend: backend.to_owned(), weight: 100, model: None }],

@@ -8,3 +8,4 @@ mod beside;
 mod calls;
 mod catalogue;
 mod rig;
+mod usage;

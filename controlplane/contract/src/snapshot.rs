@@ -444,6 +444,9 @@ pub struct Route {
     /// Refuses a request of which a translation would lose something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+    /// Asks for usage in streams of Chat Completions whose caller did not, and keeps it from the caller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_usage: bool,
     /// Sends the caller's `Host` on instead of the endpoint's.
     #[serde(default)]
     pub preserve_host: bool,

@@ -729,6 +729,12 @@ pub(super) const ROUTE: Section = Section {
         optional("retry", Kind::Section(&RETRY), "see there", "When a failed attempt is tried again."),
         optional("expose", Kind::Flag, "false", "Answers carry `x-ringway-*` and `server-timing`."),
         optional(
+            "force_usage",
+            Kind::Flag,
+            "false",
+            "Asks for usage in streams of `openai-chat` whose caller did not, and keeps it from the caller: the log then has the server's own counts. Such calls are read whole, and one event of the answer is left out; where a call is translated usage is always asked for.",
+        ),
+        optional(
             "strict",
             Kind::Flag,
             "false",

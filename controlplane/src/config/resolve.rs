@@ -521,6 +521,7 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         },
         expose: or(from.expose.as_ref(), false),
         strict: or(from.strict.as_ref(), false),
+        force_usage: or(from.force_usage.as_ref(), false),
         preserve_host: or(from.preserve_host.as_ref(), false),
         idempotent: or(from.idempotent.as_ref(), false),
         fallback: fallback.into_iter().collect::<Option<_>>()?,

@@ -115,6 +115,7 @@ pub(super) struct Route {
     pub(super) retry: Retry,
     pub(super) expose: bool,
     pub(super) strict: bool,
+    pub(super) force_usage: bool,
     pub(super) preserve_host: bool,
     pub(super) idempotent: bool,
     pub(super) fallback: Vec<Target>,

@@ -114,6 +114,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         retry: from.retry,
         expose: from.expose,
         strict: from.strict,
+        force_usage: from.force_usage,
         preserve_host: from.preserve_host,
         idempotent: from.idempotent,
         fallback: fallback.collect(),

@@ -160,6 +160,7 @@ pub(super) struct Route {
     pub(super) budget: Option<Written<u32>>,
     pub(super) expose: Option<Written<bool>>,
     pub(super) strict: Option<Written<bool>>,
+    pub(super) force_usage: Option<Written<bool>>,
     pub(super) preserve_host: Option<Written<bool>>,
     pub(super) idempotent: Option<Written<bool>>,
     /// Without weights.
@@ -423,6 +424,7 @@ fn route(item: &Item<'_>) -> Route {
         budget: retry.percent("budget"),
         expose: fields.flag("expose"),
         strict: fields.flag("strict"),
+        force_usage: fields.flag("force_usage"),
         preserve_host: fields.flag("preserve_host"),
         idempotent: fields.flag("idempotent"),
         fallback: fields.items("fallback").iter().map(fallback).collect(),

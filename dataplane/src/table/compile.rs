@@ -572,6 +572,7 @@ fn compile_route(
         retry_percent: route.retry.budget_percent,
         expose: route.expose,
         strict: route.strict,
+        force_usage: route.force_usage,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()

@@ -144,6 +144,8 @@ pub struct Route {
     pub expose: bool,
     /// A request that a translation would lose something of is refused.
     pub strict: bool,
+    /// Usage is asked for in streams of Chat Completions, and kept from a caller that did not ask.
+    pub force_usage: bool,
     /// The caller's `Host` is sent on.
     pub preserve_host: bool,
     /// POST may be repeated like GET.

@@ -9,7 +9,7 @@ mod request;
 mod source;
 
 pub use answer::live;
-pub use request::{come_home, prepare};
+pub use request::{ask_usage, come_home, prepare};
 
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;

@@ -5,6 +5,7 @@
 //! Read next: `crate::attempt`, which sends it; `answer.rs`.
 
 use ringway_contract::snapshot::Engine as Kind;
+use ringway_dialect::chat::with_usage;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::homecoming::without_seals;
 use ringway_dialect::json::{Surrogates, Tape, Text, Value};
@@ -53,6 +54,17 @@ pub fn come_home(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> 
     Ok(())
 }
 
+/// Asks for usage in the caller's name, once, whichever endpoint the request goes to. Nothing else of the body changes.
+pub fn ask_usage(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> {
+    let body: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
+    let text = std::str::from_utf8(&body).ok().filter(|_| !x.has_coded_body(intake));
+    if let Some(text) = text.and_then(with_usage) {
+        intake.replace(x.worker, text.as_bytes())?;
+        x.hides_usage = true;
+    }
+    Ok(())
+}
+
 fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Translation, Refusal> {
     let bytes: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
     let bad = |what: &str| Refusal::BadJson { what: what.to_owned().into() };
@@ -78,6 +90,7 @@ fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Tra
     }
     let composed = composed(x, aim, intake, &target, &words);
     let Words { caller, mut echo, form, .. } = words;
+    echo.stream_usage &= !x.hides_usage;
     echo.now = unix_ms() / 1_000;
     echo.id = String::from_utf8_lossy(x.own_id()).into_owned();
     if x.record.model.as_bytes().is_empty() {

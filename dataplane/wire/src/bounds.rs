@@ -75,5 +75,7 @@ pub const SSE_MEANING_DEPTH_MAX: usize = 12;
 pub const SSE_DETECT_EVENTS_MAX: u32 = 8;
 
 const _: () = assert!(JSON_DEPTH_MAX <= u128::BITS, "one bit per open container");
+/// Bytes of one event that are held to see whether it tells usage alone; a longer one does not.
+pub const SSE_SIEVE_BYTES_MAX: usize = 64 * KIB;
 const _: () = assert!(SSE_MEANING_DEPTH_MAX < 31, "one bit of a u32 per container, counted from 1");
 const _: () = assert!(SSE_EVENT_BYTES_MAX > 64 * KIB, "a reader that skips ordinary events is useless");

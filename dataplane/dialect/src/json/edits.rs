@@ -1,0 +1,33 @@
+//! Changes to a text by spans: not another byte of it changes.
+//! Owns: the list, and putting it into effect. Must not: know what is changed.
+//! Read next: `tape.rs`, which tells where things stand.
+
+use std::ops::Range;
+
+/// Spans and what stands there instead. They do not overlap; an empty span is where something is put in.
+#[derive(Clone, Debug, Default)]
+pub struct Edits(Vec<(Range<usize>, &'static str)>);
+
+impl Edits {
+    /// Puts a text in place of a span.
+    pub fn put(&mut self, span: Range<usize>, instead: &'static str) {
+        self.0.push((span, instead));
+    }
+
+    /// The text with its changes; `None`: there are none, or one of them cuts a character.
+    pub fn apply(mut self, text: &str) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.sort_by_key(|(span, _)| span.start);
+        let mut out = String::with_capacity(text.len() + 64);
+        let mut from = 0;
+        for (span, instead) in self.0 {
+            out.push_str(text.get(from..span.start)?);
+            out.push_str(instead);
+            from = span.end;
+        }
+        out.push_str(text.get(from..)?);
+        Some(out)
+    }
+}
