@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
-    AccessLog, Admission, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
-    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Limits, Listener, ListenerTimeouts,
-    ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning, Retry, RouteTimeouts, Target,
+    AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
+    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Hosting, Limits, Listener,
+    ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning, Retry,
+    RouteTimeouts, Target,
 };
 use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -93,6 +94,31 @@ fn what_is_known_of_models_arrives_as_it_was_written() {
         ..Model::default()
     };
     assert_eq!(snapshot.models, [expected, Model { name: "local".to_owned(), ..Model::default() }]);
+}
+
+#[test]
+fn hosts_of_models_get_the_proof_that_each_asks_for() {
+    let backend = |text: &str| snap(&with_backend(text)).backends[0].clone();
+    let azure = backend(
+        "{engine: openai, endpoints: [\"https://h\"], credential: {env: AZURE_API_KEY}, hosting: {azure: {api_version: \"2024-10-21\"}}}",
+    );
+    let credential =
+        |header: &str, value: &str| Some(Credential { header: header.to_owned(), value: value.to_owned() });
+    assert_eq!(azure.credential, credential("api-key", "sk-canary"));
+    let bedrock = backend(
+        "{engine: anthropic, endpoints: [\"https://h\"], credential: {env: AWS_API_KEY}, hosting: {bedrock: {region: us-east-1, access_key_id: AKIA1, session_token: {file: token.txt}}}}",
+    );
+    let key = AwsKey {
+        id: "AKIA1".to_owned(),
+        secret: "sk-canary".to_owned(),
+        session_token: Some("sk-from-file".to_owned()),
+    };
+    assert_eq!(bedrock.hosting, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key }));
+    assert_eq!(bedrock.credential, None, "it is never sent");
+    let vertex = backend(
+        "{engine: gemini, endpoints: [\"https://h\"], credential: {env: GOOGLE_API_KEY}, hosting: {vertex: {project: p, location: global}}}",
+    );
+    assert_eq!(vertex.credential, credential("authorization", "Bearer sk-canary"));
 }
 
 #[test]

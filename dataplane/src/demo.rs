@@ -86,6 +86,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         credential: None,
         orca: None,
         admission: None,
+        hosting: None,
     }
 }
 

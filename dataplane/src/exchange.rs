@@ -170,7 +170,7 @@ fn pass_on<'x, 'e>(
 ) -> impl Future<Output = Result<Outcome, Stop>> + use<'x, 'e> {
     async move {
         let _ = &won; // held as one, and so dropped in its order if the exchange is given up
-        let outcome = match x.translation.take() {
+        let outcome = match x.translation.take().filter(|it| !it.is_native()) {
             Some(it) => Box::pin(translate::live(x, won.aim, won.answer, it, &mut won.held)).await,
             None => Ok(relay::live(x, won.aim, won.answer, &mut won.held).await),
         };
@@ -398,7 +398,9 @@ impl<'a> Exchange<'a> {
     /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
     fn needed_first(&self, route: &Route) -> u64 {
         let foreign = |target: &Target| {
-            target.backend.admission.is_some() && self.speaks.is_foreign_to(target.backend.dialect)
+            let worded =
+                self.speaks.is_foreign_to(target.backend.dialect) || target.backend.hosting.is_some();
+            target.backend.admission.is_some() && worded
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
@@ -454,7 +456,8 @@ impl<'a> Exchange<'a> {
         self.translation = None;
         let foreign = self.speaks.is_foreign_to(aim.backend.dialect);
         let (mixed, forces_usage) = (self.is_mixed(aim.route), self.forces_usage(aim.route));
-        if !foreign && !mixed && !forces_usage {
+        let hosted = aim.backend.hosting.is_some() && self.speaks.verb(false).is_some();
+        if !foreign && !mixed && !forces_usage && !hosted {
             return Ok(());
         }
         let intake = intake.expect("a body that was pumped is not tried again");
@@ -466,6 +469,9 @@ impl<'a> Exchange<'a> {
         }
         if forces_usage {
             translate::ask_usage(self, intake)?;
+        }
+        if hosted {
+            return Box::pin(translate::prepare_hosted(self, aim, intake)).await;
         }
         Ok(())
     }

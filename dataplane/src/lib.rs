@@ -21,6 +21,7 @@ pub mod explain;
 pub mod fit;
 pub mod handshake;
 pub mod health;
+pub mod hosted;
 pub mod intake;
 pub mod listen;
 pub mod load;

@@ -642,7 +642,7 @@ impl Scratch {
             _ if opaque => Observer::Opaque,
             ContentKind::EventStream => Observer::Stream(sse::Observer::new(shape_of(aim.backend.dialect))),
             ContentKind::Json => Observer::Unary(sse::UnaryObserver::new()),
-            ContentKind::Other => Observer::Opaque,
+            ContentKind::Frames | ContentKind::Other => Observer::Opaque,
         };
     }
 }

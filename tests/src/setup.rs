@@ -153,6 +153,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         credential: None,
         orca: None,
         admission: None,
+        hosting: None,
     }
 }
 

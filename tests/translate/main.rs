@@ -7,5 +7,6 @@
 mod beside;
 mod calls;
 mod catalogue;
+mod hosted;
 mod rig;
 mod usage;

@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 pub mod explain;
+pub mod hosting;
 pub mod load;
 pub mod numbers;
 pub mod problem;

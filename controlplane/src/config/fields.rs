@@ -337,12 +337,87 @@ pub(super) const BACKEND: Section = Section {
             "the host of the URL must prove itself to the system's authorities",
             "How endpoints with `https://` are spoken to.",
         ),
+        optional(
+            "hosting",
+            Kind::Section(&HOSTING),
+            "none: by who makes them, or by you",
+            "Who hosts its models, where that asks for other paths and proofs than their maker: `{azure: …}`, `{vertex: …}` or `{bedrock: …}`.",
+        ),
         later(
             "sessions",
             "keeping a session on one endpoint",
             "use a backend with one endpoint where that matters",
         ),
         later("lora", "routing by LoRA adapter", "give each adapter a route by `model`"),
+    ],
+};
+
+pub(super) const HOSTING: Section = Section {
+    name: "hosting",
+    about: "Who hosts models that others make. One of these.",
+    fields: &[
+        optional(
+            "azure",
+            Kind::Section(&AZURE),
+            "none",
+            "Azure OpenAI; the `credential` is sent as `api-key`.",
+        ),
+        optional(
+            "vertex",
+            Kind::Section(&VERTEX),
+            "none",
+            "Google Vertex AI: models of Google's (`engine: gemini`) and of Anthropic's (`engine: anthropic`).",
+        ),
+        optional(
+            "bedrock",
+            Kind::Section(&BEDROCK),
+            "none",
+            "Amazon Bedrock: models of Anthropic's; the `credential` is the secret access key, and signs.",
+        ),
+    ],
+};
+
+const AZURE: Section = Section {
+    name: "azure",
+    about: "Azure OpenAI. Endpoints are as `https://NAME.openai.azure.com`.",
+    fields: &[
+        optional(
+            "api_version",
+            Kind::Text(&NAME),
+            "none: the paths of `/openai/v1`",
+            "`api-version` in the query; with it each deployment has a path of its own.",
+        ),
+        optional(
+            "deployment",
+            Kind::Text(&MODEL),
+            "called as the model",
+            "The one deployment of this backend, where `api_version` is set.",
+        ),
+    ],
+};
+
+const VERTEX: Section = Section {
+    name: "vertex",
+    about: "Google Vertex AI. Endpoints are as `https://LOCATION-aiplatform.googleapis.com`.",
+    fields: &[
+        required("project", Kind::Text(&NAME), "Whose project pays."),
+        required("location", Kind::Text(&NAME), "Where: `us-central1`, `global`."),
+        optional(
+            "service_account",
+            Kind::Text(&FILE_NAME),
+            "none: the `credential` is a token that somebody else renews",
+            "The JSON key file of a service account, relative to this file. The daemon gets tokens for it, and renews them in time.",
+        ),
+    ],
+};
+
+const BEDROCK: Section = Section {
+    name: "bedrock",
+    about: "Amazon Bedrock. Endpoints are as `https://bedrock-runtime.REGION.amazonaws.com`.",
+    fields: &[
+        required("region", Kind::Text(&NAME), "Where: `us-east-1`."),
+        required("access_key_id", Kind::Text(&NAME), "Which key; its secret is the `credential`."),
+        optional("session_token", Kind::Section(&CREDENTIAL), "none", "Of keys that last for a session."),
     ],
 };
 

@@ -16,6 +16,7 @@ use ringway_contract::snapshot::{
 
 use super::decode::{Place, Sink, Written};
 use super::environment::Environment;
+use super::hosting::{self, Hosted};
 use super::overlap;
 use super::report::Report;
 use super::resolved::{Backend, BackendId, Config, Endpoint, Route, Target};
@@ -254,6 +255,14 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     gpu_reads_prompts(from, engine, sink);
     unread_behind_tls(from, sink);
     let admission = from.admission.as_ref().map(|written| admission(written, engine, sink));
+    let credential = match credential {
+        None => None,
+        Some(credential) => Some(credential?),
+    };
+    let hosted = match &from.hosting {
+        None => Hosted { credential, ..Hosted::default() },
+        Some(written) => hosting::resolve(written, credential, dialect, env, sink)?,
+    };
     let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
@@ -269,10 +278,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             idle_timeout_ms: or(from.idle_timeout.as_ref(), default.idle_timeout_ms),
             max_age_ms: or(from.max_age.as_ref(), default.max_age_ms),
         },
-        credential: match credential {
-            None => None,
-            Some(credential) => Some(credential?),
-        },
+        credential: hosted.credential,
         metrics: metrics(engine, from.metrics.as_ref(), sink),
         health: health(engine, from.health.as_ref()),
         orca: orca(engine, from.orca.as_ref(), sink),
@@ -281,6 +287,8 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             Some(tls) => Some(tls?),
         },
         admission,
+        hosting: hosted.hosting,
+        account: hosted.account,
     })
 }
 

@@ -10,11 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Limits,
-    Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score,
+    Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Hosting,
+    Limits, Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score,
 };
 
 use super::report::{Finding, Report};
+use crate::mint::ServiceAccount;
 use crate::scrape::{Health, Metrics};
 
 /// A configuration that holds together. Only addresses of names are still open.
@@ -42,6 +43,11 @@ impl Config {
             })
             .collect();
         names.into_iter().collect()
+    }
+
+    /// Accounts whose tokens somebody has to get, each once, and the backends they are for.
+    pub fn accounts(&self) -> Vec<(&str, &ServiceAccount)> {
+        self.backends.iter().filter_map(|it| Some((it.name.as_str(), it.account.as_ref()?))).collect()
     }
 
     /// What may not do what was meant.
@@ -77,6 +83,9 @@ pub(super) struct Backend {
     pub(super) orca: Option<Orca>,
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
+    pub(super) hosting: Option<Hosting>,
+    /// Whose tokens are its credential, if they have to be got.
+    pub(super) account: Option<ServiceAccount>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.

@@ -46,6 +46,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         credential: from.credential.clone(),
         orca: from.orca,
         admission: from.admission,
+        hosting: from.hosting.clone(),
     }
 }
 

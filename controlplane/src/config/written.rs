@@ -84,6 +84,39 @@ pub(super) struct Backend {
     pub(super) orca: Option<Written<Orca>>,
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
+    pub(super) hosting: Option<Hosting>,
+}
+
+/// Who hosts the models of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hosting {
+    pub(super) at: Place,
+    pub(super) azure: Option<Azure>,
+    pub(super) vertex: Option<Vertex>,
+    pub(super) bedrock: Option<Bedrock>,
+}
+
+/// Azure `OpenAI`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Azure {
+    pub(super) api_version: Option<Written<String>>,
+    pub(super) deployment: Option<Written<String>>,
+}
+
+/// Google Vertex AI.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Vertex {
+    pub(super) project: Option<Written<String>>,
+    pub(super) location: Option<Written<String>>,
+    pub(super) service_account: Option<Written<String>>,
+}
+
+/// Amazon Bedrock.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Bedrock {
+    pub(super) region: Option<Written<String>>,
+    pub(super) access_key_id: Option<Written<String>>,
+    pub(super) session_token: Option<Written<SecretSource>>,
 }
 
 /// The queue in front of a backend.
@@ -306,6 +339,7 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         orca: fields.choice("orca"),
         tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
         admission: fields.get("admission").map(|item| admission(item.at(), &fields.section("admission"))),
+        hosting: fields.get("hosting").map(|item| hosting(item.at(), &fields.section("hosting"))),
     }
 }
 
@@ -322,6 +356,28 @@ fn admission(at: &Place, fields: &Fields<'_>) -> Admission {
         kv_limit: fields.percent("kv_limit"),
         itl_limit: fields.duration("itl_limit"),
         ttft_slo: fields.duration("ttft_slo"),
+    }
+}
+
+fn hosting(at: &Place, fields: &Fields<'_>) -> Hosting {
+    let (azure, vertex, bedrock) =
+        (fields.section("azure"), fields.section("vertex"), fields.section("bedrock"));
+    Hosting {
+        at: at.clone(),
+        azure: fields.get("azure").map(|_| Azure {
+            api_version: azure.text("api_version", values::name),
+            deployment: azure.text("deployment", values::model),
+        }),
+        vertex: fields.get("vertex").map(|_| Vertex {
+            project: vertex.text("project", values::name),
+            location: vertex.text("location", values::name),
+            service_account: vertex.text("service_account", values::file),
+        }),
+        bedrock: fields.get("bedrock").map(|_| Bedrock {
+            region: bedrock.text("region", values::name),
+            access_key_id: bedrock.text("access_key_id", values::name),
+            session_token: bedrock.get("session_token").and_then(|item| credential(&item)),
+        }),
     }
 }
 

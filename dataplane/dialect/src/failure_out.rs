@@ -34,6 +34,22 @@ pub fn write(caller: Dialect, failure: &Failure<'_>, request_id: &str, out: &mut
     Shown { kind, status, retry_after_ms }
 }
 
+/// Appends the error as the last event of a stream for a caller of this dialect; the stream breaks off behind it.
+pub fn write_event(caller: Dialect, failure: &Failure<'_>, out: &mut Vec<u8>) {
+    let kind = shown_kind(failure.kind);
+    let message = failure.message.plain();
+    let problem = Problem {
+        kind,
+        status: kind.status_in(caller.grammar(), kind.status()),
+        message: if kind == failure.kind { &message } else { HIDDEN },
+        code: "",
+        param: None,
+        retry_after_ms: None,
+        request_id: "",
+    };
+    errors::write_event(out, caller.grammar(), caller == Dialect::OpenAiResponses, &problem);
+}
+
 const HIDDEN: &str =
     "the gateway's own credential was refused by the upstream; whoever runs the gateway must mend that";
 

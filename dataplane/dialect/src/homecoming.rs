@@ -9,7 +9,6 @@
 use crate::dialect::Dialect;
 use crate::json::{Edits, Surrogates, Tape, Value};
 use crate::model::Opaque;
-use std::ops::Range;
 
 /// The body without our seals; `None`: there are none, send it as it is.
 pub fn without_seals(dialect: Dialect, body: &str) -> Option<String> {
@@ -35,28 +34,13 @@ const PLACEHOLDER: &str = "\"skip_thought_signature_validator\"";
 struct Cuts(Edits);
 
 impl Cuts {
-    /// Cuts those out of a row of neighbours, each with one comma.
-    fn cut(&mut self, neighbours: &[(Range<usize>, bool)]) {
-        let mut kept = false;
-        for (n, (span, gone)) in neighbours.iter().enumerate() {
-            if !gone {
-                kept = true;
-            } else if kept {
-                self.0.put(neighbours[n - 1].0.end..span.end, "");
-            } else {
-                let end = neighbours.get(n + 1).map_or(span.end, |next| next.0.start);
-                self.0.put(span.start..end, "");
-            }
-        }
-    }
-
     /// Cuts elements out of an array; `false`: none is left, and nothing was cut: the whole must go.
     fn elements(&mut self, array: Value<'_>, gone: impl Fn(Value<'_>) -> bool) -> bool {
         let all: Vec<_> =
             array.elements().into_iter().flatten().map(|one| (one.range(), gone(one))).collect();
         let left = all.iter().any(|(_, gone)| !gone);
         if left || all.is_empty() {
-            self.cut(&all);
+            self.0.cut(&all);
         }
         left || all.is_empty()
     }
@@ -66,14 +50,14 @@ impl Cuts {
         let all: Vec<_> = object.fields().into_iter().flatten().collect();
         let all: Vec<_> =
             all.iter().map(|entry| (entry.range(), gone(&entry.plain(), entry.value))).collect();
-        self.cut(&all);
+        self.0.cut(&all);
     }
 
     /// Cuts out of each element of an array what `inner` cuts there; elements of which nothing is left go whole.
     fn messages(&mut self, messages: Option<Value<'_>>, mut inner: impl FnMut(&mut Self, Value<'_>) -> bool) {
         let Some(messages) = messages.and_then(|all| all.elements()) else { return };
         let all: Vec<_> = messages.map(|message| (message.range(), !inner(self, message))).collect();
-        self.cut(&all);
+        self.0.cut(&all);
     }
 }
 

@@ -468,6 +468,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         connections: backend.connections,
         credential,
         orca: backend.orca.filter(|_| backend.engine != Engine::Http),
+        hosting: backend.hosting.clone(),
         cumulative,
         stride,
         turn: cells.turn(&backend.name),

@@ -21,7 +21,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::Generation;
-use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use ringway_contract::snapshot::{
+    Balance, Connections, Dialect, Engine, Hosting, Limits, Listener, Logging, Orca,
+};
 use ringway_contract::stats::QueueStats;
 use rustls::pki_types::ServerName;
 
@@ -237,6 +239,8 @@ pub struct Backend {
     pub orca: Option<Orca>,
     /// The queue in front of it; none: requests go to endpoints at once.
     pub admission: Option<Admission>,
+    /// Who hosts its models, if not who makes them.
+    pub hosting: Option<Hosting>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.

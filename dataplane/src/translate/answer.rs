@@ -10,9 +10,11 @@ use ringway_dialect::dialect::Dialect;
 use ringway_dialect::errors::Kind;
 use ringway_dialect::json::{Surrogates, Tape, Value};
 use ringway_dialect::model::{Failure, Losses, Usage};
-use ringway_dialect::translate::{Translator, read_answer, write_answer};
+use ringway_dialect::translate::{Account, Translator, read_answer, write_answer};
 use ringway_dialect::{counting, embeddings, failure_in, failure_out};
 use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
+
+use ringway_wire::sse;
 
 use super::source::Source;
 use super::{Form, Translation, Vectors};
@@ -25,7 +27,7 @@ use crate::exchange::Exchange;
 use crate::observe::{Micros, Record};
 use crate::outcome::{Blame, Outcome, Reason};
 use crate::refusal::Refusal;
-use crate::relay::read_load;
+use crate::relay::{Observer, read_load};
 use crate::reply;
 
 /// Passes the answer on to its end.
@@ -46,13 +48,16 @@ pub async fn live(
     let (status, kind, coded) = (head.status(), head.content_kind(), head.has_content_coding());
     let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(retry_after_ms);
     x.record.status = status;
-    let source = Source::of(answer, head.framing(), head.len());
+    let framed = kind == ContentKind::Frames;
+    let source = Source::of(answer, head.framing(), head.len()).framed(framed);
     let events = translation.form.is_stream();
     if coded {
         return Err(Refusal::BadAnswer { reason: Reason::UpCoding });
     }
     match (status, kind) {
-        (200..=299, ContentKind::EventStream) if events => stream(x, aim, source, *translation, lease).await,
+        (200..=299, ContentKind::EventStream | ContentKind::Frames) if events => {
+            stream(x, aim, source, *translation, lease).await
+        }
         (200..=299, ContentKind::Json | ContentKind::Other) => {
             lease.first_token(); // no other sign of it will come
             whole(x, aim, source, *translation).await
@@ -111,6 +116,9 @@ async fn whole(
         Err(reason) => return unsent(x, reason),
     };
     let (excess, sent_whole) = source.end(x, aim);
+    if translation.form.is_verbatim() {
+        return Ok(verbatim(x, aim, &translation, &body, (excess, sent_whole)).await);
+    }
     if translation.form.is_stream() {
         return as_stream(x, aim, translation, &body).await;
     }
@@ -120,7 +128,7 @@ async fn whole(
     let mut tape = Tape::new();
     let root = tape.read(text, Surrogates::Replace).map_err(|_| bad_json())?;
     let written = match translation.form {
-        Form::Whole | Form::Events | Form::Array => {
+        Form::Whole | Form::Events | Form::Array | Form::Verbatim { .. } | Form::Native => {
             read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
                 book(&mut x.record, aim, answer.usage.as_ref());
                 write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
@@ -136,6 +144,23 @@ async fn whole(
     let said = x.end_of_answer(excess, sent_whole);
     let fields = fields(x, aim, &losses);
     Ok(x.reply(|head, to| reply::translated(head, 200, &fields, &out, to), said).await)
+}
+
+/// A body that is the caller's already.
+async fn verbatim(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    translation: &Translation,
+    body: &[u8],
+    (excess, sent_whole): (bool, bool),
+) -> Outcome {
+    let mut observer = sse::UnaryObserver::new();
+    observer.feed(body);
+    x.scratch.observer = Observer::Unary(observer);
+    let said = x.end_of_answer(excess, sent_whole);
+    aim.endpoint.seen.answer(&x.record);
+    let fields = fields(x, aim, &translation.losses);
+    x.reply(|head, to| reply::translated(head, 200, &fields, body, to), said).await
 }
 
 /// Vectors in the caller's form: as many as it gave texts.
@@ -266,9 +291,122 @@ fn book(record: &mut Record, aim: Aim<'_>, usage: Option<&Usage>) {
 
 // Streams.
 
+/// What a stream goes through.
+enum Passage {
+    /// From one dialect to another.
+    Translated(Translator),
+    /// As it is.
+    Verbatim(Verbatim),
+}
+
+/// A stream in the caller's own words, and what it says for the books.
+struct Verbatim {
+    observer: sse::Observer,
+    dialect: Dialect,
+    account: Account,
+    /// It ended without its last event: its client must see that.
+    cut: bool,
+}
+
+impl Passage {
+    fn of(translation: &mut Translation) -> Self {
+        let Translation { caller, upstream, realm, form, .. } = *translation;
+        let echo = std::mem::take(&mut translation.echo);
+        match form {
+            Form::Verbatim { .. } | Form::Native => Self::Verbatim(Verbatim {
+                observer: sse::Observer::new(shape_of(caller)),
+                dialect: caller,
+                account: Account::default(),
+                cut: false,
+            }),
+            Form::Array => Self::Translated(Translator::new(upstream, realm, caller, echo).as_array()),
+            Form::Whole | Form::Events | Form::Vectors(_) | Form::Count => {
+                Self::Translated(Translator::new(upstream, realm, caller, echo))
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.feed(bytes, out),
+            Self::Verbatim(verbatim) => verbatim.feed(bytes, out),
+        }
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.whole(body, out),
+            Self::Verbatim(verbatim) => verbatim.feed(body, out),
+        }
+    }
+
+    fn finish(&mut self, clean: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.finish(clean, out),
+            Self::Verbatim(verbatim) => verbatim.finish(out),
+        }
+    }
+
+    const fn account(&self) -> &Account {
+        match self {
+            Self::Translated(translator) => translator.account(),
+            Self::Verbatim(verbatim) => &verbatim.account,
+        }
+    }
+
+    fn wants_abort(&self) -> bool {
+        match self {
+            Self::Translated(translator) => translator.wants_abort(),
+            Self::Verbatim(verbatim) => verbatim.cut,
+        }
+    }
+}
+
+impl Verbatim {
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes);
+        self.account.content |= self.observer.feed(bytes).first_token;
+        self.account.pieces = self.observer.content_events();
+    }
+
+    /// Whether the end was said decides, however the transport ended.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.observer.finish();
+        let usage = self.observer.usage();
+        self.account.usage = Usage {
+            input: usage
+                .input
+                .map(|input| input + usage.cache_read.unwrap_or(0) + usage.cache_write.unwrap_or(0)),
+            cache_read: usage.cache_read,
+            cache_write: usage.cache_write,
+            output: usage.output,
+            reasoning: usage.reasoning,
+            ..Usage::NONE
+        };
+        self.cut = !self.observer.terminal() && !self.observer.error();
+        self.account.end = Some(match self.observer.error() {
+            true => Err(Failure::of(Kind::Internal, "the upstream ended its stream with an error")), // it has passed
+            false if self.cut => Err(Failure::truncated()),
+            false => Ok(()),
+        });
+        if self.cut {
+            failure_out::write_event(self.dialect, &Failure::truncated(), out);
+        }
+    }
+}
+
+fn shape_of(dialect: Dialect) -> sse::Shape {
+    match dialect {
+        Dialect::OpenAiChat => sse::Shape::OpenAi,
+        Dialect::OpenAiResponses => sse::Shape::Responses,
+        Dialect::Anthropic => sse::Shape::Anthropic,
+        Dialect::Gemini => sse::Shape::Gemini,
+    }
+}
+
 /// A stream on its way.
 struct Way {
-    translator: Translator,
+    translator: Passage,
     caller: Dialect,
     losses: Losses,
     form: Form,
@@ -302,9 +440,9 @@ async fn stream(
 
 impl Way {
     fn of(translation: Translation) -> Self {
-        let Translation { caller, upstream, realm, echo, losses, form, .. } = translation;
-        let translator = Translator::new(upstream, realm, caller, echo);
-        let translator = if form == Form::Array { translator.as_array() } else { translator };
+        let mut translation = translation;
+        let translator = Passage::of(&mut translation);
+        let Translation { caller, losses, form, .. } = translation;
         Self { translator, caller, losses, form, text: Vec::new(), begun: false, counted: 0 }
     }
 
@@ -374,7 +512,9 @@ impl Way {
             Ok(_) if failure.kind == Kind::UpstreamTruncated => Reason::UpNoTerminal,
             Ok(_) => Reason::UpInbandError,
         });
-        match (self.begun, failure, reason) {
+        // What has the caller's words already is passed on, its failure too.
+        let begun = self.begun || (self.form.is_verbatim() && !self.text.is_empty());
+        match (begun, failure, reason) {
             (false, Some(_), Some(reason)) if ended.is_err() => unsent(x, reason),
             (false, Some(failure), Some(reason)) => {
                 Ok(fail(x, aim, &failure, &self.losses, self.caller, reason).await)

@@ -9,13 +9,14 @@ mod request;
 mod source;
 
 pub use answer::live;
-pub use request::{ask_usage, come_home, prepare};
+pub use request::{ask_usage, come_home, prepare, prepare_hosted};
 
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::model::{Echo, Losses, Realm};
 use ringway_dialect::surface::{Surface, Verb, surface, without_query};
 
+use crate::hosted;
 use crate::table::Backend;
 
 /// What a caller speaks, by the path it asks for.
@@ -97,8 +98,23 @@ impl Speaks {
         backends.any(|backend| self.is_foreign_to(backend) != first)
     }
 
+    /// What it asks for, if that has a place of its own at a host of models.
+    pub const fn verb(self, stream: bool) -> Option<hosted::Verb> {
+        match self {
+            Self::Calls(_) => Some(hosted::Verb::Call { stream }),
+            Self::Embeds(_) => Some(hosted::Verb::Embed),
+            Self::Counts(_) => Some(hosted::Verb::Count),
+            Self::Beside(_) | Self::Anything => None,
+        }
+    }
+
     /// Whether this backend can answer it at all, as it is or translated.
     pub fn reaches(self, backend: &Backend) -> bool {
+        if let (Some(hosting), Some(verb)) = (&backend.hosting, self.verb(false))
+            && !hosted::has_answer(hosting, verb)
+        {
+            return false;
+        }
         let Some(upstream) = of_backend(backend.dialect).filter(|_| self.is_foreign_to(backend.dialect))
         else {
             return true;
@@ -160,6 +176,13 @@ pub struct Translation {
     form: Form,
 }
 
+impl Translation {
+    /// Whether its answer needs no words of ours.
+    pub fn is_native(&self) -> bool {
+        self.form == Form::Native
+    }
+}
+
 /// What the caller is to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -173,6 +196,13 @@ enum Form {
     Vectors(Vectors),
     /// A number of tokens.
     Count,
+    /// What the backend says, as it says it, errors aside: it hosts models of the caller's own dialect.
+    Verbatim {
+        /// Piece by piece.
+        stream: bool,
+    },
+    /// All of it as it comes, errors too.
+    Native,
 }
 
 /// Vectors that were asked for.
@@ -187,11 +217,20 @@ struct Vectors {
 }
 
 impl Form {
+    /// Whether nothing was translated.
+    const fn is_verbatim(self) -> bool {
+        matches!(self, Self::Verbatim { .. } | Self::Native)
+    }
+
     /// Whether the caller gets it piece by piece.
     const fn is_stream(self) -> bool {
         match self {
-            Self::Events | Self::Array => true,
-            Self::Whole | Self::Vectors(_) | Self::Count => false,
+            Self::Events | Self::Array | Self::Verbatim { stream: true } => true,
+            Self::Whole
+            | Self::Vectors(_)
+            | Self::Count
+            | Self::Verbatim { stream: false }
+            | Self::Native => false,
         }
     }
 }

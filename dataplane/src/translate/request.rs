@@ -4,21 +4,24 @@
 //! Must not: pass a field of the caller's on that means something in its dialect, its credentials before all.
 //! Read next: `crate::attempt`, which sends it; `answer.rs`.
 
-use ringway_contract::snapshot::Engine as Kind;
+use ringway_contract::snapshot::{Engine as Kind, Hosting};
 use ringway_dialect::chat::with_usage;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::homecoming::without_seals;
-use ringway_dialect::json::{Surrogates, Tape, Text, Value};
+use ringway_dialect::json::{Edits, Surrogates, Tape, Text, Value, string};
 use ringway_dialect::model::{Echo, Engine, Losses, Realm, Request, Target};
-use ringway_dialect::surface::{Surface, Verb, path_model, surface};
+use ringway_dialect::surface::{Surface, Verb, path_model, surface, without_query};
 use ringway_dialect::translate::{read_request, write_request};
 use ringway_dialect::{counting, embeddings};
 use ringway_wire::http1::RequestHead;
+use ringway_wire::http1::query::write_without_credentials;
 
 use super::{Form, Speaks, Translation, Vectors, of_backend};
 use crate::attempt::Aim;
 use crate::clock::unix_ms;
 use crate::exchange::{Exchange, Stop};
+use crate::hosted;
+use crate::hosted::sigv4::{self, Unsigned};
 use crate::intake::Intake;
 use crate::observe::Short;
 use crate::orca;
@@ -37,7 +40,18 @@ pub async fn prepare(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &mut Intake) ->
         return Err(Refusal::EncodedBody.into());
     }
     x.read_rest(intake, u64::MAX).await?;
-    let translation = translated(x, aim, intake)?;
+    let translation = with_body(x, aim, intake, translated)?;
+    x.translation = Some(Box::new(translation));
+    Ok(())
+}
+
+/// Leaves a request with the exchange as a host of models wants it, that are of the caller's own dialect.
+pub async fn prepare_hosted(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &mut Intake) -> Result<(), Stop> {
+    if x.has_coded_body(intake) {
+        return Err(Refusal::EncodedBody.into());
+    }
+    x.read_rest(intake, u64::MAX).await?;
+    let translation = with_body(x, aim, intake, as_hosted)?;
     x.translation = Some(Box::new(translation));
     Ok(())
 }
@@ -65,7 +79,13 @@ pub fn ask_usage(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> 
     Ok(())
 }
 
-fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Translation, Refusal> {
+/// Reads the body whole, has it worded, and puts a head in front.
+fn with_body(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    intake: &Intake,
+    word: impl FnOnce(&Asked<'_>, Speaks, &Target, &mut Losses) -> Result<Words, Refusal>,
+) -> Result<Translation, Refusal> {
     let bytes: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
     let bad = |what: &str| Refusal::BadJson { what: what.to_owned().into() };
     let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is not UTF-8"))?;
@@ -75,18 +95,16 @@ fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Tra
         .map_err(|fault| bad(&format!("{} at byte {}", fault.what, fault.at)))?;
     let path = x.scratch.head.target().of(intake.head());
     let named = path_model(path).and_then(|name| String::from_utf8(name.into_owned()).ok());
-    let asked = Asked { body, path, named: named.as_deref(), alias: aim.alias };
+    let asked = Asked { text, body, path, named: named.as_deref(), alias: aim.alias };
     let upstream = of_backend(aim.backend.dialect).ok_or(Refusal::NotTranslated)?;
     let target = target_of(aim, upstream);
     let mut losses = Losses::new();
-    let words = match x.speaks {
-        Speaks::Calls(caller) => call(&asked, caller, &target, &mut losses)?,
-        Speaks::Embeds(caller) => embedding(&asked, caller, &target, &mut losses)?,
-        Speaks::Counts(caller) => count(&asked, caller, &target, &mut losses)?,
-        Speaks::Beside(_) | Speaks::Anything => return Err(Refusal::NotTranslated),
-    };
+    let mut words = word(&asked, x.speaks, &target, &mut losses)?;
     if aim.route.strict {
         losses.strictly().map_err(Refusal::untranslatable)?;
+    }
+    if let Some(hosting) = &aim.backend.hosting {
+        move_in(x, hosting, upstream, intake, &mut words);
     }
     let composed = composed(x, aim, intake, &target, &words);
     let Words { caller, mut echo, form, .. } = words;
@@ -99,8 +117,86 @@ fn translated(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Tra
     Ok(Translation { composed, caller, upstream, realm: target.realm, echo, losses, form })
 }
 
+/// In the words of another dialect.
+fn translated(
+    asked: &Asked<'_>,
+    speaks: Speaks,
+    target: &Target,
+    losses: &mut Losses,
+) -> Result<Words, Refusal> {
+    match speaks {
+        Speaks::Calls(caller) => call(asked, caller, target, losses),
+        Speaks::Embeds(caller) => embedding(asked, caller, target, losses),
+        Speaks::Counts(caller) => count(asked, caller, target, losses),
+        Speaks::Beside(_) | Speaks::Anything => Err(Refusal::NotTranslated),
+    }
+}
+
+/// In its own words, for a host of the models that speak them.
+fn as_hosted(
+    asked: &Asked<'_>,
+    speaks: Speaks,
+    target: &Target,
+    _losses: &mut Losses,
+) -> Result<Words, Refusal> {
+    let stream = match surface(asked.path) {
+        Surface::Generate { verb, .. } => verb == Verb::StreamGenerate,
+        _ => asked.body.get("stream").and_then(|stream| stream.truth()) == Some(true),
+    };
+    let verb = speaks.verb(stream).ok_or(Refusal::NotTranslated)?;
+    let written = asked.body.get("model");
+    let model =
+        asked.named.map(Text::of).or_else(|| written.and_then(|model| model.text())).unwrap_or_default();
+    let echo = Echo { model: model.plain().into_owned(), ..Echo::default() };
+    let model = asked.renamed(model)?;
+    let mut edits = Edits::default();
+    if let (Some(_), Some(written)) = (asked.alias, written) {
+        let mut name = Vec::new();
+        string(&mut name, &model.plain());
+        edits.put(written.range(), String::from_utf8(name).expect("a JSON string is text"));
+    }
+    let body = edits.apply(asked.text).map_or_else(|| asked.text.as_bytes().to_vec(), String::into_bytes);
+    // What their own providers make of their answers is what their hosts make of them, but not so for Anthropic's.
+    let form = match target.dialect {
+        Dialect::Anthropic => Form::Verbatim { stream },
+        Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Gemini => Form::Native,
+    };
+    let path = match asked.named {
+        Some(_) => gemini_path(asked, &model),
+        None => without_query(asked.path).to_vec(),
+    };
+    Ok(Words { verb, model: model.plain().into_owned(), path, body, caller: target.dialect, echo, form })
+}
+
+/// The path that names a model, with its query less the caller's key.
+fn gemini_path(asked: &Asked<'_>, model: &Text<'_>) -> Vec<u8> {
+    let path = without_query(asked.path);
+    let verb = path.iter().rposition(|&byte| byte == b':').map_or(&b""[..], |at| &path[at + 1..]);
+    let mut path = path_of(None, model, &String::from_utf8_lossy(verb));
+    if let Some(query) = asked.path.get(without_query(asked.path).len() + 1..) {
+        path.push(b'?');
+        if !write_without_credentials(&mut path, query) {
+            path.pop();
+        }
+    }
+    path
+}
+
+/// Puts a request where its host wants it.
+fn move_in(x: &Exchange<'_>, hosting: &Hosting, dialect: Dialect, intake: &Intake, words: &mut Words) {
+    let asked = hosted::Asked { verb: words.verb, dialect, model: &words.model, path: &words.path };
+    let path = hosted::path(hosting, &asked);
+    let betas = x.scratch.head.find(intake.head(), "anthropic-beta").filter(|_| words.form.is_verbatim());
+    let text = std::str::from_utf8(&words.body).expect("what is written is text");
+    if let Some(body) = hosted::body(hosting, &asked, betas, text) {
+        words.body = body.into_bytes();
+    }
+    words.path = path;
+}
+
 /// What came from the caller, and what it is called where it goes.
 struct Asked<'a> {
+    text: &'a str,
     body: Value<'a>,
     path: &'a [u8],
     /// The model that the path names: Gemini's do.
@@ -121,6 +217,9 @@ impl Asked<'_> {
 
 /// A request in the backend's words, and what its answer has to know.
 struct Words {
+    verb: hosted::Verb,
+    /// What the model is called where it goes.
+    model: String,
     /// Behind the base path.
     path: Vec<u8>,
     body: Vec<u8>,
@@ -139,7 +238,8 @@ fn call(asked: &Asked<'_>, caller: Dialect, target: &Target, losses: &mut Losses
     write_request(&request, target, losses, &mut body).map_err(Refusal::untranslatable)?;
     let verb = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
     let path = path_of(target.dialect.path(), &request.model, verb);
-    Ok(Words { path, body, caller, echo, form })
+    let (verb, model) = (hosted::Verb::Call { stream: request.stream }, request.model.plain().into_owned());
+    Ok(Words { verb, model, path, body, caller, echo, form })
 }
 
 /// Vectors for texts.
@@ -165,7 +265,8 @@ fn embedding(
         Some("/v1/embeddings")
     };
     let form = Form::Vectors(Vectors { count: ask.inputs.len(), single: ask.single, base64: ask.base64 });
-    Ok(Words { path: path_of(own_path, &ask.model, "batchEmbedContents"), body, caller, echo, form })
+    let (path, model) = (path_of(own_path, &ask.model, "batchEmbedContents"), ask.model.plain().into_owned());
+    Ok(Words { verb: hosted::Verb::Embed, model, path, body, caller, echo, form })
 }
 
 /// The length of a prompt: the same request, less what does not count.
@@ -185,8 +286,11 @@ fn count(asked: &Asked<'_>, caller: Dialect, target: &Target, losses: &mut Losse
         .and_then(|whole| counting::write_ask(target.dialect, &request.model.plain(), whole, &mut body).ok())
         .expect("a written request is JSON");
     let path = path_of(counting::path(target.dialect), &request.model, "countTokens");
-    Ok(Words { path, body, caller, echo, form: Form::Count })
+    let model = request.model.plain().into_owned();
+    Ok(Words { verb: hosted::Verb::Count, model, path, body, caller, echo, form: Form::Count })
 }
+
+const JSON: &[u8] = b"application/json";
 
 /// About what a head takes. A hint.
 const HEAD_BYTES: usize = 512;
@@ -235,8 +339,11 @@ fn composed(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, target: &Target, wo
     out.extend_from_slice(aim.endpoint.base_path.trim_end_matches('/').as_bytes());
     out.extend_from_slice(&words.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    field(out, b"host", host(aim.route, head, buf).unwrap_or(aim.endpoint.authority.as_bytes()));
-    field(out, b"content-type", b"application/json");
+    // A host of models knows itself by its own name alone.
+    let host = host(aim.route, head, buf).filter(|_| aim.backend.hosting.is_none());
+    let host = host.unwrap_or(aim.endpoint.authority.as_bytes());
+    field(out, b"host", host);
+    field(out, b"content-type", JSON);
     let accept: &[u8] = if words.form.is_stream() { b"text/event-stream" } else { b"application/json" };
     field(out, b"accept", accept);
     field(out, b"accept-encoding", b"identity");
@@ -247,12 +354,30 @@ fn composed(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, target: &Target, wo
             field(out, name.as_bytes(), value);
         }
     }
+    if words.form.is_verbatim() {
+        for name in ["anthropic-beta", "openai-beta", "user-agent"] {
+            if let Some(value) = head.find(buf, name) {
+                field(out, name.as_bytes(), value);
+            }
+        }
+    }
     field(out, b"x-request-id", x.record.request_id.as_bytes());
-    if target.dialect == Dialect::Anthropic {
+    if target.dialect == Dialect::Anthropic && aim.backend.hosting.is_none() {
         field(out, b"anthropic-version", target.anthropic_version.header().as_bytes());
     }
     if let Some(credential) = &aim.backend.credential {
         field(out, &credential.header, &credential.value);
+    }
+    if let Some(Hosting::Bedrock { region, key }) = &aim.backend.hosting {
+        let base = aim.endpoint.base_path.trim_end_matches('/').as_bytes();
+        let path = [base, &words.path].concat();
+        let unsigned = Unsigned { method: "POST", path: &path, host, content_type: JSON, body: &words.body };
+        let proof = sigv4::sign(&unsigned, key, region, "bedrock", unix_ms());
+        field(out, b"x-amz-date", proof.date.as_bytes());
+        if let Some(token) = &key.session_token {
+            field(out, b"x-amz-security-token", token.as_bytes());
+        }
+        field(out, b"authorization", proof.authorization.as_bytes());
     }
     if let Some(form) = aim.backend.orca {
         field(out, orca::ASK, orca::wish(form));
@@ -274,22 +399,10 @@ fn path_of(own: Option<&str>, model: &Text<'_>, verb: &str) -> Vec<u8> {
     }
     let mut path = b"/v1beta/models/".to_vec();
     let model = model.plain();
-    write_encoded(model.strip_prefix("models/").unwrap_or(&model), &mut path);
+    hosted::write_segment(model.strip_prefix("models/").unwrap_or(&model), &mut path);
     path.push(b':');
     path.extend_from_slice(verb.as_bytes());
     path
-}
-
-/// A segment of a path, percent-encoded (RFC 3986 section 2.3).
-fn write_encoded(segment: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-    }
 }
 
 /// Appends a field, unless its value could end the line (H1-RS-03); then it is left out.

@@ -12,10 +12,10 @@ pub fn with_usage(body: &str) -> Option<String> {
         return None;
     }
     let mut edits = Edits::default();
-    match root.get("stream_options") {
+    match named(root, "stream_options") {
         None => edits.put(inside(root), r#""stream_options":{"include_usage":true},"#),
         Some(options) if options.is_null() => edits.put(options.range(), r#"{"include_usage":true}"#),
-        Some(options) => match options.get("include_usage") {
+        Some(options) => match named(options, "include_usage") {
             Some(asks) if asks.truth() == Some(true) => {}
             Some(asks) => edits.put(asks.range(), "true"),
             None if options.kind() != Kind::Object => {} // the upstream says what is wrong with it
@@ -26,6 +26,11 @@ pub fn with_usage(body: &str) -> Option<String> {
         },
     }
     edits.apply(body)
+}
+
+/// The value of a key, `null` too.
+fn named<'a>(object: Value<'a>, key: &str) -> Option<Value<'a>> {
+    object.fields()?.find(|entry| entry.is(key)).map(|entry| entry.value)
 }
 
 /// Right behind the brace of an object.
