@@ -21,7 +21,7 @@ use crate::bounds::ATTEMPTS_MAX;
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
 use crate::health::State;
-use crate::table::{Backend, Endpoint, Route, Target};
+use crate::table::{Alias, Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,7 +124,10 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
+    let model = match &target.model {
+        Some(Alias::Name(name)) => name.as_bytes(),
+        Some(Alias::Around { .. }) | None => wish.model, // two names, one to one
+    };
     let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
     Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }

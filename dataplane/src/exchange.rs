@@ -572,7 +572,11 @@ impl<'a> Exchange<'a> {
     /// What is known of the model that this target calls what the caller asks for.
     fn known<'t>(&self, route: &'t Route, target: &Target) -> Option<&'t Profile> {
         let asked = self.record.model.as_bytes();
-        route.catalogue.as_ref()?.find(target.model.as_deref().map_or(asked, str::as_bytes))
+        let catalogue = route.catalogue.as_ref()?;
+        match target.model_there(asked, route) {
+            Some(there) => catalogue.find(there.as_bytes()),
+            None => catalogue.find(asked),
+        }
     }
 
     /// Completes the books of a call: what nobody counted, and what it cost.
@@ -592,7 +596,7 @@ impl<'a> Exchange<'a> {
             route,
             backend: &pick.target.backend,
             endpoint: pick.endpoint,
-            alias: pick.target.model.as_deref(),
+            target: pick.target,
             known: self.known(route, pick.target),
         }
     }

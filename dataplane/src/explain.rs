@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
-use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
+use crate::table::{Alias, Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
 
 /// What would happen to this request now.
 pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
@@ -168,7 +168,7 @@ fn chances(route: &Route) -> Vec<TargetChance> {
         .map(|target| TargetChance {
             backend: target.backend.name.as_str().to_owned(),
             chance: chance(target),
-            model: target.model.as_deref().map(str::to_owned),
+            model: target.model.as_ref().map(|alias| alias.written().into_owned()),
         })
         .collect()
 }
@@ -188,7 +188,10 @@ impl Asked<'_> {
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        let model = target.model.as_deref().unwrap_or(self.model);
+        let model = match &target.model {
+            Some(Alias::Name(name)) => name,
+            Some(Alias::Around { .. }) | None => self.model,
+        };
         let prompt_tokens = gpu.tokens(&prompt);
         let terms = gpu.explain(&mut prompt, model.as_bytes(), self.now);
         terms.iter().map(|terms| cost(terms, prompt_tokens)).collect()

@@ -395,6 +395,37 @@ fn what_cannot_be_read_is_refused_in_the_callers_words() {
     });
 }
 
+#[test]
+fn a_star_in_a_targets_model_is_what_the_routes_glob_matched() {
+    each_driver(|io| {
+        let origin = Origin::start(|peer| {
+            while peer.request().is_some() {
+                peer.send(whole(200, &chat_answer()));
+            }
+        });
+        let gateway = gateway(io, Engine::Openai, &origin, |setup| {
+            setup.snapshot.routes[0].matches.models = vec!["openai/*".to_owned(), "*:free".to_owned()];
+            setup.snapshot.routes[0].targets[0].model = Some("*".to_owned());
+        });
+        for (path, body, expected) in [
+            (CHAT, r#"{ "model":"openai/gpt-5" ,"x":1.0}"#, r#"{ "model":"gpt-5" ,"x":1.0}"#),
+            (CHAT, r#"{"model":"meta/llama:free"}"#, r#"{"model":"meta/llama"}"#),
+        ] {
+            assert_eq!(gateway.ask(post(path, body)).status(), 200);
+            let last = origin.requests().pop().expect("a request");
+            assert_eq!(String::from_utf8_lossy(&last.body), expected);
+        }
+        let translated =
+            gateway.ask(post(MESSAGES, messages_request(false).replace("claude", "openai/gpt-5")));
+        assert_eq!(translated.json()["model"], "openai/gpt-5", "{}", translated.text());
+        let last: Value =
+            serde_json::from_slice(&origin.requests().pop().expect("a request").body).expect("JSON");
+        assert_eq!(last["model"], "gpt-5");
+        assert_eq!(gateway.ask(post(CHAT, r#"{"model":"gpt-5"}"#)).status(), 404);
+        gateway.finish();
+    });
+}
+
 /// What a conversation was given by another provider while its own was away would be refused there ever after.
 #[test]
 fn a_conversation_that_comes_home_leaves_the_state_of_others_behind() {

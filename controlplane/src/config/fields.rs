@@ -912,9 +912,9 @@ pub(super) const TARGET: Section = Section {
         optional("weight", Kind::Whole(0, WEIGHT_MAX), "100", "Its share relative to its siblings; 0: none."),
         optional(
             "model",
-            Kind::Text(&MODEL),
+            Kind::Text(&ALIAS),
             "as asked for",
-            "The model's name there, put in place of the one asked for.",
+            "The model's name there, put in place of the one asked for. A `*` in it stands for what the `*` of the route's `model` matched: `openai/*` and `*` take a prefix off.",
         ),
     ],
 };
@@ -926,9 +926,9 @@ pub(super) const FALLBACK: Section = Section {
         required("backend", Kind::Text(&NAME), "Name of a backend."),
         optional(
             "model",
-            Kind::Text(&MODEL),
+            Kind::Text(&ALIAS),
             "as asked for",
-            "The model's name there, put in place of the one asked for.",
+            "The model's name there, put in place of the one asked for. A `*` in it stands for what the `*` of the route's `model` matched: `openai/*` and `*` take a prefix off.",
         ),
     ],
 };
@@ -1036,6 +1036,8 @@ const NETWORK: Format =
 const URL: Format = Format { word: "URL", pattern: "^https?://[^?#@]+$", example: "http://10.0.0.1:8000" };
 const NAME: Format = Format { word: "name", pattern: "^[A-Za-z0-9._:/@+-]{1,64}$", example: "llama" };
 const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,256}$", example: "llama-3-8b" };
+const ALIAS: Format =
+    Format { word: "model", pattern: "^[A-Za-z0-9._:/@+*-]{1,256}$", example: "llama-3-8b" };
 const MODEL_GLOB: Format =
     Format { word: "model glob", pattern: "^[A-Za-z0-9._:/@+*?-]{1,256}$", example: "llama-*" };
 const TITLE: Format = Format { word: "title", pattern: "^[^\\n]{1,256}$", example: "Llama 3 8B" };

@@ -568,6 +568,16 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
             sink.error(&model.at, fault.mend("leave `model` out, or name the engine"));
         }
     }
+    if let Some(model) = from.model.as_ref().filter(|model| model.value.contains('*')) {
+        let one_star = |glob: &String| glob.matches('*').count() == 1 && !glob.contains('?');
+        if matches.models.is_empty() || !matches.models.iter().all(one_star) {
+            let fault = Fault::new(format!(
+                "{} stands for what a glob matches, and this route's `model` has not one `*` in each",
+                quoted(&model.value)
+            ));
+            sink.error(&model.at, fault.mend("match on the model with one `*`, such as `openai/*`"));
+        }
+    }
     Some(Target {
         backend: id,
         weight: or_u32(from.weight.as_ref(), TARGET_WEIGHT_DEFAULT),

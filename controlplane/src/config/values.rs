@@ -166,6 +166,18 @@ pub(super) fn model(text: &str) -> Result<String, Fault> {
     identifier(text, "model name", MODEL_BYTES_MAX)
 }
 
+/// What a target calls a model: a name, or one with a star for what the star of the route's glob matches.
+pub(super) fn alias(text: &str) -> Result<String, Fault> {
+    if !text.contains('*') {
+        return model(text);
+    }
+    if text.matches('*').count() > 1 || text.contains('?') {
+        let fault = Fault::new(format!("{} has more than one wildcard", quoted(text)));
+        return Err(fault.mend("leave one `*`, for what the `*` of the route's `model` matches"));
+    }
+    model_glob(text)
+}
+
 /// A glob on models: `*` any run, `?` one byte.
 pub(super) fn model_glob(text: &str) -> Result<String, Fault> {
     let bare: String = text.chars().filter(|c| !matches!(c, '*' | '?')).collect();

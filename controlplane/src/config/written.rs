@@ -518,7 +518,7 @@ fn target(item: &Item<'_>) -> Target {
         at: item.at().clone(),
         backend: fields.text("backend", values::name),
         weight: fields.whole("weight"),
-        model: fields.text("model", values::model),
+        model: fields.text("model", values::alias),
     }
 }
 
@@ -528,7 +528,7 @@ fn fallback(item: &Item<'_>) -> Target {
         at: item.at().clone(),
         backend: fields.text("backend", values::name),
         weight: None,
-        model: fields.text("model", values::model),
+        model: fields.text("model", values::alias),
     }
 }
 

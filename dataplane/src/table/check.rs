@@ -35,6 +35,27 @@ pub(super) fn model(model: &str) -> Checked {
     identifier("model", model, MODEL_BYTES_MAX, "")
 }
 
+/// What a target calls a model, on a route with these globs: a name, or one star for what theirs match.
+pub(super) fn alias(model: &str, globs: &[String]) -> Checked {
+    if !model.contains('*') {
+        return self::model(model);
+    }
+    model_glob(model)?;
+    let one_star = |text: &str| text.matches('*').count() == 1 && !text.contains('?');
+    if !one_star(model) {
+        return Err(wrong(format!("the model {model:?} has more than one wildcard"), "leave one `*`"));
+    }
+    if globs.is_empty() || !globs.iter().all(|glob| one_star(glob)) {
+        return Err(wrong(
+            format!(
+                "the model {model:?} stands for what a glob matches, and the route has not one `*` in each"
+            ),
+            "match on the model with one `*` in each glob, such as openai/*",
+        ));
+    }
+    Ok(())
+}
+
 /// What people call something: one line of text.
 pub(super) fn title(title: &str) -> Checked {
     length("title", title, TITLE_BYTES_MAX)?;

@@ -18,7 +18,7 @@ use super::glob::Glob;
 use super::index::Index;
 use super::matching::{Conditions, HeaderCondition, HostCondition, PathCondition};
 use super::models::Offers;
-use super::{Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
+use super::{Alias, Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
 use crate::admission::line::Admission;
 use crate::admission::queue::Class;
 use crate::balance::gpu::{self, Gpu};
@@ -376,7 +376,7 @@ fn check_targets(
             found.add(format_args!("{at}.backend"), wrong(what, "name one of the snapshot's backends"));
         }
         let Some(model) = &target.model else { continue };
-        found.check(format_args!("{at}.model"), check::model(model));
+        found.check(format_args!("{at}.model"), check::alias(model, &route.matches.models));
         if backend.is_some_and(|backend| backend.engine == Engine::Http) {
             let what = "engine http passes bodies as they are; it cannot put another model in";
             found.add(format_args!("{at}.model"), wrong(what, "leave the model out, or name the engine"));
@@ -399,7 +399,7 @@ fn check_fallback(
             continue;
         };
         let Some(model) = &fallback.model else { continue };
-        found.check(format_args!("{at}.model"), check::model(model));
+        found.check(format_args!("{at}.model"), check::alias(model, &route.matches.models));
         if backend.engine == Engine::Http {
             let what = "engine http passes bodies as they are; it cannot put another model in";
             found.add(format_args!("{at}.model"), wrong(what, "leave the model out, or name the engine"));
@@ -546,7 +546,7 @@ fn compile_route(
         .map(|target| Target {
             backend: Arc::clone(backends[&*target.backend]), // looked up by `check_targets`
             weight: target.weight,
-            model: target.model.as_deref().map(Into::into),
+            model: target.model.as_deref().map(Alias::new),
         })
         .collect();
     let fallback: Box<[Target]> = route
@@ -555,7 +555,7 @@ fn compile_route(
         .map(|fallback| Target {
             backend: Arc::clone(backends[&*fallback.backend]), // looked up by `check_fallback`
             weight: 1,
-            model: fallback.model.as_deref().map(Into::into),
+            model: fallback.model.as_deref().map(Alias::new),
         })
         .collect();
     let conditions = compile_match(&route.matches);

@@ -17,6 +17,7 @@ pub mod path;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use ringway_contract::stats::QueueStats;
 use rustls::pki_types::ServerName;
 
 use self::catalogue::Catalogue;
+use self::glob::Glob;
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
@@ -205,7 +207,55 @@ pub struct Target {
     /// Its share; 0: none.
     pub weight: u32,
     /// The model's name there, put in place of what the caller wrote.
-    pub model: Option<Box<str>>,
+    pub model: Option<Alias>,
+}
+
+/// What a model is called at a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// So.
+    Name(Box<str>),
+    /// As asked for, less what stands around the star of the route's glob, with this around it instead: `openai/*` to `*`.
+    Around {
+        /// In front.
+        front: Box<str>,
+        /// Behind.
+        back: Box<str>,
+    },
+}
+
+impl Alias {
+    fn new(model: &str) -> Self {
+        match model.split_once('*') {
+            None => Self::Name(model.into()),
+            Some((front, back)) => Self::Around { front: front.into(), back: back.into() },
+        }
+    }
+
+    /// As it is written.
+    pub fn written(&self) -> Cow<'_, str> {
+        match self {
+            Self::Name(name) => Cow::Borrowed(name),
+            Self::Around { front, back } => Cow::Owned(format!("{front}*{back}")),
+        }
+    }
+
+    /// The name there of a model that is asked for by this one, on a route with these globs.
+    pub fn of(&self, asked: &[u8], globs: &[Glob]) -> Option<Cow<'_, str>> {
+        let (front, back) = match self {
+            Self::Name(name) => return Some(Cow::Borrowed(name)),
+            Self::Around { front, back } => (front, back),
+        };
+        let star = globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))?;
+        Some(Cow::Owned(format!("{front}{}{back}", std::str::from_utf8(star).ok()?)))
+    }
+}
+
+impl Target {
+    /// What the model is called there that a caller asks for by this name; none: the same.
+    pub fn model_there(&self, asked: &[u8], route: &Route) -> Option<Cow<'_, str>> {
+        self.model.as_ref()?.of(asked, &route.conditions.models)
+    }
 }
 
 /// Endpoints that serve the same models.

@@ -12,14 +12,16 @@
 //! Must not: ask an endpoint.
 //! Read next: `ringway_dialect::surface`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use ringway_dialect::listing;
 use ringway_dialect::surface::{self, Grammar, Surface};
 
 use super::catalogue::Profile;
+use super::glob::Glob;
 use super::matching::{ModelSeen, Seen};
-use super::{Ask, Backend, Route, Table};
+use super::{Alias, Ask, Backend, Route, Table, Target};
 use crate::refusal::Refusal;
 
 /// Names on offer, by route.
@@ -38,14 +40,14 @@ impl Offers {
     /// put in place, as far as their globs match them.
     pub(super) fn new(routes: &[Route]) -> Self {
         let mut offers = Self::default();
-        let mut places: HashMap<&str, u32> = HashMap::new();
+        let mut places: HashMap<Box<str>, u32> = HashMap::new();
         for route in routes.iter().filter(|route| !route.raw) {
             let mut seen = HashSet::new();
             let mut list = Vec::new();
             for name in offered(route) {
-                let place = *places.entry(name).or_insert_with(|| {
-                    offers.names.push(name.into());
-                    offers.shown.push(shown(route, name));
+                let place = *places.entry((&*name).into()).or_insert_with(|| {
+                    offers.names.push((&*name).into());
+                    offers.shown.push(shown(route, &name));
                     offers.names.len() as u32 - 1
                 });
                 if seen.insert(place) {
@@ -71,20 +73,37 @@ impl Offers {
 
 /// How lists show a model that this route offers: what is known of it where the route's first target has it.
 fn shown(route: &Route, name: &str) -> listing::Model {
-    let there = route.targets.list.first().and_then(|target| target.model.as_deref()).unwrap_or(name);
+    let there = route.targets.list.first().and_then(|target| target.model_there(name.as_bytes(), route));
+    let there = there.as_deref().unwrap_or(name);
     let known = route.catalogue.as_ref().and_then(|catalogue| catalogue.find(there.as_bytes()));
     Profile::listed(known, name)
 }
 
-fn offered(route: &Route) -> impl Iterator<Item = &str> {
+fn offered(route: &Route) -> impl Iterator<Item = Cow<'_, str>> {
     let globs = &route.conditions.models;
-    let literal = globs.iter().filter_map(|glob| glob.literal());
+    let literal = globs.iter().filter_map(|glob| glob.literal()).map(Cow::Borrowed);
     // Where all globs are literal, a backend's list can add nothing to them.
     let open = globs.is_empty() || globs.iter().any(|glob| glob.literal().is_none());
     let live = route.targets.list.iter().filter(move |target| open && target.weight > 0);
-    let listed = live.flat_map(|target| named_by(&target.backend).chain(target.model.as_deref()));
+    let listed = live.flat_map(move |target| {
+        let named = named_by(&target.backend).map(move |name| asked_by(target, globs.first(), name));
+        let alias = match &target.model {
+            Some(Alias::Name(name)) => Some(Cow::Borrowed(&**name)),
+            Some(Alias::Around { .. }) | None => None,
+        };
+        named.chain(alias)
+    });
     literal
         .chain(listed.filter(|name| globs.is_empty() || globs.iter().any(|it| it.matches(name.as_bytes()))))
+}
+
+/// What a caller asks for to get this model of a target: the way of its alias back.
+fn asked_by<'t>(target: &Target, glob: Option<&Glob>, name: &'t str) -> Cow<'t, str> {
+    let (Some(Alias::Around { front, back }), Some(glob)) = (&target.model, glob) else {
+        return Cow::Borrowed(name);
+    };
+    let star = name.strip_prefix(&**front).and_then(|rest| rest.strip_suffix(&**back));
+    star.map_or(Cow::Borrowed(name), |star| Cow::Owned(glob.as_str().replacen('*', star, 1)))
 }
 
 fn named_by(backend: &Backend) -> impl Iterator<Item = &str> {
@@ -301,6 +320,14 @@ mod tests {
         let gemini = answer(&table, &get("/v1beta/models/fast"));
         assert_eq!((&gemini["name"], &gemini["inputTokenLimit"]), (&json!("models/fast"), &json!(8192)));
         assert_eq!(answer(&table, &get("/v1/models"))["data"][0]["owned_by"], "meta");
+    }
+
+    #[test]
+    fn a_list_names_models_as_they_are_asked_for() {
+        let mut stripped = route("m", json!({"models": ["openai/*"]}), "ai");
+        stripped.targets[0].model = Some("*".to_owned());
+        let table = table(vec![stripped]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["openai/llama-3", "openai/mistral", "openai/m1"]);
     }
 
     #[test]

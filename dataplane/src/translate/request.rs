@@ -95,7 +95,7 @@ fn with_body(
         .map_err(|fault| bad(&format!("{} at byte {}", fault.what, fault.at)))?;
     let path = x.scratch.head.target().of(intake.head());
     let named = path_model(path).and_then(|name| String::from_utf8(name.into_owned()).ok());
-    let asked = Asked { text, body, path, named: named.as_deref(), alias: aim.alias };
+    let asked = Asked { text, body, path, named: named.as_deref(), aim };
     let upstream = of_backend(aim.backend.dialect).ok_or(Refusal::NotTranslated)?;
     let target = target_of(aim, upstream);
     let mut losses = Losses::new();
@@ -150,7 +150,7 @@ fn as_hosted(
     let echo = Echo { model: model.plain().into_owned(), ..Echo::default() };
     let model = asked.renamed(model)?;
     let mut edits = Edits::default();
-    if let (Some(_), Some(written)) = (asked.alias, written) {
+    if let (Some(_), Some(written)) = (&asked.aim.target.model, written) {
         let mut name = Vec::new();
         string(&mut name, &model.plain());
         edits.put(written.range(), String::from_utf8(name).expect("a JSON string is text"));
@@ -201,15 +201,17 @@ struct Asked<'a> {
     path: &'a [u8],
     /// The model that the path names: Gemini's do.
     named: Option<&'a str>,
-    alias: Option<&'a str>,
+    aim: Aim<'a>,
 }
 
 impl Asked<'_> {
     /// What the model is called where the request goes.
     fn renamed<'t>(&self, model: Text<'t>) -> Result<Text<'t>, Refusal> {
-        match self.alias {
-            _ if model.is_empty() => Err(Refusal::ModelMissing),
-            Some(alias) => Ok(Text::of(alias).into_owned()),
+        if model.is_empty() {
+            return Err(Refusal::ModelMissing);
+        }
+        match self.aim.target.model_there(model.plain().as_bytes(), self.aim.route) {
+            Some(there) => Ok(Text::of(&there).into_owned()),
             None => Ok(model),
         }
     }
