@@ -79,6 +79,8 @@ pub struct Exchange<'a> {
     pub translation: Option<Box<Translation>>,
     /// Destinations of its route that cannot do what it asks for.
     pub unfit: Unfit,
+    /// What the backend of a translated answer calls the exchange.
+    pub upstream_id: Option<Box<str>>,
     /// Usage was asked for in the caller's name: it is not to see it.
     pub hides_usage: bool,
     own_id: [u8; 32],
@@ -319,6 +321,7 @@ impl<'a> Exchange<'a> {
             speaks: Speaks::Anything,
             translation: None,
             unfit: Unfit::default(),
+            upstream_id: None,
             hides_usage: false,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),

@@ -173,6 +173,7 @@ fn an_anthropic_caller_streams_from_a_chat_backend() {
         assert_eq!(end["delta"]["stop_reason"], "end_turn");
         assert_eq!((&end["usage"]["input_tokens"], &end["usage"]["output_tokens"]), (&json!(9), &json!(2)));
         assert!(answer.head.has("request-id"));
+        assert!(!answer.head.has("x-ringway-upstream-request-id"), "the backend named none");
         let (head, body) = sent(&origin, CHAT);
         assert_eq!(body["stream_options"]["include_usage"], true, "usage is asked for");
         assert!(!head.has("anthropic-version"));
@@ -355,6 +356,19 @@ fn a_whole_answer_that_is_cut_is_a_502() {
         let gateway = gateway(io, Engine::Openai, &origin, untuned);
         let answer = gateway.connect().ask(post(MESSAGES, messages_request(false)));
         assert_eq!((answer.status(), &answer.json()["type"]), (502, &json!("error")));
+    });
+}
+
+#[test]
+fn the_backends_own_id_is_told_beside_ours() {
+    each_driver(|io| {
+        let named = whole(200, &chat_answer()).replacen("\r\n", "\r\nX-Request-Id: req_theirs\r\n", 1);
+        let origin = Origin::answering(named);
+        let gateway = gateway(io, Engine::Openai, &origin, untuned);
+        let answer = gateway.ask(post(MESSAGES, messages_request(false)));
+        assert_eq!(answer.head.one("x-ringway-upstream-request-id").as_deref(), Some("req_theirs"));
+        assert_ne!(answer.head.one("request-id").as_deref(), Some("req_theirs"));
+        gateway.finish();
     });
 }
 

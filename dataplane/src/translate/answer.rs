@@ -12,7 +12,7 @@ use ringway_dialect::json::{Surrogates, Tape, Value};
 use ringway_dialect::model::{Failure, Losses, Usage};
 use ringway_dialect::translate::{Account, Translator, read_answer, write_answer};
 use ringway_dialect::{counting, embeddings, failure_in, failure_out};
-use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
+use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, sane_request_id, write_chunk_head};
 
 use ringway_wire::sse;
 
@@ -49,6 +49,10 @@ pub async fn live(
     let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(retry_after_ms);
     x.record.status = status;
     let framed = kind == ContentKind::Frames;
+    x.upstream_id = UPSTREAM_IDS.iter().find_map(|name| {
+        let id = head.find(answer.buffer.bytes(), name).filter(|id| sane_request_id(id))?;
+        std::str::from_utf8(id).ok().map(Into::into)
+    });
     let source = Source::of(answer, head.framing(), head.len()).framed(framed);
     let events = translation.form.is_stream();
     if coded {
@@ -66,6 +70,9 @@ pub async fn live(
         (..=399, _) => Err(Refusal::BadAnswer { reason: Reason::UpBadType }),
     }
 }
+
+/// What providers call an exchange by.
+const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 // Whole answers.
 
@@ -265,6 +272,9 @@ async fn fail(
 fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str, String)> {
     let mut fields = Vec::new();
     if aim.route.expose {
+        if let Some(id) = &x.upstream_id {
+            fields.push(("x-ringway-upstream-request-id", id.to_string()));
+        }
         fields.push(("x-ringway-backend", aim.endpoint.name.as_str().to_owned()));
         fields.push(("x-ringway-attempts", x.record.attempts.to_string()));
         fields.push(("server-timing", x.server_timing(x.elapsed_us())));
