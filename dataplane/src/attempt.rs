@@ -344,6 +344,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         trust_forwarded: x.trusted,
         request_id: x.record.request_id.as_bytes(),
         strip_credentials: false,
+        decoded: x.decoded,
         credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,
         instead: aim.backend.orca.map(|form| (orca::ASK, orca::wish(form))),

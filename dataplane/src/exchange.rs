@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
 use ringway_dialect::dialect;
-use ringway_dialect::surface::{Grammar, path_model};
+use ringway_dialect::surface::{Grammar, front_of, path_model};
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
 
@@ -20,6 +20,7 @@ use crate::bounds::PROMPT_BODY_BYTES_MAX;
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
+use crate::coding::Coding;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
@@ -81,6 +82,8 @@ pub struct Exchange<'a> {
     pub unfit: Unfit,
     /// What the backend of a translated answer calls the exchange.
     pub upstream_id: Option<Box<str>>,
+    /// Its body came compressed and goes on without.
+    pub decoded: bool,
     /// Usage was asked for in the caller's name: it is not to see it.
     pub hides_usage: bool,
     own_id: [u8; 32],
@@ -95,6 +98,9 @@ pub struct Exchange<'a> {
     pub retries_spent: bool,
     route: Option<u32>,
 }
+
+/// What clients hear that only ask whether anybody is there.
+const PROBED: &[u8] = br#"{"status":"ok"}"#;
 
 /// Why an exchange ends before an endpoint's answer is passed on.
 pub enum Stop {
@@ -235,14 +241,17 @@ async fn find_route<'t>(
             Verdict::Route(route) => break route,
             Verdict::ReadModel => {}
             Verdict::Models => return Err(x.list_models(table, held)),
+            Verdict::Probe => return Err(Stop::Told(PROBED.into())),
+            // A base URL that was joined carelessly.
+            Verdict::Refused(Refusal::NoRoute) if x.straighten(held) => continue,
             Verdict::Refused(refusal) => return Err(refusal.into()),
         }
         read = true;
         if held.has_body() {
-            if x.has_coded_body(held) {
-                return Err(Refusal::EncodedBody.into());
-            }
             x.invite(held).await?;
+            if x.has_coded_body(held) {
+                Box::pin(x.decode(table, held)).await?;
+            }
             let began_us = x.worker.clock.now_us();
             let read = held.read_model(x.worker, x.down.read_side()).await;
             x.caller_us += x.worker.clock.now_us() - began_us;
@@ -250,6 +259,9 @@ async fn find_route<'t>(
             x.unread = !held.is_complete();
         }
     };
+    if !route.raw {
+        x.straighten(held);
+    }
     x.route = Some(route.order);
     x.record.route = route.name.as_str();
     if held.is_complete() {
@@ -322,6 +334,7 @@ impl<'a> Exchange<'a> {
             translation: None,
             unfit: Unfit::default(),
             upstream_id: None,
+            decoded: false,
             hides_usage: false,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
@@ -567,6 +580,13 @@ impl<'a> Exchange<'a> {
         gpu.learn(prompt, pick.at, pick.load, input + cached.filter(|_| apart).unwrap_or(0), cached);
     }
 
+    /// Takes off what stands in front of a model path: `/openai`, or a `/v1` too many. Whether there was something.
+    fn straighten(&mut self, intake: &Intake) -> bool {
+        let front = front_of(self.scratch.head.target().of(intake.head()));
+        self.scratch.head.skip_front(front);
+        front > 0
+    }
+
     /// Whether the model has to be known on this route: to match, to be replaced, or because something is known of it.
     fn wants_model(&self, route: &Route) -> bool {
         route.reads_body || (route.catalogue.is_some() && self.speaks.is_metered())
@@ -709,10 +729,22 @@ impl<'a> Exchange<'a> {
 
     /// Whether the body is compressed.
     pub fn has_coded_body(&self, intake: &Intake) -> bool {
-        let coded = |value: &[u8]| !value.eq_ignore_ascii_case(b"identity");
+        let coded = |value: &[u8]| !self.decoded && !value.eq_ignore_ascii_case(b"identity");
         let buf = intake.head();
         let fields = self.scratch.head.fields();
         fields.iter().any(|field| field.known == Known::ContentEncoding && coded(field.value.of(buf)))
+    }
+
+    /// Undoes the coding of a body that must be read; upstream it goes without.
+    async fn decode(&mut self, table: &Table, intake: &mut Intake) -> Result<(), Stop> {
+        let coding = self.scratch.head.find(intake.head(), "content-encoding").and_then(Coding::of);
+        let coding = coding.ok_or(Refusal::EncodedBody)?;
+        self.read_rest(intake, u64::MAX).await?;
+        let coded: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
+        let body = coding.undo(&coded, table.limits().request_body.get())?;
+        intake.replace_coded(self.worker, &body)?;
+        self.decoded = true;
+        Ok(())
     }
 
     fn list_models(&self, table: &Table, intake: &Intake) -> Stop {

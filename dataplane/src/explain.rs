@@ -38,7 +38,7 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
     let verdict = table.route(&ask);
     let route = match &verdict {
         Verdict::Route(route) => Some(*route),
-        Verdict::ReadModel | Verdict::Models | Verdict::Refused(_) => None,
+        Verdict::ReadModel | Verdict::Models | Verdict::Probe | Verdict::Refused(_) => None,
     };
     let targets = route.map(chances).unwrap_or_default();
     let asked = Asked { body: question.body.as_ref(), model: model.unwrap_or_default(), now };
@@ -51,6 +51,7 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
         targets,
         refusal: match verdict {
             Verdict::Refused(refusal) => Some(refusal_text(&refusal)),
+            Verdict::Probe => Some("200: ringway answers that it is alive".to_owned()),
             Verdict::Models => Some("200: ringway answers with the list of models itself".to_owned()),
             Verdict::Route(_) if lost => Some(refusal_text(&Refusal::NoEndpoint { retry_after_ms: SOON_MS })),
             Verdict::Route(_) | Verdict::ReadModel => None,

@@ -10,6 +10,7 @@ pub mod balance;
 pub mod bounds;
 pub mod cells;
 pub mod clock;
+pub mod coding;
 pub mod control;
 pub mod deadline;
 pub mod demo;

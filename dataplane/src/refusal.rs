@@ -53,8 +53,10 @@ pub enum Refusal {
         /// What is wrong with it.
         what: Cow<'static, str>,
     },
-    /// A body that must be read is compressed.
+    /// A body that must be read is compressed in a way that is not undone here.
     EncodedBody,
+    /// A body that must be read is not compressed as it says.
+    BadCoding,
     /// A field that the backend's dialect has no words for.
     Untranslatable {
         /// What kind of mistake it is.
@@ -193,6 +195,7 @@ impl Refusal {
             Self::Incapable { .. } => refuse(400, Kind::UnsupportedField, Reason::BadRequest),
             Self::Untranslatable { kind, .. } => refuse(kind.status(), *kind, Reason::BadRequest),
             Self::EncodedBody => refuse(415, Kind::UnsupportedMedia, Reason::BadRequest),
+            Self::BadCoding => refuse(400, Kind::InvalidRequest, Reason::BadRequest),
             Self::NoRoute | Self::NotTranslated => refuse(404, Kind::NotFound, Reason::NoRoute),
             Self::UnknownModel { .. } => refuse(404, Kind::ModelNotFound, Reason::UnknownModel),
             Self::MethodNotAllowed { .. } => refuse(405, Kind::MethodNotAllowed, Reason::BadRequest),
@@ -281,8 +284,9 @@ impl Refusal {
                 "the path has a dot segment, an empty segment or an encoded separator; send it in its plain form"
             }
             Self::EncodedBody => {
-                "a compressed request body is not read here; send it without content-encoding"
+                "a request body is read here as gzip, zstd or plain; send it without content-encoding"
             }
+            Self::BadCoding => "the request body is not coded as its content-encoding says",
             Self::ModelMissing => "the request names no model; set `model` in the JSON body",
             Self::NoRoute => "nothing is served at this path; check the base URL",
             Self::NoEndpoint { .. } => "no server for this model is available right now; try again later",
@@ -344,6 +348,7 @@ impl Refusal {
             Self::Untranslatable { .. } => "untranslatable",
             Self::NotTranslated => "not_translated",
             Self::Incapable { .. } => "model_incapable",
+            Self::BadCoding => "bad_coding",
             Self::EncodedBody => "encoded_body",
             Self::ModelMissing => "model_missing",
             Self::NoRoute => "no_route",
@@ -419,6 +424,7 @@ impl Refusal {
             | Self::GatewayPorts
             | Self::Untranslatable { .. }
             | Self::NotTranslated
+            | Self::BadCoding
             | Self::Incapable { .. }
             | Self::Internal => None,
         }
@@ -615,6 +621,7 @@ pub(crate) mod tests {
                 pointer: "/seed".to_owned(),
                 message: "the target cannot express this field".to_owned(),
             },
+            Refusal::BadCoding,
             Refusal::NotTranslated,
             Refusal::Incapable { need: Need::Images },
             Refusal::ModelMissing,
@@ -678,7 +685,10 @@ pub(crate) mod tests {
                 refusal.rule().is_some()
                     || matches!(
                         refusal,
-                        Refusal::ModelMissing | Refusal::Untranslatable { .. } | Refusal::Incapable { .. }
+                        Refusal::BadCoding
+                            | Refusal::ModelMissing
+                            | Refusal::Untranslatable { .. }
+                            | Refusal::Incapable { .. }
                     )
             );
         }

@@ -4,6 +4,7 @@ Owns: the processes and the snapshot. Must not: know what a test asks.
 Read next: test_openai.py.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import time
 
 import httpx
 import pytest
+
+import scripted
 
 MODEL = "demo"
 START_S = 20.0
@@ -116,33 +119,61 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ringway")
+@contextlib.contextmanager
+def running(folder: pathlib.Path, config: dict, sims: list[int] = ()):
+    """A gateway of this configuration, and simulated servers at these ports; checks that both leave in good order."""
     folder.chmod(0o700)
-    sims = free_ports(2)
-    (listen,) = free_ports(1)
-    config = folder / "snapshot.json"
-    config.write_text(json.dumps(snapshot(listen, sims, folder / "access.log")))
-    config.chmod(0o600)
+    path = folder / "snapshot.json"
+    path.write_text(json.dumps(config))
+    path.chmod(0o600)
     control = folder / "dataplane.sock"
-    sim = [BIN / "ringload", "sim", "--listen", f"127.0.0.1:{sims[0]}", "--model", MODEL, "--replicas", "2"]
-    proxy = [BIN / "ringway", "--snapshot", config, "--control", control, "--workers", "2", "--no-pin"]
+    proxy = [BIN / "ringway", "--snapshot", path, "--control", control, "--workers", "2", "--no-pin"]
+    sim = [BIN / "ringload", "sim", "--model", MODEL, "--replicas", str(len(sims))]
+    commands = [[*sim, "--listen", f"127.0.0.1:{sims[0]}"]] if sims else []
     processes = []
     try:
-        for command in (sim, proxy):
+        for command in [*commands, proxy]:
             log = (folder / f"{pathlib.Path(command[0]).name}.log").open("w")
             processes.append(subprocess.Popen([str(part) for part in command], stdout=log, stderr=log))
-        running = Gateway(listen, control)
+        gateway = Gateway(int(config["listeners"][0]["address"].rpartition(":")[2]), control)
         wait_for("the simulator", lambda: all(listens(port) for port in sims))
-        wait_for("ringway", running.is_ready)
-        yield running
-        running.wait_idle(3.0)
+        wait_for("ringway", gateway.is_ready)
+        yield gateway
+        gateway.wait_idle(3.0)
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(timeout=15)
     log = (folder / "ringway.log").read_text()
-    assert processes[1].returncode == 0, log
+    assert processes[-1].returncode == 0, log
     assert "panicked" not in log, log
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ringway")
+    sims = free_ports(2)
+    (listen,) = free_ports(1)
+    with running(folder, snapshot(listen, sims, folder / "access.log"), sims) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session", params=["openai-chat", "anthropic-messages"])
+def scripted_gateway(request, tmp_path_factory):
+    """A gateway that takes every dialect, in front of one scripted server; and that server."""
+    folder = tmp_path_factory.mktemp("scripted")
+    server = scripted.serve()
+    (listen,) = free_ports(1)
+    engine = {"openai-chat": "vllm", "anthropic-messages": "anthropic"}[request.param]
+    config = {
+        "format": 1,
+        "generation": 1,
+        "listeners": [{"address": f"127.0.0.1:{listen}"}],
+        "backends": [backend("model", engine, request.param, [server.server_address[1]])],
+        "routes": [{**route("all", {"path_prefix": "/"}, "model"), "expose": True}],
+        "logging": {"access": {"path": str(folder / "access.log")}, "format": "json"},
+    }
+    with running(folder, config) as gateway:
+        yield gateway, server
+    server.shutdown()
