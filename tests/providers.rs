@@ -210,7 +210,8 @@ fn assert_counted(
         compared += 1;
         for (member, field) in [("input", "tokens_in"), ("output", "tokens_out")] {
             let want = reading["tokens"][member].as_u64();
-            if line[field].as_u64() != want {
+            let told = line[field].as_u64().filter(|_| line["tokens_estimated"].is_null());
+            if told != want {
                 broken.push(format!("{file}: {field} is {}, the vendor's client read {want:?}", line[field]));
             }
         }

@@ -196,6 +196,7 @@ pub fn request_out(framing: Framing, host: &[u8]) -> RequestOut<'_> {
         trust_forwarded: false,
         request_id: ID,
         strip_credentials: false,
+        decoded: false,
         credential: None,
         identity_coding: true,
         instead: None,

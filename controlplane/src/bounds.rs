@@ -35,6 +35,8 @@ pub const QUOTED_CHARS_MAX: usize = 60;
 pub const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a model's name or glob; hosted fine-tunes have names past 100.
 pub const MODEL_BYTES_MAX: usize = 256;
+/// Bytes of what people call a model, or its maker.
+pub const TITLE_BYTES_MAX: usize = 256;
 /// Bytes of a path, a label's value, a glob on a header, a file name.
 pub const TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of a DNS name (RFC 1035 section 2.3.4).
@@ -64,6 +66,8 @@ pub const ENDPOINTS_ALL_MAX: usize = 8_192;
 pub const ADDRESSES_MAX: usize = 64;
 /// Routes.
 pub const ROUTES_MAX: usize = 4_096;
+/// Entries of the catalogue of models.
+pub const CATALOGUE_MAX: usize = 4_096;
 /// Targets of one route.
 pub const TARGETS_MAX: usize = 64;
 /// Entries of the small lists: hosts, methods, models, networks, labels.
@@ -71,6 +75,10 @@ pub const SMALL_LIST_MAX: usize = 256;
 
 // What an operator may set.
 
+/// Tokens of a model's context: more than any has.
+pub const CONTEXT_TOKENS_MAX: u64 = 1 << 30;
+/// Dollars that a million tokens may cost: more than any do.
+pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
 /// Shortest wait that may be set: below it scheduling noise decides.
 pub const WAIT_MS_MIN: u64 = 10;
 /// Shortest silence of a stream that may be set: less is traffic, not a sign of life.

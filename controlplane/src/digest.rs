@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use ringway_contract::Snapshot;
+use ringway_contract::snapshot::Backend;
 use sha2::{Digest as _, Sha256};
 
 /// Hex digits shown of a secret's digest: enough to see whether two are the same, too few to search by.
@@ -30,9 +31,9 @@ pub fn short(bytes: &[u8]) -> String {
 /// data plane shows secrets in the same form.
 #[must_use]
 pub fn redact(mut snapshot: Snapshot) -> Snapshot {
-    for credential in snapshot.backends.iter_mut().filter_map(|backend| backend.credential.as_mut()) {
-        if !is_short(&credential.value) {
-            credential.value = short(credential.value.as_bytes());
+    for (_, secret) in snapshot.backends.iter_mut().flat_map(Backend::secrets_mut) {
+        if !is_short(secret) {
+            *secret = short(secret.as_bytes());
         }
     }
     snapshot

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
-    AccessLog, Admission, BackendTls, Balance, CertificateFiles, Class, Connections, Credential, Dialect,
-    Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Limits, Listener, ListenerTimeouts, ListenerTls,
-    LogFormat, Logging, Match, Order, Retry, RouteTimeouts, Target, Tracing,
+    AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
+    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hosting, Limits, Listener,
+    ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning, Retry,
+    RouteTimeouts, Target, Tracing,
 };
-use ringway_contract::{Bytes, Millis, Snapshot};
+use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
 use ringway_controlplane::scrape;
 
@@ -64,6 +65,60 @@ fn with_match(matches: &str) -> String {
          backends: {{b: {{engine: http, endpoints: [\"http://10.0.0.1\"]}}}}\n\
          routes: [{{name: all, match: {matches}, targets: [{{backend: b}}]}}]\n"
     )
+}
+
+#[test]
+fn what_is_known_of_models_arrives_as_it_was_written() {
+    let models = concat!(
+        "models: [{name: \"gpt-5*\", owner: openai, context: 400000, max_output: 128000, ",
+        "price: {input: \"1.25\", output: \"10\", cache_read: \"0.125\"}, ",
+        "capabilities: {audio: false, reasoning: effort}}, {name: local}]\n"
+    );
+    let snapshot = snap(&(with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1:8000\"]}") + models));
+    let expected = Model {
+        name: "gpt-5*".to_owned(),
+        owner: Some("openai".to_owned()),
+        context_tokens: Some(400_000),
+        output_tokens_max: Some(128_000),
+        price: Some(Price {
+            input: MicroDollars::new(1_250_000),
+            output: MicroDollars::new(10_000_000),
+            cache_read: Some(MicroDollars::new(125_000)),
+            cache_write: None,
+        }),
+        capabilities: Capabilities {
+            audio: Some(false),
+            reasoning: Some(Reasoning::Effort),
+            ..Capabilities::default()
+        },
+        ..Model::default()
+    };
+    assert_eq!(snapshot.models, [expected, Model { name: "local".to_owned(), ..Model::default() }]);
+}
+
+#[test]
+fn hosts_of_models_get_the_proof_that_each_asks_for() {
+    let backend = |text: &str| snap(&with_backend(text)).backends[0].clone();
+    let azure = backend(
+        "{engine: openai, endpoints: [\"https://h\"], credential: {env: AZURE_API_KEY}, hosting: {azure: {api_version: \"2024-10-21\"}}}",
+    );
+    let credential =
+        |header: &str, value: &str| Some(Credential { header: header.to_owned(), value: value.to_owned() });
+    assert_eq!(azure.credential, credential("api-key", "sk-canary"));
+    let bedrock = backend(
+        "{engine: anthropic, endpoints: [\"https://h\"], credential: {env: AWS_API_KEY}, hosting: {bedrock: {region: us-east-1, access_key_id: AKIA1, session_token: {file: token.txt}}}}",
+    );
+    let key = AwsKey {
+        id: "AKIA1".to_owned(),
+        secret: "sk-canary".to_owned(),
+        session_token: Some("sk-from-file".to_owned()),
+    };
+    assert_eq!(bedrock.hosting, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key }));
+    assert_eq!(bedrock.credential, None, "it is never sent");
+    let vertex = backend(
+        "{engine: gemini, endpoints: [\"https://h\"], credential: {env: GOOGLE_API_KEY}, hosting: {vertex: {project: p, location: global}}}",
+    );
+    assert_eq!(vertex.credential, credential("authorization", "Bearer sk-canary"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `ringctl serve` and `ringctl up` as processes, beside a pretended data plane.
 
+mod mint;
 mod support;
 
 use std::time::Duration;

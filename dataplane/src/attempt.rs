@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ringway_dialect::surface::{Surface, surface};
+use ringway_dialect::surface::{Surface, decoded, surface};
 use ringway_wire::http1::{
     Asked, Framing, HeadBounds, Method, Parse, RequestOut, ResponseHead, Rule, Span, write_chunk_head,
     write_request,
@@ -29,7 +29,8 @@ use crate::orca;
 use crate::outcome::{AttemptError, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Received, Room, Size, Socket};
-use crate::table::{Backend, Endpoint, Route};
+use crate::table::catalogue::Profile;
+use crate::table::{Backend, Endpoint, Route, Target};
 use crate::tls::Side;
 use crate::trace;
 use crate::upstream::Connection;
@@ -75,8 +76,10 @@ pub struct Aim<'a> {
     pub backend: &'a Backend,
     /// To which of its endpoints.
     pub endpoint: &'a Endpoint,
-    /// What the model is called there, if otherwise.
-    pub alias: Option<&'a str>,
+    /// By which of its destinations, which may call the model otherwise.
+    pub target: &'a Target,
+    /// What is known of the model there.
+    pub known: Option<&'a Profile>,
 }
 
 /// Tries once; over a kept connection first, and over a fresh one if that proves stale and nothing is lost by it.
@@ -270,8 +273,11 @@ fn compose(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> usize {
         x.scratch.out.bytes.extend_from_slice(&translation.composed);
         return intake.more.len();
     }
-    let span = intake.model().map(|model| model.span.clone());
-    let splice = aim.alias.zip(span);
+    let splice = intake.model().and_then(|model| {
+        let there = aim.target.model_there(model.value.as_bytes(), aim.route)?;
+        Some((there, model.span))
+    });
+    let splice = splice.as_ref().map(|(there, span)| (&**there, span.clone()));
     let grown = splice.as_ref().map_or(0, |(alias, span)| {
         json::spliced_len(span.end, span, alias).cast_signed() - span.end.cast_signed()
     });
@@ -325,7 +331,11 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
     let credential = aim.backend.credential.as_ref();
     let path = scratch.head.path();
-    let renamed = aim.alias.and_then(|alias| Some((path_model_span(path, buf)?, alias.as_bytes())));
+    let named = aim.target.model.as_ref().and_then(|alias| {
+        let span = path_model_span(path, buf)?;
+        Some((span, alias.of(&decoded(span.of(buf))?, &aim.route.conditions.models)?))
+    });
+    let renamed = named.as_ref().map(|(span, there)| (*span, there.as_bytes()));
     x.worker.lend_out(&mut scratch.out);
     let how = RequestOut {
         base_path: aim.endpoint.base_path.as_bytes(),
@@ -337,6 +347,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         trust_forwarded: x.trusted,
         request_id: x.record.request_id.as_bytes(),
         strip_credentials: false,
+        decoded: x.decoded,
         credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,
         instead: aim.backend.orca.map(|form| (orca::ASK, orca::wish(form))),

@@ -21,7 +21,7 @@ use crate::bounds::ATTEMPTS_MAX;
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
 use crate::health::State;
-use crate::table::{Backend, Endpoint, Route, Target};
+use crate::table::{Alias, Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +76,8 @@ pub struct Wish<'a> {
     pub now: Moment,
     /// The endpoints of a backend that admission lets be chosen, by their place; none: any.
     pub near: Option<&'a dyn Fn(usize) -> bool>,
+    /// A bit for each target of the route that cannot do what is asked for.
+    pub unfit: u64,
 }
 
 /// As [`pick_for`], for policies that look at no request.
@@ -92,8 +94,17 @@ pub fn pick_for<'t>(
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
     let targets = &route.targets;
-    let mut left = targets.weight;
-    let mut failed: u64 = 0; // a bit for each target that had none
+    let mut failed = wish.unfit; // and a bit for each target that had none
+    let mut left = match failed {
+        0 => targets.weight,
+        unfit => targets
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| unfit & 1 << at == 0)
+            .map(|(_, it)| it.weight)
+            .sum(),
+    };
     while left > 0 {
         let open = |at: usize| failed & 1 << at == 0;
         let at = drawn(targets.list.iter().map(|target| target.weight), open, rng.u32(..left))?;
@@ -113,9 +124,17 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
+    let model = model_at(target, wish);
     let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
     Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
+}
+
+/// What the prompt is asked of there, as far as prompts are told apart by it.
+pub fn model_at<'m>(target: &'m Target, wish: &Wish<'m>) -> &'m [u8] {
+    match &target.model {
+        Some(Alias::Name(name)) => name.as_bytes(),
+        Some(Alias::Around { .. }) | None => wish.model, // two names, one to one
+    }
 }
 
 const _: () = assert!(crate::bounds::TARGETS_MAX <= u64::BITS as usize, "a target has a bit in `failed`");

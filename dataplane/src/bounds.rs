@@ -32,6 +32,12 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const MODELS_MAX: usize = 4_096;
 /// Models on offer, counted once for each route that offers them.
 pub const OFFERS_MAX: usize = 1 << 20;
+/// Largest window of a zstd body, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 asks decoders to take.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Entries of the catalogue of models.
+pub const CATALOGUE_MAX: usize = 4_096;
+/// Bytes of what people call a model, or its maker.
+pub const TITLE_BYTES_MAX: usize = 256;
 /// Routes of a snapshot.
 pub const ROUTES_MAX: usize = 65_536;
 /// Targets of one route.

@@ -45,6 +45,7 @@ fn snapshot(addresses: &[SocketAddr]) -> Snapshot {
         tls: None,
     };
     Snapshot {
+        models: Vec::new(),
         format: FORMAT,
         generation: Generation::NONE,
         listeners: vec![listener],
@@ -85,6 +86,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         credential: None,
         orca: None,
         admission: None,
+        hosting: None,
     }
 }
 
@@ -97,6 +99,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         retry: Retry::default(),
         expose: true,
         strict: false,
+        force_usage: false,
         preserve_host: false,
         idempotent: false,
         fallback: Vec::new(),

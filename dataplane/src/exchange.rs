@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
-use ringway_dialect::surface::Grammar;
+use ringway_dialect::dialect;
+use ringway_dialect::surface::{Grammar, front_of, path_model};
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
 
@@ -19,9 +20,11 @@ use crate::bounds::PROMPT_BODY_BYTES_MAX;
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
+use crate::coding::Coding;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Permit, Search};
 use crate::downstream::Downstream;
+use crate::fit::{self, Unfit};
 use crate::health::Trial;
 use crate::heartbeat::{self, Beat};
 use crate::intake::{Cut, Intake, Pumped};
@@ -32,6 +35,8 @@ use crate::relay;
 use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
+use crate::settle;
+use crate::table::catalogue::Profile;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::trace::{self, Trail};
 use crate::translate::{self, Speaks, Translation};
@@ -75,6 +80,14 @@ pub struct Exchange<'a> {
     pub speaks: Speaks,
     /// The request in the words of the backend at hand, if that speaks another dialect.
     pub translation: Option<Box<Translation>>,
+    /// Destinations of its route that cannot do what it asks for.
+    pub unfit: Unfit,
+    /// What the backend of a translated answer calls the exchange.
+    pub upstream_id: Option<Box<str>>,
+    /// Its body came compressed and goes on without.
+    pub decoded: bool,
+    /// Usage was asked for in the caller's name: it is not to see it.
+    pub hides_usage: bool,
     own_id: [u8; 32],
     grammar: Grammar,
     start_us: u64,
@@ -91,6 +104,9 @@ pub struct Exchange<'a> {
     /// Watches for silence, where the route wants that.
     pub beat: Option<Box<Beat>>,
 }
+
+/// What clients hear that only ask whether anybody is there.
+const PROBED: &[u8] = br#"{"status":"ok"}"#;
 
 /// Why an exchange ends before an endpoint's answer is passed on.
 pub enum Stop {
@@ -168,7 +184,7 @@ fn pass_on<'x, 'e>(
 ) -> impl Future<Output = Result<Outcome, Stop>> + use<'x, 'e> {
     async move {
         let _ = &won; // held as one, and so dropped in its order if the exchange is given up
-        let outcome = if x.translation.is_some() || heartbeat::is_stranded(x) {
+        let outcome = if x.needs_words() || heartbeat::is_stranded(x) {
             Box::pin(translate::live(x, won.aim, won.answer, &mut won.held)).await
         } else {
             Ok(relay::live(x, won.aim, won.answer, &mut won.held).await)
@@ -176,6 +192,7 @@ fn pass_on<'x, 'e>(
         won.permit.generated(won.held.lease.generated());
         dispatch::note_end(x.worker, won.aim, &outcome);
         x.learn(&won.pick);
+        x.settle(won.aim);
         drop((won.held, won.permit, won.trial, won.admitted));
         Ok(outcome?)
     }
@@ -194,6 +211,7 @@ async fn first_answer<'t>(
     x.trace = trace::begin(x, table, route, intake.as_ref());
     x.read_first(route, intake.as_mut()).await?;
     x.beat = heartbeat::begin(x, route, intake.as_ref());
+    x.unfit = x.judge(route, intake.as_ref())?;
     let mut search = Search::new(route);
     loop {
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
@@ -228,18 +246,21 @@ async fn find_route<'t>(
     let mut read = false;
     let route = loop {
         match x.ask(table, held, read) {
-            Verdict::Route(route) if route.reads_body && !read && held.has_body() => {}
+            Verdict::Route(route) if x.wants_model(route) && !read && held.has_body() => {}
             Verdict::Route(route) => break route,
             Verdict::ReadModel => {}
             Verdict::Models => return Err(x.list_models(table, held)),
+            Verdict::Probe => return Err(Stop::Told(PROBED.into())),
+            // A base URL that was joined carelessly.
+            Verdict::Refused(Refusal::NoRoute) if x.straighten(held) => continue,
             Verdict::Refused(refusal) => return Err(refusal.into()),
         }
         read = true;
         if held.has_body() {
-            if x.has_coded_body(held) {
-                return Err(Refusal::EncodedBody.into());
-            }
             x.invite(held).await?;
+            if x.has_coded_body(held) {
+                Box::pin(x.decode(table, held)).await?;
+            }
             let began_us = x.worker.clock.now_us();
             let read = held.read_model(x.worker, x.down.read_side()).await;
             x.caller_us += x.worker.clock.now_us() - began_us;
@@ -247,6 +268,9 @@ async fn find_route<'t>(
             x.unread = !held.is_complete();
         }
     };
+    if !route.raw {
+        x.straighten(held);
+    }
     x.route = Some(route.order);
     x.record.route = route.name.as_str();
     if held.is_complete() {
@@ -254,6 +278,10 @@ async fn find_route<'t>(
     }
     if let Some(model) = held.model() {
         x.record.model.set(model.value.as_bytes());
+    } else if x.speaks.is_geminis()
+        && let Some(model) = path_model(x.scratch.head.target().of(held.head()))
+    {
+        x.record.model.set(&model);
     }
     Ok(route)
 }
@@ -313,6 +341,10 @@ impl<'a> Exchange<'a> {
             reset: false,
             speaks: Speaks::Anything,
             translation: None,
+            unfit: Unfit::default(),
+            upstream_id: None,
+            decoded: false,
+            hides_usage: false,
             own_id,
             grammar: Grammar::of(garbage_target(garbage), |_| false),
             start_us,
@@ -384,20 +416,52 @@ impl<'a> Exchange<'a> {
         self.speaks.is_mixed(route.destinations().map(|target| target.backend.dialect))
     }
 
+    /// Whether its stream is to tell usage whatever its caller says.
+    fn forces_usage(&self, route: &Route) -> bool {
+        route.force_usage && self.speaks == Speaks::Calls(dialect::Dialect::OpenAiChat)
+    }
+
     /// How much of the body: all of one that may bring home state of another provider; all of one that may wait for a backend of another dialect, for once it may go it has to,
     /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
     fn needed_first(&self, route: &Route) -> u64 {
         let foreign = |target: &Target| {
-            target.backend.admission.is_some() && self.speaks.is_foreign_to(target.backend.dialect)
+            let worded =
+                self.speaks.is_foreign_to(target.backend.dialect) || target.backend.hosting.is_some();
+            target.backend.admission.is_some() && worded
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
-            _ if self.is_mixed(route) => u64::MAX,
+            _ if self.is_mixed(route) || self.is_choosy(route) || self.forces_usage(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
             // Whether it wants a stream must be known before it is told that one has begun.
             None if route.pulse.is_some_and(|pulse| pulse.commit_after_ms.is_some()) => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
+    }
+
+    /// Which destinations are passed over, for they have no answer to it.
+    fn judge(&self, route: &Route, intake: Option<&Intake>) -> Result<Unfit, Refusal> {
+        match (self.speaks, intake) {
+            (Speaks::Calls(dialect), Some(intake))
+                if self.is_choosy(route) && !self.has_coded_body(intake) =>
+            {
+                let needs = fit::needs(dialect, intake.pieces());
+                Unfit::of(route, |target| {
+                    fit::lacks(self.known(route, target), &target.backend, needs.as_ref()?)
+                })
+            }
+            (Speaks::Calls(_) | Speaks::Anything, _) => Ok(Unfit::default()),
+            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_), _) => Unfit::of(route, |target| {
+                (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
+            }),
+        }
+    }
+
+    /// Whether some destination cannot do what a call may ask for, so that the call is read for it.
+    fn is_choosy(&self, route: &Route) -> bool {
+        let restricts = |target: &Target| self.known(route, target).is_some_and(Profile::restricts);
+        let catalogue = route.catalogue.as_ref().filter(|_| matches!(self.speaks, Speaks::Calls(_)));
+        catalogue.is_some_and(|catalogue| catalogue.restricts()) && route.destinations().any(restricts)
     }
 
     /// Reads on until the body is held whole, or so much of it.
@@ -420,14 +484,30 @@ impl<'a> Exchange<'a> {
     async fn translate(&mut self, aim: Aim<'_>, intake: Option<&mut Intake>) -> Result<(), Stop> {
         self.translation = None;
         let foreign = self.speaks.is_foreign_to(aim.backend.dialect);
-        if !foreign && !self.is_mixed(aim.route) {
+        let (mixed, forces_usage) = (self.is_mixed(aim.route), self.forces_usage(aim.route));
+        let hosted = aim.backend.hosting.is_some() && self.speaks.verb(false).is_some();
+        if !foreign && !mixed && !forces_usage && !hosted {
             return Ok(());
         }
         let intake = intake.expect("a body that was pumped is not tried again");
-        if !foreign {
-            return translate::come_home(self, intake);
+        if foreign {
+            return Box::pin(translate::prepare(self, aim, intake)).await;
         }
-        Box::pin(translate::prepare(self, aim, intake)).await
+        if mixed {
+            translate::come_home(self, intake)?;
+        }
+        if forces_usage {
+            translate::ask_usage(self, intake)?;
+        }
+        if hosted {
+            return Box::pin(translate::prepare_hosted(self, aim, intake)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the answer has to be put into words of the caller's.
+    fn needs_words(&self) -> bool {
+        self.translation.as_ref().is_some_and(|it| !it.is_native())
     }
 
     /// The id of this exchange that nobody else has.
@@ -443,10 +523,10 @@ impl<'a> Exchange<'a> {
         tried: &Tried,
         intake: Option<&Intake>,
     ) -> Option<Pick<'t>> {
-        if stage > 0 && !self.speaks.reaches(route.fallback[stage - 1].backend.dialect) {
+        if stage > 0 && self.unfit.has_fallback(stage - 1) {
             return None;
         }
-        if !route.wishes && stage == 0 {
+        if !route.wishes && stage == 0 && self.unfit.targets() == 0 {
             return balance::pick(route, tried, &mut self.worker.rng.borrow_mut());
         }
         self.wishing(route, intake, None, |rng, wish| match stage {
@@ -475,7 +555,7 @@ impl<'a> Exchange<'a> {
         near: Option<&dyn Fn(usize) -> bool>,
         choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
     ) -> T {
-        let Self { scratch, worker, .. } = self;
+        let Self { scratch, worker, unfit, .. } = self;
         let Scratch { head, prompt, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
         let mut wish = Wish {
@@ -485,6 +565,7 @@ impl<'a> Exchange<'a> {
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
             near,
+            unfit: unfit.targets(),
         };
         choose(&mut worker.rng.borrow_mut(), &mut wish)
     }
@@ -518,6 +599,36 @@ impl<'a> Exchange<'a> {
         gpu.learn(prompt, pick.at, pick.load, input + cached.filter(|_| apart).unwrap_or(0), cached);
     }
 
+    /// Takes off what stands in front of a model path: `/openai`, or a `/v1` too many. Whether there was something.
+    fn straighten(&mut self, intake: &Intake) -> bool {
+        let front = front_of(self.scratch.head.target().of(intake.head()));
+        self.scratch.head.skip_front(front);
+        front > 0
+    }
+
+    /// Whether the model has to be known on this route: to match, to be replaced, or because something is known of it.
+    fn wants_model(&self, route: &Route) -> bool {
+        route.reads_body || (route.catalogue.is_some() && self.speaks.is_metered())
+    }
+
+    /// What is known of the model that this target calls what the caller asks for.
+    fn known<'t>(&self, route: &'t Route, target: &Target) -> Option<&'t Profile> {
+        let asked = self.record.model.as_bytes();
+        let catalogue = route.catalogue.as_ref()?;
+        match target.model_there(asked, route) {
+            Some(there) => catalogue.find(there.as_bytes()),
+            None => catalogue.find(asked),
+        }
+    }
+
+    /// Completes the books of a call: what nobody counted, and what it cost.
+    fn settle(&mut self, aim: Aim<'_>) {
+        if self.speaks.is_metered() && !aim.route.raw {
+            let prompt_bytes = self.record.bytes_in.saturating_sub(self.scratch.head.len() as u64);
+            settle::settle(&mut self.record, prompt_bytes, aim.backend.dialect, aim.known);
+        }
+    }
+
     fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {
         self.record.attempts += 1;
         self.record.backend = pick.target.backend.name.as_str();
@@ -527,7 +638,8 @@ impl<'a> Exchange<'a> {
             route,
             backend: &pick.target.backend,
             endpoint: pick.endpoint,
-            alias: pick.target.model.as_deref(),
+            target: pick.target,
+            known: self.known(route, pick.target),
         }
     }
 
@@ -636,10 +748,22 @@ impl<'a> Exchange<'a> {
 
     /// Whether the body is compressed.
     pub fn has_coded_body(&self, intake: &Intake) -> bool {
-        let coded = |value: &[u8]| !value.eq_ignore_ascii_case(b"identity");
+        let coded = |value: &[u8]| !self.decoded && !value.eq_ignore_ascii_case(b"identity");
         let buf = intake.head();
         let fields = self.scratch.head.fields();
         fields.iter().any(|field| field.known == Known::ContentEncoding && coded(field.value.of(buf)))
+    }
+
+    /// Undoes the coding of a body that must be read; upstream it goes without.
+    async fn decode(&mut self, table: &Table, intake: &mut Intake) -> Result<(), Stop> {
+        let coding = self.scratch.head.find(intake.head(), "content-encoding").and_then(Coding::of);
+        let coding = coding.ok_or(Refusal::EncodedBody)?;
+        self.read_rest(intake, u64::MAX).await?;
+        let coded: Vec<u8> = intake.pieces().collect::<Vec<_>>().concat();
+        let body = coding.undo(&coded, table.limits().request_body.get())?;
+        intake.replace_coded(self.worker, &body)?;
+        self.decoded = true;
+        Ok(())
     }
 
     fn list_models(&self, table: &Table, intake: &Intake) -> Stop {

@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
-use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
+use crate::table::{Alias, Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
 
 /// What would happen to this request now.
 pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
@@ -38,7 +38,7 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
     let verdict = table.route(&ask);
     let route = match &verdict {
         Verdict::Route(route) => Some(*route),
-        Verdict::ReadModel | Verdict::Models | Verdict::Refused(_) => None,
+        Verdict::ReadModel | Verdict::Models | Verdict::Probe | Verdict::Refused(_) => None,
     };
     let targets = route.map(chances).unwrap_or_default();
     let asked = Asked { body: question.body.as_ref(), model: model.unwrap_or_default(), now };
@@ -51,6 +51,7 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
         targets,
         refusal: match verdict {
             Verdict::Refused(refusal) => Some(refusal_text(&refusal)),
+            Verdict::Probe => Some("200: ringway answers that it is alive".to_owned()),
             Verdict::Models => Some("200: ringway answers with the list of models itself".to_owned()),
             Verdict::Route(_) if lost => Some(refusal_text(&Refusal::NoEndpoint { retry_after_ms: SOON_MS })),
             Verdict::Route(_) | Verdict::ReadModel => None,
@@ -168,7 +169,7 @@ fn chances(route: &Route) -> Vec<TargetChance> {
         .map(|target| TargetChance {
             backend: target.backend.name.as_str().to_owned(),
             chance: chance(target),
-            model: target.model.as_deref().map(str::to_owned),
+            model: target.model.as_ref().map(|alias| alias.written().into_owned()),
         })
         .collect()
 }
@@ -188,7 +189,10 @@ impl Asked<'_> {
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        let model = target.model.as_deref().unwrap_or(self.model);
+        let model = match &target.model {
+            Some(Alias::Name(name)) => name,
+            Some(Alias::Around { .. }) | None => self.model,
+        };
         costs(&target.backend, Some(&mut prompt), model.as_bytes(), self.now)
     }
 }

@@ -213,6 +213,15 @@ impl Intake {
         Ok(())
     }
 
+    /// The same, of a body that is to be read from now on: what it was in was only its coding.
+    ///
+    /// # Errors
+    /// See [`Cut`]; bad JSON is a refusal too.
+    pub fn replace_coded(&mut self, worker: &Worker, body: &[u8]) -> Result<(), Cut> {
+        self.scanner = Some(worker.scanners.lend());
+        self.replace(worker, body)
+    }
+
     /// Keeps a piece; small ones share a buffer, so that what is held is about what came.
     fn hold(&mut self, worker: &Worker, piece: Buffer) -> Result<(), Cut> {
         if worker.buffers.lent_bytes() > BUFFER_BYTES_MAX {

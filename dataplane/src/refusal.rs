@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use ringway_dialect::errors::Kind;
-use ringway_dialect::model::Refused;
+use ringway_dialect::model::{Need, Refused};
 use ringway_wire::http1::{Fault, Rule};
 
 use crate::admission::queue::Why;
@@ -53,8 +53,10 @@ pub enum Refusal {
         /// What is wrong with it.
         what: Cow<'static, str>,
     },
-    /// A body that must be read is compressed.
+    /// A body that must be read is compressed in a way that is not undone here.
     EncodedBody,
+    /// A body that must be read is not compressed as it says.
+    BadCoding,
     /// A field that the backend's dialect has no words for.
     Untranslatable {
         /// What kind of mistake it is.
@@ -64,8 +66,13 @@ pub enum Refusal {
         /// What is wrong, and what would be right.
         message: String,
     },
-    /// Something beside the calls of models, which a backend of another dialect cannot answer.
+    /// Something that a backend of another dialect has no word for.
     NotTranslated,
+    /// No model of the route can do what is asked for.
+    Incapable {
+        /// What the first of them lacks.
+        need: Need,
+    },
     /// The route needs to know the model and the request names none.
     ModelMissing,
     /// No route matches.
@@ -185,8 +192,10 @@ impl Refusal {
             Self::BadJson { .. } | Self::ModelMissing => {
                 refuse(400, Kind::InvalidRequest, Reason::BadRequest)
             }
+            Self::Incapable { .. } => refuse(400, Kind::UnsupportedField, Reason::BadRequest),
             Self::Untranslatable { kind, .. } => refuse(kind.status(), *kind, Reason::BadRequest),
             Self::EncodedBody => refuse(415, Kind::UnsupportedMedia, Reason::BadRequest),
+            Self::BadCoding => refuse(400, Kind::InvalidRequest, Reason::BadRequest),
             Self::NoRoute | Self::NotTranslated => refuse(404, Kind::NotFound, Reason::NoRoute),
             Self::UnknownModel { .. } => refuse(404, Kind::ModelNotFound, Reason::UnknownModel),
             Self::MethodNotAllowed { .. } => refuse(405, Kind::MethodNotAllowed, Reason::BadRequest),
@@ -261,8 +270,9 @@ impl Refusal {
                 return message.clone().into();
             }
             Self::Untranslatable { pointer, message, .. } => return format!("{pointer}: {message}").into(),
+            Self::Incapable { need } => incapable(*need),
             Self::NotTranslated => {
-                "the server behind this route speaks another dialect, and only calls of models are translated"
+                "the server behind this route speaks another dialect and has nothing that answers this request"
             }
             Self::PlainHttp => "plain HTTP was sent to a port that speaks TLS; use https://",
             Self::TargetTooLong => "the request line is too long; put the data into the body",
@@ -274,8 +284,9 @@ impl Refusal {
                 "the path has a dot segment, an empty segment or an encoded separator; send it in its plain form"
             }
             Self::EncodedBody => {
-                "a compressed request body is not read here; send it without content-encoding"
+                "a request body is read here as gzip, zstd or plain; send it without content-encoding"
             }
+            Self::BadCoding => "the request body is not coded as its content-encoding says",
             Self::ModelMissing => "the request names no model; set `model` in the JSON body",
             Self::NoRoute => "nothing is served at this path; check the base URL",
             Self::NoEndpoint { .. } => "no server for this model is available right now; try again later",
@@ -336,6 +347,8 @@ impl Refusal {
             Self::BadJson { .. } => "bad_json",
             Self::Untranslatable { .. } => "untranslatable",
             Self::NotTranslated => "not_translated",
+            Self::Incapable { .. } => "model_incapable",
+            Self::BadCoding => "bad_coding",
             Self::EncodedBody => "encoded_body",
             Self::ModelMissing => "model_missing",
             Self::NoRoute => "no_route",
@@ -411,6 +424,8 @@ impl Refusal {
             | Self::GatewayPorts
             | Self::Untranslatable { .. }
             | Self::NotTranslated
+            | Self::BadCoding
+            | Self::Incapable { .. }
             | Self::Internal => None,
         }
     }
@@ -559,6 +574,26 @@ const fn kind_of(status: u16) -> Kind {
     }
 }
 
+/// What no model of a route can do, with the mend.
+const fn incapable(need: Need) -> &'static str {
+    match need {
+        Need::Images => "the model here sees no pictures; leave them out, or ask for another model",
+        Need::ImageUrls => "the model here fetches no pictures; send them as data, or ask for another model",
+        Need::Audio => "the model here hears no sound; leave it out, or ask for another model",
+        Need::Documents => "the model here reads no documents; send their text, or ask for another model",
+        Need::Tools => "the model here calls no tools; leave them out, or ask for another model",
+        Need::JsonSchema => {
+            "the model here does not answer by a JSON schema; ask for JSON in words, or for another model"
+        }
+        Need::Reasoning => {
+            "the model here does not think before it answers; leave that out, or ask for another model"
+        }
+        Need::MaxOutput => {
+            "the model here gives no answer of that length; ask for fewer tokens, or another model"
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashSet;
@@ -586,7 +621,9 @@ pub(crate) mod tests {
                 pointer: "/seed".to_owned(),
                 message: "the target cannot express this field".to_owned(),
             },
+            Refusal::BadCoding,
             Refusal::NotTranslated,
+            Refusal::Incapable { need: Need::Images },
             Refusal::ModelMissing,
             Refusal::NoRoute,
             Refusal::unknown_model(b"gpt-\"9\"\r\nx"),
@@ -646,7 +683,13 @@ pub(crate) mod tests {
             assert_eq!(
                 reason == Reason::BadRequest,
                 refusal.rule().is_some()
-                    || matches!(refusal, Refusal::ModelMissing | Refusal::Untranslatable { .. })
+                    || matches!(
+                        refusal,
+                        Refusal::BadCoding
+                            | Refusal::ModelMissing
+                            | Refusal::Untranslatable { .. }
+                            | Refusal::Incapable { .. }
+                    )
             );
         }
     }

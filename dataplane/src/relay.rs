@@ -40,6 +40,13 @@ struct Shape {
 }
 
 impl Shape {
+    /// Of a stream that something is left out of.
+    fn sifted(upstream: Framing, caller: Version) -> Self {
+        let rechunk = caller == Version::Http11;
+        let downstream = if rechunk { Framing::Chunked } else { Framing::UntilClose };
+        Self { upstream, downstream, mode: Mode::Decode, rechunk }
+    }
+
     /// `committed`: the caller was told that its answer comes in chunks.
     fn of(upstream: Framing, caller: Version, committed: bool) -> Self {
         let (downstream, mode, rechunk) = match (upstream, caller) {
@@ -99,6 +106,26 @@ struct Relay<'x, 'e> {
     /// The endpoint is chosen by what its requests do: tokens are counted.
     counts: bool,
     counted: u64,
+    /// What keeps usage from a caller that did not ask for it.
+    sieve: Option<Box<Sifting>>,
+}
+
+/// A sieve, and what passed it last.
+#[derive(Default)]
+struct Sifting {
+    sieve: sse::Sieve,
+    passed: Vec<u8>,
+}
+
+impl Sifting {
+    fn passing(&mut self, bytes: &[u8], done: bool) -> &[u8] {
+        self.passed.clear();
+        self.sieve.feed(bytes, &mut self.passed);
+        if done {
+            self.sieve.finish(&mut self.passed);
+        }
+        &self.passed
+    }
 }
 
 /// How one step of the body ended.
@@ -117,10 +144,15 @@ impl<'x, 'e> Relay<'x, 'e> {
         lease: &'x mut Dispatched,
     ) -> (Self, Buffer) {
         let Answer { connection, mut buffer, pump, sent_whole } = answer;
+        let (upstream, version) = (x.scratch.answer.framing(), x.scratch.head.version());
+        let sieve =
+            x.hides_usage && x.scratch.answer.is_event_stream() && !x.scratch.answer.has_content_coding();
         let shape = match x.scratch.answer.status() {
             205 => Shape::reset_content(),
-            _ => Shape::of(x.scratch.answer.framing(), x.scratch.head.version(), is_committed(x)),
+            200 if sieve => Shape::sifted(upstream, version),
+            _ => Shape::of(upstream, version, is_committed(x)),
         };
+        let sieve = (sieve && shape.mode == Mode::Decode).then(Box::default);
         x.keep_alive &= pump.is_none() && shape.downstream != Framing::UntilClose && !x.worker.is_draining();
         x.record.status = x.scratch.answer.status();
         if aim.backend.orca.is_some() {
@@ -138,7 +170,8 @@ impl<'x, 'e> Relay<'x, 'e> {
         }
         let body = Body::new(shape.upstream, shape.mode, u64::MAX);
         let counts = aim.backend.pool().is_some();
-        let mut relay = Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0 };
+        let mut relay =
+            Self { x, aim, connection, pump, sent_whole, body, shape, lease, counts, counted: 0, sieve };
         relay.write_head(&buffer);
         buffer.consume(relay.x.scratch.answer.len());
         (relay, buffer)
@@ -233,7 +266,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             return self.last(advance, buffer).await;
         }
         let mark = buffer.mark();
-        let sent = if self.shape.rechunk {
+        let sent = if self.shape.rechunk || self.sieve.is_some() {
             self.x.scratch.out.clear();
             self.append(&buffer.bytes()[..advance.keep], advance.done);
             self.send_out().await
@@ -374,9 +407,9 @@ impl<'x, 'e> Relay<'x, 'e> {
         if self.may_break() && self.x.scratch.observer.is_unfinished() {
             return Step::Broken(Reason::UpNoTerminal);
         }
-        if self.shape.rechunk {
+        if self.shape.rechunk || self.sieve.is_some() {
             self.x.scratch.out.clear();
-            self.x.scratch.out.bytes.extend_from_slice(LAST_CHUNK);
+            self.append(&[], true);
             if let Err(reason) = self.send_out().await {
                 return Step::Broken(reason);
             }
@@ -394,6 +427,16 @@ impl<'x, 'e> Relay<'x, 'e> {
 
     /// Puts body bytes into the send buffer, as a coded chunk of ours where that is the framing.
     fn append(&mut self, bytes: &[u8], done: bool) {
+        match self.sieve.take() {
+            None => self.append_all(bytes, done),
+            Some(mut sifting) => {
+                self.append_all(sifting.passing(bytes, done), done);
+                self.sieve = Some(sifting);
+            }
+        }
+    }
+
+    fn append_all(&mut self, bytes: &[u8], done: bool) {
         let out = &mut self.x.scratch.out.bytes;
         match (self.shape.rechunk, bytes.is_empty()) {
             (true, false) => {
@@ -601,9 +644,9 @@ impl Observer {
 
     /// The answer is over: books its usage and says what is wrong with its end.
     pub fn finish(&mut self, record: &mut Record) -> Option<Reason> {
-        let (usage, remark) = match self {
+        let (usage, pieces, remark) = match self {
             Self::Opaque => return None,
-            Self::Unary(unary) => (unary.finish(), unary.error().then_some(Reason::UpInbandError)),
+            Self::Unary(unary) => (unary.finish(), 0, unary.error().then_some(Reason::UpInbandError)),
             Self::Stream(sse) => {
                 sse.finish();
                 let remark = if sse.error() {
@@ -611,13 +654,18 @@ impl Observer {
                 } else {
                     (!sse.terminal()).then_some(Reason::UpNoTerminal)
                 };
-                (sse.usage(), remark)
+                (sse.usage(), sse.content_events(), remark)
             }
         };
         *self = Self::Opaque;
         record.tokens_in = usage.input;
         record.tokens_out = usage.output;
         record.tokens_cached = usage.cache_read;
+        record.tokens_cache_written = usage.cache_write;
+        record.tokens_reasoning = usage.reasoning;
+        if usage == sse::Usage::default() && pieces > 0 {
+            record.count_pieces(pieces);
+        }
         remark.filter(|_| record.status < 400)
     }
 }
@@ -630,7 +678,7 @@ impl Scratch {
             _ if opaque => Observer::Opaque,
             ContentKind::EventStream => Observer::Stream(sse::Observer::new(shape_of(aim.backend.dialect))),
             ContentKind::Json => Observer::Unary(sse::UnaryObserver::new()),
-            ContentKind::Other => Observer::Opaque,
+            ContentKind::Frames | ContentKind::Other => Observer::Opaque,
         };
     }
 }

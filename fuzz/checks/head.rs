@@ -34,6 +34,7 @@ fn request(bytes: &[u8], cut: usize) {
         forwarded_proto: "http",
         trust_forwarded: cut.is_multiple_of(2),
         request_id: b"id",
+        decoded: false,
         strip_credentials: cut.is_multiple_of(3),
         credential: None,
         identity_coding: cut.is_multiple_of(5),

@@ -15,6 +15,8 @@ import time
 import httpx
 import pytest
 
+import scripted
+
 MODEL = "demo"
 START_S = 20.0
 BIN = pathlib.Path(os.environ.get("RINGWAY_BIN_DIR", "target/debug"))
@@ -117,30 +119,34 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start(command: list, folder: pathlib.Path) -> subprocess.Popen:
-    log = (folder / f"{pathlib.Path(command[0]).name}.log").open("w")
-    return subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
-
-
 @contextlib.contextmanager
-def running(folder: pathlib.Path, listen: int, document: dict):
-    """A gateway with this snapshot; at its end nothing may be in use."""
+def running(folder: pathlib.Path, config: dict, sims: list[int] = ()):
+    """A gateway of this configuration, and simulated servers at these ports; checks that both leave in good order."""
     folder.chmod(0o700)
-    config, control = folder / "snapshot.json", folder / "dataplane.sock"
-    config.write_text(json.dumps(document))
-    config.chmod(0o600)
-    proxy = [BIN / "ringway", "--snapshot", config, "--control", control, "--workers", "2", "--no-pin"]
-    process = start(proxy, folder)
+    path = folder / "snapshot.json"
+    path.write_text(json.dumps(config))
+    path.chmod(0o600)
+    control = folder / "dataplane.sock"
+    proxy = [BIN / "ringway", "--snapshot", path, "--control", control, "--workers", "2", "--no-pin"]
+    sim = [BIN / "ringload", "sim", "--model", MODEL, "--replicas", str(len(sims))]
+    commands = [[*sim, "--listen", f"127.0.0.1:{sims[0]}"]] if sims else []
+    processes = []
     try:
-        gateway = Gateway(listen, control)
+        for command in [*commands, proxy]:
+            log = (folder / f"{pathlib.Path(command[0]).name}.log").open("w")
+            processes.append(subprocess.Popen([str(part) for part in command], stdout=log, stderr=log))
+        gateway = Gateway(int(config["listeners"][0]["address"].rpartition(":")[2]), control)
+        wait_for("the simulator", lambda: all(listens(port) for port in sims))
         wait_for("ringway", gateway.is_ready)
         yield gateway
         gateway.wait_idle(3.0)
     finally:
-        process.terminate()
-        process.wait(timeout=15)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=15)
     log = (folder / "ringway.log").read_text()
-    assert process.returncode == 0, log
+    assert processes[-1].returncode == 0, log
     assert "panicked" not in log, log
 
 
@@ -149,12 +155,25 @@ def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ringway")
     sims = free_ports(2)
     (listen,) = free_ports(1)
-    sim = [BIN / "ringload", "sim", "--listen", f"127.0.0.1:{sims[0]}", "--model", MODEL, "--replicas", "2"]
-    simulator = start(sim, folder)
-    try:
-        wait_for("the simulator", lambda: all(listens(port) for port in sims))
-        with running(folder, listen, snapshot(listen, sims, folder / "access.log")) as gateway:
-            yield gateway
-    finally:
-        simulator.terminate()
-        simulator.wait(timeout=15)
+    with running(folder, snapshot(listen, sims, folder / "access.log"), sims) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session", params=["openai-chat", "anthropic-messages"])
+def scripted_gateway(request, tmp_path_factory):
+    """A gateway that takes every dialect, in front of one scripted server; and that server."""
+    folder = tmp_path_factory.mktemp("scripted")
+    server = scripted.serve()
+    (listen,) = free_ports(1)
+    engine = {"openai-chat": "vllm", "anthropic-messages": "anthropic"}[request.param]
+    config = {
+        "format": 1,
+        "generation": 1,
+        "listeners": [{"address": f"127.0.0.1:{listen}"}],
+        "backends": [backend("model", engine, request.param, [server.server_address[1]])],
+        "routes": [{**route("all", {"path_prefix": "/"}, "model"), "expose": True}],
+        "logging": {"access": {"path": str(folder / "access.log")}, "format": "json"},
+    }
+    with running(folder, config) as gateway:
+        yield gateway, server
+    server.shutdown()

@@ -142,7 +142,7 @@ def slow(tmp_path_factory):
     ]
     for route in document["routes"]:
         route["heartbeat"] = {"every_ms": BEAT_MS, "commit_after_ms": BEAT_MS}
-    with conftest.running(folder, listen, document) as gateway:
+    with conftest.running(folder, document) as gateway:
         yield gateway
     server.shutdown()
 

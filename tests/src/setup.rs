@@ -34,6 +34,7 @@ impl Setup {
     pub fn new() -> Self {
         let port = Port::take();
         let snapshot = Snapshot {
+            models: Vec::new(),
             format: FORMAT,
             generation: Generation::new(1),
             listeners: vec![listener(port.address())],
@@ -152,6 +153,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         credential: None,
         orca: None,
         admission: None,
+        hosting: None,
     }
 }
 
@@ -193,6 +195,7 @@ pub fn endpoint(address: SocketAddr) -> Endpoint {
 /// A route with one target.
 pub fn route(name: &str, matches: Match, backend: &str) -> Route {
     Route {
+        force_usage: false,
         name: name.to_owned(),
         matches,
         targets: vec![Target { backend: backend.to_owned(), weight: 100, model: None }],

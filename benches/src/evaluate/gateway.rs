@@ -97,6 +97,7 @@ impl Gateway {
             path: b"/v1/chat/completions",
             now,
             near,
+            unfit: 0,
         };
         match near {
             None => balance::pick_for(route, tried, &mut rng, &mut wish),

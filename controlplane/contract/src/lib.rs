@@ -6,7 +6,9 @@
 //! Read next: [`snapshot`], the configuration as the data plane runs it.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod explain;
+pub mod hosting;
 pub mod load;
 pub mod numbers;
 pub mod problem;
@@ -14,6 +16,6 @@ pub mod snapshot;
 pub mod stats;
 pub mod trace;
 
-pub use numbers::{Bytes, Generation, Millis};
+pub use numbers::{Bytes, Generation, MicroDollars, Millis};
 pub use problem::Problem;
 pub use snapshot::Snapshot;

@@ -82,3 +82,27 @@ impl Bytes {
         self.0
     }
 }
+
+/// An amount of money in millionths of a US dollar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MicroDollars(u64);
+
+impl MicroDollars {
+    /// Wraps a count of millionths of a dollar.
+    pub const fn new(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The bare count of millionths of a dollar.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// In dollars, with six decimals.
+impl std::fmt::Display for MicroDollars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::catalogue::{Capabilities, Model, Price, Reasoning};
+pub use crate::hosting::{AwsKey, Hosting};
 use crate::numbers::{Bytes, Generation, Millis};
 
 /// The `format` that this version writes and reads.
@@ -32,6 +34,9 @@ pub struct Snapshot {
     pub backends: Vec<Backend>,
     /// Rules from request to backends; the first match wins.
     pub routes: Vec<Route>,
+    /// What is known of models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
     /// Bounds that the operator sets for the whole process.
     #[serde(default)]
     pub limits: Limits,
@@ -262,7 +267,39 @@ pub struct Backend {
     /// The queue in front of it; none: requests go to endpoints at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// Who hosts its models, if not who makes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosting: Option<Hosting>,
 }
+
+impl Backend {
+    /// Its secrets, each with its place.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let credential = self.credential.as_ref().map(|it| ("credential.value", &it.value));
+        let key = match &self.hosting {
+            Some(Hosting::Bedrock { key, .. }) => Some(key),
+            Some(Hosting::Azure { .. } | Hosting::Vertex { .. }) | None => None,
+        };
+        let token = key.and_then(|key| Some((SESSION_TOKEN, key.session_token.as_ref()?)));
+        [credential, key.map(|key| (SIGNING_SECRET, &key.secret)), token].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn secrets_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut String)> {
+        let credential = self.credential.as_mut().map(|it| ("credential.value", &mut it.value));
+        let (secret, token) = match &mut self.hosting {
+            Some(Hosting::Bedrock { key, .. }) => (
+                Some((SIGNING_SECRET, &mut key.secret)),
+                key.session_token.as_mut().map(|token| (SESSION_TOKEN, token)),
+            ),
+            Some(Hosting::Azure { .. } | Hosting::Vertex { .. }) | None => (None, None),
+        };
+        [credential, secret, token].into_iter().flatten()
+    }
+}
+
+const SIGNING_SECRET: &str = "hosting.bedrock.key.secret";
+const SESSION_TOKEN: &str = "hosting.bedrock.key.session_token";
 
 /// The queue in front of a backend, and what opens its endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -440,6 +477,9 @@ pub struct Route {
     /// Refuses a request of which a translation would lose something.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+    /// Asks for usage in streams of Chat Completions whose caller did not, and keeps it from the caller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_usage: bool,
     /// Sends the caller's `Host` on instead of the endpoint's.
     #[serde(default)]
     pub preserve_host: bool,

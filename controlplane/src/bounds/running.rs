@@ -52,6 +52,17 @@ pub const LOOKUP_MS_MAX: Duration = Duration::from_secs(5);
 /// Names looked up at once.
 pub const LOOKUPS_MAX: usize = 16;
 
+/// For a token to be had, the connection included.
+pub const MINT_MS_MAX: Duration = Duration::from_secs(10);
+/// Between two tokens of one account, however short they hold.
+pub const MINT_GAP_MS_MIN: Duration = Duration::from_secs(10);
+/// Longest wait before a token is asked for again.
+pub const MINT_WAIT_MS_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a token service's answer.
+pub const TOKEN_BYTES_MAX: usize = 64 * KIB;
+/// Characters of a token service's reason that are repeated.
+pub const REASON_CHARS_MAX: usize = 200;
+
 /// Bytes of a request to the daemon: a config as a JSON string, every byte escaped at worst as `\u00XX`.
 pub const REQUEST_BYTES_MAX: usize = 6 * CONFIG_BYTES_MAX + 64 * KIB;
 /// Bytes of the message kept with a revision.

@@ -16,6 +16,7 @@ use crate::daemon::api::{Apply, Done, Origin, RevisionMeta, Rollback};
 use crate::daemon::discovery::Names;
 use crate::daemon::publish::{Published, Publisher};
 use crate::daemon::store::{NewRevision, Store, StoreError};
+use crate::mint::Mint;
 use crate::{daemon, digest};
 
 pub(super) async fn apply(
@@ -102,7 +103,15 @@ impl Change {
             ));
         }
         let mut publisher = Publisher::new(context.dataplane());
-        let published = publisher.publish(&config, &|host, port| names.lookup(host, port)).await?;
+        let mut mint = Mint::default();
+        mint.want(&config.accounts());
+        let _ = timeout(bounds::LOOKUP_MS_MAX, mint.settle()).await;
+        for backend in mint.missing() {
+            say(&format!(
+                "warning: no token for backend {backend}; without the daemon nobody will get one, or the next\n"
+            ));
+        }
+        let published = publisher.publish(&config, &|host, port| names.lookup(host, port), &mint).await?;
         match self.keep(data) {
             Ok(revision) => {
                 tell(&Done { revision, generation: published.generation(), workers: published.workers() })

@@ -66,13 +66,11 @@ pub(super) async fn diff(context: &Context, path: &Path, output: Output) -> Resu
 fn borrow_secrets(wanted: &mut Snapshot, running: &Snapshot) {
     for backend in &mut wanted.backends {
         let same = running.backends.iter().find(|other| other.name == backend.name);
-        let (Some(secret), Some(known)) =
-            (backend.credential.as_mut(), same.and_then(|other| other.credential.as_ref()))
-        else {
-            continue;
-        };
-        if secret.value.contains(STAND_IN) {
-            secret.value.clone_from(&known.value);
+        for (at, secret) in backend.secrets_mut().filter(|(_, secret)| secret.contains(STAND_IN)) {
+            let known = same.and_then(|other| other.secrets().find(|(place, _)| *place == at));
+            if let Some((_, known)) = known {
+                secret.clone_from(known);
+            }
         }
     }
 }

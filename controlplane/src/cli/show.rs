@@ -173,7 +173,7 @@ struct Loaded {
     backend: Backend,
     load: Vec<EndpointStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<QueueStats>,
+    waiting: Option<QueueStats>,
 }
 
 pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
@@ -182,63 +182,20 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
     let load = |backend: Backend| {
         let load =
             stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
-        let queue = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
-        Loaded { backend, load, queue }
+        let waiting = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
+        Loaded { backend, load, waiting }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
     match which {
-        Which::List { print } => output::show(print.output, &backends, || tables(&backends)),
+        Which::List { print } => output::show(print.output, &backends, || endpoint_table(backends.iter())),
         Which::Get { name, print } => {
             let names = backends.iter().map(|it| it.backend.name.as_str());
             let one = pick(names, &name, "backend").map(|at| &backends[at])?;
             output::show(print.output, one, || {
-                output::yaml(&one.backend) + "\n" + &tables(std::slice::from_ref(one))
+                output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter())
             })
         }
     }
-}
-
-/// The endpoints, and below them the queues if there are any.
-fn tables(backends: &[Loaded]) -> String {
-    let mut out = endpoint_table(backends.iter());
-    let mut queues = backends.iter().filter_map(|it| it.queue.as_ref()).peekable();
-    if queues.peek().is_some() {
-        let header = [
-            "queue of",
-            "open",
-            "interactive",
-            "default",
-            "batch",
-            "oldest",
-            "held",
-            "drain",
-            "granted",
-            "refused",
-        ];
-        out.push('\n');
-        out += &output::table(&header, queues.map(queue_row));
-    }
-    out
-}
-
-fn queue_row(queue: &QueueStats) -> Vec<String> {
-    let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
-    let oldest_s = queue.oldest_s.iter().flatten().copied().reduce(f64::max);
-    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.1}s"));
-    let refused = queue.refused_total.iter().filter(|(_, count)| *count > 0);
-    let refused: Vec<String> = refused.map(|(why, count)| format!("{count} {why}")).collect();
-    vec![
-        queue.backend.clone(),
-        format!("{} of {}", queue.open, queue.eligible),
-        interactive,
-        default,
-        batch,
-        seconds(oldest_s),
-        format!("{}KiB", queue.bytes.div_ceil(1_024)),
-        seconds(queue.drain_s),
-        queue.granted_total.to_string(),
-        if refused.is_empty() { "0".to_owned() } else { refused.join(", ") },
-    ]
 }
 
 fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
@@ -256,9 +213,50 @@ fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
         "attempts",
         "failures",
     ];
-    let rows =
-        backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
-    output::table(&header, rows)
+    let backends: Vec<&Loaded> = backends.collect();
+    let rows = backends
+        .iter()
+        .flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
+    let table = output::table(&header, rows);
+    let queues: Vec<&QueueStats> = backends.iter().filter_map(|it| it.waiting.as_ref()).collect();
+    if queues.is_empty() { table } else { table + "\n" + &queue_table(&queues) }
+}
+
+/// The queues in front of backends: who waits now, and what became of the others since the start.
+fn queue_table(queues: &[&QueueStats]) -> String {
+    let header = [
+        "queue of",
+        "open",
+        "interactive",
+        "default",
+        "batch",
+        "oldest",
+        "bytes",
+        "drain",
+        "served",
+        "refused",
+        "most often because",
+    ];
+    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.1}s"));
+    let row = |queue: &&QueueStats| {
+        let most = queue.refused_total.iter().max_by_key(|(_, count)| count).filter(|(_, count)| *count > 0);
+        let refused: u64 = queue.refused_total.iter().map(|(_, count)| count).sum();
+        let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
+        vec![
+            queue.backend.clone(),
+            format!("{} of {}", queue.open, queue.eligible),
+            interactive,
+            default,
+            batch,
+            seconds(queue.oldest_s.iter().flatten().copied().reduce(f64::max)),
+            queue.bytes.to_string(),
+            seconds(queue.drain_s),
+            queue.granted_total.to_string(),
+            refused.to_string(),
+            most.map_or("-".to_owned(), |(why, _)| why.replace('_', " ")),
+        ]
+    };
+    output::table(&header, queues.iter().map(row))
 }
 
 fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
@@ -345,10 +343,13 @@ mod tests {
             granted_total: 7,
             refused_total: vec![("full".to_owned(), 0), ("timed_out".to_owned(), 3)],
         };
-        let row = ["llama", "0 of 2", "1", "2", "0", "3.0s", "2KiB", "4.2s", "7", "3 timed_out"];
-        assert_eq!(queue_row(&queue), row);
-        let idle = QueueStats { oldest_s: [None; 3], drain_s: None, refused_total: Vec::new(), ..queue };
-        assert_eq!(queue_row(&idle)[5..], ["-", "2KiB", "-", "7", "0"]);
+        let idle =
+            QueueStats { oldest_s: [None; 3], drain_s: None, refused_total: Vec::new(), ..queue.clone() };
+        let table = queue_table(&[&queue, &idle]);
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        let row = ["llama", "0", "of", "2", "1", "2", "0", "3.0s", "1500", "4.2s", "7", "3", "timed", "out"];
+        assert_eq!(rows[1], row, "{table}");
+        assert_eq!(rows[2][7..], ["-", "1500", "-", "7", "0", "-"], "{table}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ async fn print_once(context: &Context, before: Stats, interval: Duration) -> Res
     let now = context.dataplane().stats().await?;
     let view = View::between(&before, &now, began.elapsed(), Sort::Config);
     let rows = u16::try_from(view.rows.len()).unwrap_or(u16::MAX);
-    let height = rows.saturating_add(queue_lines(&view)).saturating_add(LINES_AROUND);
+    let height = rows.saturating_add(LINES_AROUND + queue_lines(&view));
     let mut terminal = Terminal::new(TestBackend::new(WIDTH, height)).map_err(|why| failed(&why))?;
     terminal.draw(|frame| draw(frame, &view, false)).map_err(|why| failed(&why))?;
     let buffer = terminal.backend().buffer();

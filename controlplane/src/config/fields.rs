@@ -6,12 +6,12 @@
 //! Read next: `decode.rs`, which walks a file along it.
 
 use crate::bounds::{
-    ATTEMPTS_MAX, BACKENDS_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, GATEWAYS_MAX,
-    IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX,
-    PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN, QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX,
-    REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX,
-    SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX,
-    WAIT_MS_MIN, WEIGHT_MAX,
+    ATTEMPTS_MAX, BACKENDS_MAX, CATALOGUE_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, CONTEXT_TOKENS_MAX,
+    ENDPOINTS_MAX, FALLBACKS_MAX, GATEWAYS_MAX, IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN,
+    KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX, PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN, QUEUE_BYTES_MAX,
+    QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
+    REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX,
+    TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -131,6 +131,12 @@ pub(super) const FILE: Section = Section {
             Kind::Many(&Kind::Section(&ROUTE), ROUTES_MAX),
             "Rules from request to backends; the first match wins.",
         ),
+        optional(
+            "models",
+            Kind::Many(&Kind::Section(&MODEL_ENTRY), CATALOGUE_MAX),
+            "none",
+            "What is known of models: lengths, prices, what they can do. Of several entries that fit a name the first counts.",
+        ),
         optional("limits", Kind::Section(&LIMITS), "see there", "Bounds for the whole process."),
         optional("logging", Kind::Section(&LOGGING), "see there", "What is logged, and where."),
         optional("state", Kind::Section(&STATE), "see there", "How the process starts and ends."),
@@ -143,7 +149,6 @@ pub(super) const FILE: Section = Section {
         later("tenants", "accounts with limits and spending of their own", "run an instance for each tenant"),
         later("tiers", "classes of tenants", "give each class a route that matches a header"),
         later("budgets", "spending limits", "set them at the provider"),
-        later("prices", "prices of models", "price the token counts of the access log"),
         later("cache", "a cache of answers", "use the engine's own prefix cache"),
         later("guards", "checks of prompts and answers", "check them in the application"),
         later("rate_limits", "request and token rates", "bound `limits.connections`, or limit in front"),
@@ -333,7 +338,12 @@ pub(super) const BACKEND: Section = Section {
             "the host of the URL must prove itself to the system's authorities",
             "How endpoints with `https://` are spoken to.",
         ),
-        later("prices", "prices of models", "price the token counts of the access log"),
+        optional(
+            "hosting",
+            Kind::Section(&HOSTING),
+            "none: by who makes them, or by you",
+            "Who hosts its models, where that asks for other paths and proofs than their maker: `{azure: …}`, `{vertex: …}` or `{bedrock: …}`.",
+        ),
         later(
             "sessions",
             "keeping a session on one endpoint",
@@ -342,6 +352,156 @@ pub(super) const BACKEND: Section = Section {
         later("lora", "routing by LoRA adapter", "give each adapter a route by `model`"),
     ],
 };
+
+pub(super) const HOSTING: Section = Section {
+    name: "hosting",
+    about: "Who hosts models that others make. One of these.",
+    fields: &[
+        optional(
+            "azure",
+            Kind::Section(&AZURE),
+            "none",
+            "Azure OpenAI; the `credential` is sent as `api-key`.",
+        ),
+        optional(
+            "vertex",
+            Kind::Section(&VERTEX),
+            "none",
+            "Google Vertex AI: models of Google's (`engine: gemini`) and of Anthropic's (`engine: anthropic`).",
+        ),
+        optional(
+            "bedrock",
+            Kind::Section(&BEDROCK),
+            "none",
+            "Amazon Bedrock: models of Anthropic's; the `credential` is the secret access key, and signs.",
+        ),
+    ],
+};
+
+const AZURE: Section = Section {
+    name: "azure",
+    about: "Azure OpenAI. Endpoints are as `https://NAME.openai.azure.com`.",
+    fields: &[
+        optional(
+            "api_version",
+            Kind::Text(&NAME),
+            "none: the paths of `/openai/v1`",
+            "`api-version` in the query; with it each deployment has a path of its own.",
+        ),
+        optional(
+            "deployment",
+            Kind::Text(&MODEL),
+            "called as the model",
+            "The one deployment of this backend, where `api_version` is set.",
+        ),
+    ],
+};
+
+const VERTEX: Section = Section {
+    name: "vertex",
+    about: "Google Vertex AI. Endpoints are as `https://LOCATION-aiplatform.googleapis.com`.",
+    fields: &[
+        required("project", Kind::Text(&NAME), "Whose project pays."),
+        required("location", Kind::Text(&NAME), "Where: `us-central1`, `global`."),
+        optional(
+            "service_account",
+            Kind::Text(&FILE_NAME),
+            "none: the `credential` is a token that somebody else renews",
+            "The JSON key file of a service account, relative to this file. The daemon gets tokens for it, and renews them in time.",
+        ),
+    ],
+};
+
+const BEDROCK: Section = Section {
+    name: "bedrock",
+    about: "Amazon Bedrock. Endpoints are as `https://bedrock-runtime.REGION.amazonaws.com`.",
+    fields: &[
+        required("region", Kind::Text(&NAME), "Where: `us-east-1`."),
+        required("access_key_id", Kind::Text(&NAME), "Which key; its secret is the `credential`."),
+        optional("session_token", Kind::Section(&CREDENTIAL), "none", "Of keys that last for a session."),
+    ],
+};
+
+pub(super) const MODEL_ENTRY: Section = Section {
+    name: "model",
+    about: "What is known of a model, or of all that a glob names.",
+    fields: &[
+        required("name", Kind::Text(&MODEL_GLOB), "Its name at its backend, or a glob on it."),
+        optional("display_name", Kind::Text(&TITLE), "its name", "What people call it, in listings."),
+        optional("owner", Kind::Text(&TITLE), "`ringway`", "Who made it, in listings."),
+        optional(
+            "context",
+            Kind::Whole(1, CONTEXT_TOKENS_MAX),
+            "unknown",
+            "Tokens of a prompt and its answer together.",
+        ),
+        optional(
+            "max_output",
+            Kind::Whole(1, CONTEXT_TOKENS_MAX),
+            "unknown",
+            "Tokens of an answer. A request that asks for more goes to another destination of its route, or is refused.",
+        ),
+        optional(
+            "price",
+            Kind::Section(&PRICE),
+            "unknown",
+            "What its tokens cost, for the log and `/metrics`.",
+        ),
+        optional(
+            "capabilities",
+            Kind::Section(&CAPABILITIES),
+            "all that its dialect can say",
+            "What it can do. A request that needs what it cannot goes to another destination of its route, or is refused.",
+        ),
+    ],
+};
+
+const PRICE: Section = Section {
+    name: "price",
+    about: "What a million tokens cost, in US dollars.",
+    fields: &[
+        required("input", Kind::Text(&MONEY), "Of the prompt."),
+        required("output", Kind::Text(&MONEY), "Of the answer, thoughts included."),
+        optional(
+            "cache_read",
+            Kind::Text(&MONEY),
+            "`input`",
+            "Of the prompt, found in the provider's cache.",
+        ),
+        optional(
+            "cache_write",
+            Kind::Text(&MONEY),
+            "`input`",
+            "Of the prompt, written to the provider's cache.",
+        ),
+    ],
+};
+
+const CAPABILITIES: Section = Section {
+    name: "capabilities",
+    about: "What a model can do. What is left out is assumed.",
+    fields: &[
+        optional("images", Kind::Flag, "assumed", "It sees pictures."),
+        optional("image_urls", Kind::Flag, "`images`", "It fetches pictures that are given by address."),
+        optional("audio", Kind::Flag, "assumed, but not of Anthropic's dialect", "It hears."),
+        optional("documents", Kind::Flag, "assumed", "It reads documents."),
+        optional("tools", Kind::Flag, "assumed", "It calls tools."),
+        optional("json_schema", Kind::Flag, "assumed", "It answers by a JSON schema."),
+        optional(
+            "reasoning",
+            Kind::Choice(REASONING),
+            "`budget` of Anthropic's dialect, else `effort`",
+            "How it is asked to think.",
+        ),
+    ],
+};
+
+const REASONING: &[Choice] = &[
+    choice("none", "it does not think"),
+    choice("effort", "by an effort in words"),
+    choice("budget", "by a budget of tokens"),
+    choice("adaptive", "by an effort that it adapts to (Anthropic)"),
+];
 
 const ENGINES: &[Choice] = &[
     choice("vllm", "vLLM"),
@@ -645,6 +805,12 @@ pub(super) const ROUTE: Section = Section {
         optional("retry", Kind::Section(&RETRY), "see there", "When a failed attempt is tried again."),
         optional("expose", Kind::Flag, "false", "Answers carry `x-ringway-*` and `server-timing`."),
         optional(
+            "force_usage",
+            Kind::Flag,
+            "false",
+            "Asks for usage in streams of `openai-chat` whose caller did not, and keeps it from the caller: the log then has the server's own counts. Such calls are read whole, and one event of the answer is left out; where a call is translated usage is always asked for.",
+        ),
+        optional(
             "strict",
             Kind::Flag,
             "false",
@@ -759,9 +925,9 @@ pub(super) const TARGET: Section = Section {
         optional("weight", Kind::Whole(0, WEIGHT_MAX), "100", "Its share relative to its siblings; 0: none."),
         optional(
             "model",
-            Kind::Text(&MODEL),
+            Kind::Text(&ALIAS),
             "as asked for",
-            "The model's name there, put in place of the one asked for.",
+            "The model's name there, put in place of the one asked for. A `*` in it stands for what the `*` of the route's `model` matched: `openai/*` and `*` take a prefix off.",
         ),
     ],
 };
@@ -773,9 +939,9 @@ pub(super) const FALLBACK: Section = Section {
         required("backend", Kind::Text(&NAME), "Name of a backend."),
         optional(
             "model",
-            Kind::Text(&MODEL),
+            Kind::Text(&ALIAS),
             "as asked for",
-            "The model's name there, put in place of the one asked for.",
+            "The model's name there, put in place of the one asked for. A `*` in it stands for what the `*` of the route's `model` matched: `openai/*` and `*` take a prefix off.",
         ),
     ],
 };
@@ -903,8 +1069,13 @@ const NETWORK: Format =
 const URL: Format = Format { word: "URL", pattern: "^https?://[^?#@]+$", example: "http://10.0.0.1:8000" };
 const NAME: Format = Format { word: "name", pattern: "^[A-Za-z0-9._:/@+-]{1,64}$", example: "llama" };
 const MODEL: Format = Format { word: "model", pattern: "^[A-Za-z0-9._:/@+-]{1,256}$", example: "llama-3-8b" };
+const ALIAS: Format =
+    Format { word: "model", pattern: "^[A-Za-z0-9._:/@+*-]{1,256}$", example: "llama-3-8b" };
 const MODEL_GLOB: Format =
     Format { word: "model glob", pattern: "^[A-Za-z0-9._:/@+*?-]{1,256}$", example: "llama-*" };
+const TITLE: Format = Format { word: "title", pattern: "^[^\\n]{1,256}$", example: "Llama 3 8B" };
+const MONEY: Format =
+    Format { word: "amount in dollars", pattern: "^[0-9]{1,9}(\\.[0-9]{1,6})?$", example: "\"0.25\"" };
 const PATH: Format = Format { word: "path", pattern: "^/[^?#]*$", example: "/v1/chat/completions" };
 const QUESTION: Format =
     Format { word: "path with or without a query", pattern: "^/[^#\\s]*$", example: "/metrics" };

@@ -10,6 +10,7 @@ mod decode;
 mod environment;
 mod fields;
 mod hardware;
+mod hosting;
 mod overlap;
 mod redact;
 mod report;

@@ -16,6 +16,7 @@ use ringway_contract::snapshot::{
 
 use super::decode::{Place, Sink, Written};
 use super::environment::Environment;
+use super::hosting::{self, Hosted};
 use super::overlap;
 use super::report::Report;
 use super::resolved::{Backend, BackendId, Config, Endpoint, Route, Target};
@@ -47,8 +48,18 @@ pub(super) fn finish(parts: Option<Parts>, sink: Sink, source: &Source) -> Resul
     match parts {
         Some(parts) if !sink.has_errors() => {
             let warnings = sink.into_report(source);
-            let Parts { listeners, admin, backends, routes, limits, logging, drain_timeout } = parts;
-            Ok(Config { listeners, admin, backends, routes, limits, logging, drain_timeout, warnings })
+            let Parts { listeners, admin, backends, routes, models, limits, logging, drain_timeout } = parts;
+            Ok(Config {
+                listeners,
+                admin,
+                backends,
+                routes,
+                models,
+                limits,
+                logging,
+                drain_timeout,
+                warnings,
+            })
         }
         Some(_) | None => Err(sink.into_report(source)),
     }
@@ -60,6 +71,7 @@ pub(super) struct Parts {
     admin: Option<SocketAddr>,
     backends: Vec<Backend>,
     routes: Vec<Route>,
+    models: Vec<contract::Model>,
     limits: Limits,
     logging: Logging,
     drain_timeout: Millis,
@@ -74,7 +86,9 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
     let listeners: Vec<_> = file.listeners.iter().map(|written| listener(written, env, sink)).collect();
     let backends: Vec<_> = file.backends.iter().map(|written| backend(written, env, sink)).collect();
     let routes: Vec<_> = file.routes.iter().map(|written| route(written, &names, sink)).collect();
+    let models: Vec<_> = file.models.iter().map(model).collect();
     route_names(&file, sink);
+    models_once(&file.models, sink);
     if !sink.has_errors() {
         unreachable_routes(&file, sink); // a match that was decoded in part looks wider than it is
     }
@@ -83,6 +97,7 @@ pub(super) fn harden(file: FileConfig, env: &dyn Environment, sink: &Sink) -> Op
         admin: value(file.admin),
         backends: backends.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
+        models: models.into_iter().collect::<Option<_>>()?,
         limits: limits(file.limits),
         logging: Logging {
             access: file.access.place.map_or_else(contract::AccessLog::default, |place| place.value),
@@ -240,6 +255,14 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     gpu_reads_prompts(from, engine, sink);
     unread_behind_tls(from, sink);
     let admission = from.admission.as_ref().map(|written| admission(written, engine, sink));
+    let credential = match credential {
+        None => None,
+        Some(credential) => Some(credential?),
+    };
+    let hosted = match &from.hosting {
+        None => Hosted { credential, ..Hosted::default() },
+        Some(written) => hosting::resolve(written, credential, dialect, env, sink)?,
+    };
     let hardware = from.hardware.or(contract::Hardware::default());
     Some(Backend {
         name: from.name.value.clone(),
@@ -255,10 +278,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             idle_timeout_ms: or(from.idle_timeout.as_ref(), default.idle_timeout_ms),
             max_age_ms: or(from.max_age.as_ref(), default.max_age_ms),
         },
-        credential: match credential {
-            None => None,
-            Some(credential) => Some(credential?),
-        },
+        credential: hosted.credential,
         metrics: metrics(engine, from.metrics.as_ref(), sink),
         health: health(engine, from.health.as_ref()),
         orca: orca(engine, from.orca.as_ref(), sink),
@@ -267,6 +287,8 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             Some(tls) => Some(tls?),
         },
         admission,
+        hosting: hosted.hosting,
+        account: hosted.account,
     })
 }
 
@@ -507,6 +529,7 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         },
         expose: or(from.expose.as_ref(), false),
         strict: or(from.strict.as_ref(), false),
+        force_usage: or(from.force_usage.as_ref(), false),
         preserve_host: or(from.preserve_host.as_ref(), false),
         idempotent: or(from.idempotent.as_ref(), false),
         fallback: fallback.into_iter().collect::<Option<_>>()?,
@@ -559,13 +582,23 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     let backend = &names.backends[id.0];
     if let Some(engine) = &backend.engine {
         let spoken = backend.dialect.as_ref().map_or_else(|| native(engine.value), |dialect| dialect.value);
-        translation(name, spoken, matches, sink);
+        translation(name, (spoken, engine.value), matches, sink);
         if let (Some(model), Dialect::Http) = (&from.model, spoken) {
             let fault = Fault::new(format!(
                 "backend {} is `engine: http`: no body is read, so no model is replaced",
                 quoted(&name.value)
             ));
             sink.error(&model.at, fault.mend("leave `model` out, or name the engine"));
+        }
+    }
+    if let Some(model) = from.model.as_ref().filter(|model| model.value.contains('*')) {
+        let one_star = |glob: &String| glob.matches('*').count() == 1 && !glob.contains('?');
+        if matches.models.is_empty() || !matches.models.iter().all(one_star) {
+            let fault = Fault::new(format!(
+                "{} stands for what a glob matches, and this route's `model` has not one `*` in each",
+                quoted(&model.value)
+            ));
+            sink.error(&model.at, fault.mend("match on the model with one `*`, such as `openai/*`"));
         }
     }
     Some(Target {
@@ -575,15 +608,15 @@ fn target(from: &written::Target, matches: &Match, names: &Names<'_>, sink: &Sin
     })
 }
 
-/// A route on a model path leads to backends that speak its dialect, or whose calls can be translated.
-fn translation(target: &Written<String>, backend: Dialect, matches: &Match, sink: &Sink) {
+/// A route on a model path leads to backends that speak its dialect, or one that what it takes can be translated to.
+fn translation(target: &Written<String>, (backend, engine): (Dialect, Engine), matches: &Match, sink: &Sink) {
     let Some(caller) = speaks::dialect(matches) else { return };
-    if backend == Dialect::Http || backend == caller || speaks::has_calls(matches) {
+    if backend == Dialect::Http || backend == caller || speaks::has_translated(matches, backend, engine) {
         return;
     }
     let (caller, backend) = (speaks::spelled(caller), speaks::spelled(backend));
     let fault = Fault::new(format!(
-        "only calls of chat models are translated: this route takes {caller}, backend {} speaks {backend}",
+        "backend {} speaks {backend}, which has no word for what this route takes ({caller})",
         quoted(&target.value)
     ));
     let mend = format!(
@@ -643,6 +676,46 @@ fn unreachable_routes(file: &FileConfig, sink: &Sink) {
             let fault =
                 Fault::new(format!("this route gets no request: route {} takes them all", quoted(taker)));
             sink.warn(&file.routes[index].matches.at, fault.mend("the first match wins: move it up"));
+        }
+    }
+}
+
+// Models.
+
+fn model(from: &written::Model) -> Option<contract::Model> {
+    let price = from.price.as_ref().map(price);
+    Some(contract::Model {
+        name: from.name.as_ref()?.value.clone(),
+        display_name: value(from.display_name.clone()),
+        owner: value(from.owner.clone()),
+        context_tokens: value(from.context.clone()),
+        output_tokens_max: value(from.max_output.clone()),
+        price: match price {
+            None => None,
+            Some(price) => Some(price?),
+        },
+        capabilities: from.capabilities,
+    })
+}
+
+fn price(from: &written::Price) -> Option<contract::Price> {
+    Some(contract::Price {
+        input: from.input.as_ref()?.value,
+        output: from.output.as_ref()?.value,
+        cache_read: from.cache_read.as_ref().map(|money| money.value),
+        cache_write: from.cache_write.as_ref().map(|money| money.value),
+    })
+}
+
+/// The first entry that fits a name counts, so a second one of the same name never does.
+fn models_once(models: &[written::Model], sink: &Sink) {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for name in models.iter().filter_map(|model| model.name.as_ref()) {
+        if let Some(first) = seen.get(name.value.as_str()) {
+            let fault = Fault::new(format!("model {} is here twice", quoted(&name.value)));
+            sink.error(&name.at, fault.mend(format!("{} comes first, and counts", first.path)));
+        } else {
+            seen.insert(&name.value, &name.at);
         }
     }
 }

@@ -11,10 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
-    Limits, Listener, Logging, Match, Orca, Retry, RouteTimeouts, Score, Tracing,
+    Hosting, Limits, Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score, Tracing,
 };
 
 use super::report::{Finding, Report};
+use crate::mint::ServiceAccount;
 use crate::scrape::{Health, Metrics};
 
 /// A configuration that holds together. Only addresses of names are still open.
@@ -24,6 +25,7 @@ pub struct Config {
     pub(super) admin: Option<SocketAddr>,
     pub(super) backends: Vec<Backend>,
     pub(super) routes: Vec<Route>,
+    pub(super) models: Vec<Model>,
     pub(super) limits: Limits,
     pub(super) logging: Logging,
     pub(super) drain_timeout: Millis,
@@ -41,6 +43,11 @@ impl Config {
             })
             .collect();
         names.into_iter().collect()
+    }
+
+    /// Accounts whose tokens somebody has to get, each once, and the backends they are for.
+    pub fn accounts(&self) -> Vec<(&str, &ServiceAccount)> {
+        self.backends.iter().filter_map(|it| Some((it.name.as_str(), it.account.as_ref()?))).collect()
     }
 
     /// What may not do what was meant.
@@ -76,6 +83,9 @@ pub(super) struct Backend {
     pub(super) orca: Option<Orca>,
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
+    pub(super) hosting: Option<Hosting>,
+    /// Whose tokens are its credential, if they have to be got.
+    pub(super) account: Option<ServiceAccount>,
 }
 
 /// One endpoint, with its host still a name where it was written as one.
@@ -114,6 +124,7 @@ pub(super) struct Route {
     pub(super) retry: Retry,
     pub(super) expose: bool,
     pub(super) strict: bool,
+    pub(super) force_usage: bool,
     pub(super) preserve_host: bool,
     pub(super) idempotent: bool,
     pub(super) fallback: Vec<Target>,

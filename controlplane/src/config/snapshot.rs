@@ -24,6 +24,7 @@ pub fn snapshot(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr
         admin: config.admin,
         backends: config.backends.iter().map(|b| backend(b, addresses)).collect(),
         routes: config.routes.iter().map(|r| route(r, &config.backends)).collect(),
+        models: config.models.clone(),
         limits: config.limits,
         logging: config.logging.clone(),
         drain_timeout_ms: config.drain_timeout,
@@ -45,6 +46,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         credential: from.credential.clone(),
         orca: from.orca,
         admission: from.admission,
+        hosting: from.hosting.clone(),
     }
 }
 
@@ -113,6 +115,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         retry: from.retry,
         expose: from.expose,
         strict: from.strict,
+        force_usage: from.force_usage,
         preserve_host: from.preserve_host,
         idempotent: from.idempotent,
         fallback: fallback.collect(),

@@ -4,25 +4,31 @@
 //! Must not: know what they mean; the data plane does.
 //! Read next: `resolve.rs`, which refuses routes that would have to translate what cannot be.
 
-use ringway_contract::snapshot::{Dialect, Match};
+use ringway_contract::snapshot::{Dialect, Engine, Match};
 
 use super::overlap::leads;
 
-const PATHS: [(&str, Dialect); 7] = [
+const PATHS: [(&str, Dialect); 8] = [
     ("/v1/chat/completions", Dialect::OpenaiChat),
     ("/v1/completions", Dialect::OpenaiChat),
     ("/v1/embeddings", Dialect::OpenaiChat),
     ("/v1/rerank", Dialect::OpenaiChat),
     ("/v1/responses", Dialect::OpenaiResponses),
+    ("/v1/responses/input_tokens", Dialect::OpenaiResponses),
     ("/v1/messages", Dialect::AnthropicMessages),
     ("/v1/messages/count_tokens", Dialect::AnthropicMessages),
 ];
-/// Of those, the calls that can be translated.
+/// Of those, the calls: translated to any dialect.
 const CALLS: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/messages"];
-const GEMINI_CALLS: [&str; 2] = [":generateContent", ":streamGenerateContent"];
+/// Translated for backends that make vectors.
+const EMBEDDINGS: [&str; 1] = ["/v1/embeddings"];
+/// Translated for backends that count.
+const COUNTS: [&str; 2] = ["/v1/responses/input_tokens", "/v1/messages/count_tokens"];
+
 const GEMINI_FOLDERS: [&str; 2] = ["/v1beta/models", "/v1/models"];
-const GEMINI_VERBS: [&str; 4] =
-    [":generateContent", ":streamGenerateContent", ":embedContent", ":countTokens"];
+const GEMINI_CALLS: [&str; 2] = [":generateContent", ":streamGenerateContent"];
+const GEMINI_EMBEDDINGS: [&str; 2] = [":embedContent", ":batchEmbedContents"];
+const GEMINI_COUNTS: [&str; 1] = [":countTokens"];
 
 /// The one dialect spoken on all model paths that this match lets through; none: no model path, or several.
 pub(super) fn dialect(matches: &Match) -> Option<Dialect> {
@@ -44,15 +50,23 @@ pub(super) fn dialect(matches: &Match) -> Option<Dialect> {
     }
 }
 
-/// Whether this match lets calls through that can be translated.
-pub(super) fn has_calls(matches: &Match) -> bool {
+/// Whether this match lets something through that can be translated for a backend of this dialect and engine.
+pub(super) fn has_translated(matches: &Match, dialect: Dialect, engine: Engine) -> bool {
+    let embeds = dialect != Dialect::AnthropicMessages;
+    let counts = dialect != Dialect::OpenaiChat || matches!(engine, Engine::Vllm | Engine::Sglang);
+    let known: [(bool, &[&str], &[&str]); 3] = [
+        (true, &CALLS, &GEMINI_CALLS),
+        (embeds, &EMBEDDINGS, &GEMINI_EMBEDDINGS),
+        (counts, &COUNTS, &GEMINI_COUNTS),
+    ];
+    let mut known = known.into_iter().filter(|(can, ..)| *can);
     match (&matches.path, &matches.path_prefix) {
-        (Some(path), _) => {
-            CALLS.contains(&path.as_str())
-                || (gemini(path).is_some() && GEMINI_CALLS.iter().any(|verb| path.ends_with(verb)))
-        }
+        (Some(path), _) => known.any(|(_, paths, verbs)| {
+            paths.contains(&path.as_str())
+                || (gemini(path).is_some() && verbs.iter().any(|verb| path.ends_with(verb)))
+        }),
         (None, Some(prefix)) => {
-            CALLS.iter().any(|path| leads(prefix, path))
+            known.any(|(_, paths, _)| paths.iter().any(|path| leads(prefix, path)))
                 || GEMINI_FOLDERS.iter().any(|folder| leads(prefix, folder) || leads(folder, prefix))
         }
         (None, None) => true,
@@ -61,7 +75,10 @@ pub(super) fn has_calls(matches: &Match) -> bool {
 
 fn gemini(path: &str) -> Option<Dialect> {
     let model_call = GEMINI_FOLDERS.iter().any(|folder| leads(folder, path))
-        && GEMINI_VERBS.iter().any(|verb| path.ends_with(verb));
+        && [&GEMINI_CALLS[..], &GEMINI_EMBEDDINGS, &GEMINI_COUNTS]
+            .concat()
+            .iter()
+            .any(|verb| path.ends_with(verb));
     model_call.then_some(Dialect::Gemini)
 }
 

@@ -4,7 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use ringway_contract::snapshot::{Balance, Class, Dialect, Engine, HalfClose, LogFormat, Match, Orca, Order};
+use ringway_contract::snapshot::{
+    Balance, Class, Dialect, Engine, HalfClose, LogFormat, Match, Orca, Order, Reasoning,
+};
 
 use super::fields::{Choice, FILE, Field, Kind, Need, Section};
 use super::hardware::Preset;
@@ -102,10 +104,11 @@ fn each_word_of_a_choice_is_one_of_the_contract() {
             "orca" => read::<Orca>(choices),
             "order" => read::<Order>(choices),
             "class" => read::<Class>(choices),
+            "reasoning" => read::<Reasoning>(choices),
             other => panic!("no claim about {other}"),
         }
     });
-    assert_eq!(known, 10, "`preset` stands in two places");
+    assert_eq!(known, 11, "`preset` stands in two places");
 }
 
 fn each_choice(section: &Section, see: &mut dyn FnMut(&str, &[Choice])) {

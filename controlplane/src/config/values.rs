@@ -7,13 +7,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use ringway_contract::{Bytes, Millis};
+use ringway_contract::{Bytes, MicroDollars, Millis};
 
 use super::resolved::Host;
 use super::snapshot::may_connect;
 use crate::bounds::{
     AUTHORITY_BYTES_MAX, HOST_BYTES_MAX, HOST_LABEL_BYTES_MAX, MESSAGE_CHARS_MAX, METHOD_BYTES_MAX,
-    MODEL_BYTES_MAX, NAME_BYTES_MAX, QUOTED_CHARS_MAX, TEXT_BYTES_MAX,
+    MODEL_BYTES_MAX, NAME_BYTES_MAX, PRICE_DOLLARS_MAX, QUOTED_CHARS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX,
 };
 
 /// What is wrong with a value, and how to mend it.
@@ -166,6 +166,18 @@ pub(super) fn model(text: &str) -> Result<String, Fault> {
     identifier(text, "model name", MODEL_BYTES_MAX)
 }
 
+/// What a target calls a model: a name, or one with a star for what the star of the route's glob matches.
+pub(super) fn alias(text: &str) -> Result<String, Fault> {
+    if !text.contains('*') {
+        return model(text);
+    }
+    if text.matches('*').count() > 1 || text.contains('?') {
+        let fault = Fault::new(format!("{} has more than one wildcard", quoted(text)));
+        return Err(fault.mend("leave one `*`, for what the `*` of the route's `model` matches"));
+    }
+    model_glob(text)
+}
+
 /// A glob on models: `*` any run, `?` one byte.
 pub(super) fn model_glob(text: &str) -> Result<String, Fault> {
     let bare: String = text.chars().filter(|c| !matches!(c, '*' | '?')).collect();
@@ -212,6 +224,32 @@ pub(super) fn line(text: &str) -> Result<String, Fault> {
         )));
     }
     Ok(text.to_owned())
+}
+
+/// What people call something: one line, not empty.
+pub(super) fn title(text: &str) -> Result<String, Fault> {
+    match line(text)? {
+        title if title.is_empty() => Err(Fault::new("an empty title").mend("write one, or leave it out")),
+        title => bounded(&title, "title", TITLE_BYTES_MAX),
+    }
+}
+
+/// An amount of US dollars, as `"0.25"`, down to a millionth.
+pub(super) fn money(text: &str) -> Result<MicroDollars, Fault> {
+    let wrong = || Fault::new(format!("{} is no amount in dollars", quoted(text)));
+    let shape = "digits and at most six decimals, as `\"0.25\"`";
+    if let Some(bare) = text.strip_prefix('$') {
+        return Err(wrong().mend(format!("write `\"{bare}\"`")));
+    }
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 6 {
+        return Err(wrong().mend(shape));
+    }
+    let dollars = whole.parse::<u64>().ok().filter(|dollars| *dollars <= PRICE_DOLLARS_MAX);
+    let dollars = dollars.ok_or_else(|| wrong().mend(format!("at most {PRICE_DOLLARS_MAX}")))?;
+    let micros = format!("{decimals:0<6}").parse::<u64>().expect("six digits");
+    Ok(MicroDollars::new(dollars * 1_000_000 + micros))
 }
 
 // Addresses.

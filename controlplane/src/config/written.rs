@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use ringway_contract::snapshot::{
-    AccessLog, Balance, Class, Dialect, Engine, HalfClose, LogFormat, Orca, Order,
+    AccessLog, Balance, Capabilities, Class, Dialect, Engine, HalfClose, LogFormat, Orca, Order,
 };
-use ringway_contract::{Bytes, Millis};
+use ringway_contract::{Bytes, MicroDollars, Millis};
 
 use super::decode::{Fields, Item, Place, Sink, Written};
 use super::fields::{self, Section};
@@ -30,6 +30,7 @@ pub struct FileConfig {
     pub(super) admin: Option<Written<SocketAddr>>,
     pub(super) backends: Vec<Backend>,
     pub(super) routes: Vec<Route>,
+    pub(super) models: Vec<Model>,
     pub(super) limits: Limits,
     pub(super) access: Access,
     pub(super) drain_timeout: Option<Written<Millis>>,
@@ -84,6 +85,39 @@ pub(super) struct Backend {
     pub(super) orca: Option<Written<Orca>>,
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
+    pub(super) hosting: Option<Hosting>,
+}
+
+/// Who hosts the models of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hosting {
+    pub(super) at: Place,
+    pub(super) azure: Option<Azure>,
+    pub(super) vertex: Option<Vertex>,
+    pub(super) bedrock: Option<Bedrock>,
+}
+
+/// Azure `OpenAI`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Azure {
+    pub(super) api_version: Option<Written<String>>,
+    pub(super) deployment: Option<Written<String>>,
+}
+
+/// Google Vertex AI.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Vertex {
+    pub(super) project: Option<Written<String>>,
+    pub(super) location: Option<Written<String>>,
+    pub(super) service_account: Option<Written<String>>,
+}
+
+/// Amazon Bedrock.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Bedrock {
+    pub(super) region: Option<Written<String>>,
+    pub(super) access_key_id: Option<Written<String>>,
+    pub(super) session_token: Option<Written<SecretSource>>,
 }
 
 /// The queue in front of a backend.
@@ -160,6 +194,7 @@ pub(super) struct Route {
     pub(super) budget: Option<Written<u32>>,
     pub(super) expose: Option<Written<bool>>,
     pub(super) strict: Option<Written<bool>>,
+    pub(super) force_usage: Option<Written<bool>>,
     pub(super) preserve_host: Option<Written<bool>>,
     pub(super) idempotent: Option<Written<bool>>,
     /// Without weights.
@@ -199,6 +234,27 @@ pub(super) struct Target {
     pub(super) model: Option<Written<String>>,
 }
 
+/// What is known of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Model {
+    pub(super) name: Option<Written<String>>,
+    pub(super) display_name: Option<Written<String>>,
+    pub(super) owner: Option<Written<String>>,
+    pub(super) context: Option<Written<u64>>,
+    pub(super) max_output: Option<Written<u64>>,
+    pub(super) price: Option<Price>,
+    pub(super) capabilities: Capabilities,
+}
+
+/// What a million tokens cost.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Price {
+    pub(super) input: Option<Written<MicroDollars>>,
+    pub(super) output: Option<Written<MicroDollars>>,
+    pub(super) cache_read: Option<Written<MicroDollars>>,
+    pub(super) cache_write: Option<Written<MicroDollars>>,
+}
+
 /// Bounds for the whole process.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Limits {
@@ -234,6 +290,7 @@ pub(super) fn decode(source: &Source, sink: &Sink) -> Option<FileConfig> {
         admin: fields.section("admin").text("address", values::listen_address),
         backends: fields.entries("backends", values::name).into_iter().map(backend).collect(),
         routes: fields.items("routes").iter().map(route).collect(),
+        models: fields.items("models").iter().map(model).collect(),
         limits: limits(&fields.section("limits")),
         access: access(&fields.section("logging")),
         drain_timeout: fields.section("state").duration("drain_timeout"),
@@ -293,6 +350,7 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         orca: fields.choice("orca"),
         tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
         admission: fields.get("admission").map(|item| admission(item.at(), &fields.section("admission"))),
+        hosting: fields.get("hosting").map(|item| hosting(item.at(), &fields.section("hosting"))),
     }
 }
 
@@ -309,6 +367,28 @@ fn admission(at: &Place, fields: &Fields<'_>) -> Admission {
         kv_limit: fields.percent("kv_limit"),
         itl_limit: fields.duration("itl_limit"),
         ttft_slo: fields.duration("ttft_slo"),
+    }
+}
+
+fn hosting(at: &Place, fields: &Fields<'_>) -> Hosting {
+    let (azure, vertex, bedrock) =
+        (fields.section("azure"), fields.section("vertex"), fields.section("bedrock"));
+    Hosting {
+        at: at.clone(),
+        azure: fields.get("azure").map(|_| Azure {
+            api_version: azure.text("api_version", values::name),
+            deployment: azure.text("deployment", values::model),
+        }),
+        vertex: fields.get("vertex").map(|_| Vertex {
+            project: vertex.text("project", values::name),
+            location: vertex.text("location", values::name),
+            service_account: vertex.text("service_account", values::file),
+        }),
+        bedrock: fields.get("bedrock").map(|_| Bedrock {
+            region: bedrock.text("region", values::name),
+            access_key_id: bedrock.text("access_key_id", values::name),
+            session_token: bedrock.get("session_token").and_then(|item| credential(&item)),
+        }),
     }
 }
 
@@ -411,6 +491,7 @@ fn route(item: &Item<'_>) -> Route {
         budget: retry.percent("budget"),
         expose: fields.flag("expose"),
         strict: fields.flag("strict"),
+        force_usage: fields.flag("force_usage"),
         preserve_host: fields.flag("preserve_host"),
         idempotent: fields.flag("idempotent"),
         fallback: fields.items("fallback").iter().map(fallback).collect(),
@@ -460,7 +541,7 @@ fn target(item: &Item<'_>) -> Target {
         at: item.at().clone(),
         backend: fields.text("backend", values::name),
         weight: fields.whole("weight"),
-        model: fields.text("model", values::model),
+        model: fields.text("model", values::alias),
     }
 }
 
@@ -470,7 +551,44 @@ fn fallback(item: &Item<'_>) -> Target {
         at: item.at().clone(),
         backend: fields.text("backend", values::name),
         weight: None,
-        model: fields.text("model", values::model),
+        model: fields.text("model", values::alias),
+    }
+}
+
+fn model(item: &Item<'_>) -> Model {
+    let fields = item.fields(&fields::MODEL_ENTRY);
+    Model {
+        name: fields.text("name", values::model_glob),
+        display_name: fields.text("display_name", values::title),
+        owner: fields.text("owner", values::title),
+        context: fields.whole("context"),
+        max_output: fields.whole("max_output"),
+        price: fields.get("price").map(|_| price(&fields.section("price"))),
+        capabilities: capabilities(&fields.section("capabilities")),
+    }
+}
+
+fn price(fields: &Fields<'_>) -> Price {
+    let money = |name| fields.text(name, values::money);
+    Price {
+        input: money("input"),
+        output: money("output"),
+        cache_read: money("cache_read"),
+        cache_write: money("cache_write"),
+    }
+}
+
+/// Nothing is looked up in these, so they need no place.
+fn capabilities(fields: &Fields<'_>) -> Capabilities {
+    let flag = |name| fields.flag(name).map(|flag| flag.value);
+    Capabilities {
+        images: flag("images"),
+        image_urls: flag("image_urls"),
+        audio: flag("audio"),
+        documents: flag("documents"),
+        tools: flag("tools"),
+        json_schema: flag("json_schema"),
+        reasoning: fields.choice("reasoning").map(|word| word.value),
     }
 }
 

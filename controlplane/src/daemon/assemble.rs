@@ -1,4 +1,4 @@
-//! A config and the names' addresses, put together into one snapshot.
+//! A config, the names' addresses and tokens that were got, put together into one snapshot.
 //!
 //! Owns: when two snapshots are the same. What operators drain is no part of one: the data plane keeps it
 //! across snapshots.
@@ -11,10 +11,17 @@ use ringway_contract::{Generation, Snapshot};
 
 use crate::config::{self, Config};
 use crate::digest;
+use crate::mint::Mint;
 
 /// The snapshot to push.
-pub fn assemble(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> Snapshot {
-    config::snapshot(config, addresses)
+pub fn assemble(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>, mint: &Mint) -> Snapshot {
+    let mut snapshot = config::snapshot(config, addresses);
+    for (name, _) in config.accounts() {
+        if let Some(backend) = snapshot.backends.iter_mut().find(|backend| backend.name == name) {
+            backend.credential = mint.credential(name);
+        }
+    }
+    snapshot
 }
 
 /// Whether the data plane would do the same under both. It shows what it runs with fingerprints for secrets,

@@ -36,6 +36,7 @@ use self::watch::FileWatch;
 use crate::bounds::running as bounds;
 use crate::client::{ClientError, DataPlane};
 use crate::config::{self, Config, Report, Source, System};
+use crate::mint::Mint;
 use crate::scrape::Scraper;
 use crate::{digest, log};
 
@@ -96,6 +97,7 @@ struct Daemon {
     options: Options,
     store: Store,
     names: Names,
+    mint: Mint,
     publisher: Publisher,
     scraper: Scraper,
     desired: Option<Desired>,
@@ -125,6 +127,7 @@ enum Wake {
     File,
     Hangup,
     Names,
+    Tokens,
     Link,
     Retry,
 }
@@ -144,6 +147,7 @@ impl Daemon {
         let mut daemon = Self {
             store,
             names: Names::default(),
+            mint: Mint::default(),
             publisher: Publisher::new(dataplane.clone()),
             scraper: Scraper::new(dataplane),
             desired: None,
@@ -222,7 +226,7 @@ impl Daemon {
                 Wake::Command(command) => self.obey(command).await,
                 Wake::File => self.file_changed(false),
                 Wake::Hangup => self.file_changed(true),
-                Wake::Names => self.dirty = true,
+                Wake::Names | Wake::Tokens => self.dirty = true,
                 Wake::Link => self.link_changed(),
                 Wake::Retry => self.retry = None,
             }
@@ -236,6 +240,7 @@ impl Daemon {
             () = self.file.changed() => Wake::File,
             Some(()) = self.hangup.recv() => Wake::Hangup,
             () = self.names.changed() => Wake::Names,
+            () = self.mint.changed() => Wake::Tokens,
             Ok(()) = self.link.changed() => Wake::Link,
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => Wake::Retry,
         }
@@ -290,8 +295,14 @@ impl Daemon {
         }
         self.names.want(&wanted);
         let _ = timeout(bounds::LOOKUP_MS_MAX, self.names.settle()).await; // what is missing then comes later
+        let mut accounts = config.accounts();
+        if let Some(desired) = &self.desired {
+            accounts.extend(desired.config.accounts());
+        }
+        self.mint.want(&accounts);
+        let _ = timeout(bounds::LOOKUP_MS_MAX, self.mint.settle()).await;
         let names = &self.names;
-        self.publisher.publish(config, &|host, port| names.lookup(host, port)).await
+        self.publisher.publish(config, &|host, port| names.lookup(host, port), &self.mint).await
     }
 
     fn try_later(&mut self, error: &ClientError) {

@@ -17,6 +17,7 @@ use crate::bounds::running as bounds;
 use crate::client::{ClientError, DataPlane, Running};
 use crate::config::Config;
 use crate::log;
+use crate::mint::Mint;
 
 /// How a push went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +70,9 @@ impl Publisher {
         &mut self,
         config: &Config,
         addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>,
+        mint: &Mint,
     ) -> Result<Published, ClientError> {
-        let wanted = assemble(config, addresses);
+        let wanted = assemble(config, addresses, mint);
         let mut tries = 0;
         loop {
             tries += 1;

@@ -31,12 +31,31 @@ pub struct View {
     pub verdict: Verdict,
     /// One per endpoint.
     pub rows: Vec<Row>,
-    /// One per backend that has a queue.
+    /// One per backend that has a queue in front.
     pub queues: Vec<Queue>,
     /// How they are ordered.
     pub sort: Sort,
     /// It does not move.
     pub paused: bool,
+}
+
+/// The queue in front of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Whose.
+    pub backend: String,
+    /// Requests that wait: interactive, default, batch.
+    pub waiting: [u32; 3],
+    /// Endpoints that are open, of those that may be.
+    pub open: (u32, u32),
+    /// How long the oldest of them has waited.
+    pub oldest_s: Option<f64>,
+    /// When all of it is predicted to be worked off.
+    pub drain_s: Option<f64>,
+    /// Requests a second that went after a wait.
+    pub granted: f64,
+    /// Requests a second that were refused.
+    pub refused: f64,
 }
 
 /// What flows per second.
@@ -75,25 +94,6 @@ pub struct Row {
     pub kv: Option<f64>,
     /// How old that is; none: it never said anything.
     pub age_s: Option<f64>,
-}
-
-/// The queue in front of one backend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Queue {
-    /// Whose.
-    pub backend: String,
-    /// Its endpoints that are open, and those that may be.
-    pub open: (u32, u32),
-    /// Requests that wait: interactive, default, batch.
-    pub waiting: [u32; 3],
-    /// How long the oldest of them has waited.
-    pub oldest_s: Option<f64>,
-    /// When all is predicted to be worked off.
-    pub drain_s: Option<f64>,
-    /// Requests that went after a wait, a second.
-    pub granted: f64,
-    /// Requests that were refused, a second.
-    pub refused: f64,
 }
 
 /// What the rows are ordered by.
@@ -199,7 +199,7 @@ impl View {
             all,
             verdict,
             rows,
-            queues: queues(before, now, apart),
+            queues: now.queues.iter().map(|it| queue(before, it, apart)).collect(),
             sort,
             paused: false,
         }
@@ -212,22 +212,20 @@ impl View {
     }
 }
 
-fn queues(before: &Stats, now: &Stats, apart: Duration) -> Vec<Queue> {
-    let refused = |queue: &QueueStats| queue.refused_total.iter().map(|(_, count)| count).sum::<u64>();
-    let one = |queue: &QueueStats| {
-        let before = before.queues.iter().find(|it| it.backend == queue.backend).unwrap_or(queue);
-        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / apart.as_secs_f64();
-        Queue {
-            backend: queue.backend.clone(),
-            open: (queue.open, queue.eligible),
-            waiting: queue.waiting,
-            oldest_s: queue.oldest_s.iter().flatten().copied().reduce(f64::max),
-            drain_s: queue.drain_s,
-            granted: rate(before.granted_total, queue.granted_total),
-            refused: rate(refused(before), refused(queue)),
-        }
-    };
-    now.queues.iter().map(one).collect()
+fn queue(before: &Stats, now: &QueueStats, apart: Duration) -> Queue {
+    let before = before.queues.iter().find(|it| it.backend == now.backend).unwrap_or(now);
+    let refused = |it: &QueueStats| it.refused_total.iter().map(|(_, count)| count).sum::<u64>();
+    let per_second =
+        |before: u64, now: u64| now.saturating_sub(before) as f64 / apart.as_secs_f64().max(1e-3);
+    Queue {
+        backend: now.backend.clone(),
+        waiting: now.waiting,
+        open: (now.open, now.eligible),
+        oldest_s: now.oldest_s.iter().flatten().copied().reduce(f64::max),
+        drain_s: now.drain_s,
+        granted: per_second(before.granted_total, now.granted_total),
+        refused: per_second(refused(before), refused(now)),
+    }
 }
 
 fn find<'s>(stats: &'s Stats, endpoint: &EndpointStats) -> Option<&'s EndpointStats> {
@@ -360,6 +358,34 @@ mod tests {
         assert_eq!(row.first_token_ms, Some(100.0));
         let again = View::between(&now, &before, Duration::from_secs(2), Sort::Config);
         assert_eq!(again.all, Flow::default(), "another process: its counts are smaller");
+    }
+
+    #[test]
+    fn a_queue_shows_who_waits_and_how_fast_it_moves() {
+        let queue = |granted_total, refused_total| QueueStats {
+            backend: "llama".to_owned(),
+            waiting: [1, 4, 0],
+            oldest_s: [Some(0.1), Some(2.5), None],
+            open: 1,
+            eligible: 2,
+            drain_s: Some(3.0),
+            bytes: 2_048,
+            granted_total,
+            refused_total: vec![("full".to_owned(), refused_total), ("timed_out".to_owned(), 1)],
+        };
+        let with = |queue| Stats { queues: vec![queue], ..times(timed(0, 0), timed(0, 0)) };
+        let view =
+            View::between(&with(queue(10, 0)), &with(queue(20, 6)), Duration::from_secs(2), Sort::Config);
+        let expected = Queue {
+            backend: "llama".to_owned(),
+            waiting: [1, 4, 0],
+            open: (1, 2),
+            oldest_s: Some(2.5),
+            drain_s: Some(3.0),
+            granted: 5.0,
+            refused: 3.0,
+        };
+        assert_eq!(view.queues, [expected]);
     }
 
     #[test]

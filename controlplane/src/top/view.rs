@@ -17,14 +17,14 @@ pub fn draw(frame: &mut Frame<'_>, view: &View, colored: bool) {
     let paint = Paint { colored };
     let areas = Layout::vertical([
         Constraint::Length(3),
-        Constraint::Min(1),
         Constraint::Length(queue_lines(view)),
+        Constraint::Min(1),
         Constraint::Length(1),
     ]);
-    let [head, table, queue, foot] = areas.areas(frame.area());
+    let [head, lines, table, foot] = areas.areas(frame.area());
     frame.render_widget(Paragraph::new(heading(view, &paint)), head);
+    frame.render_widget(Paragraph::new(queued(view, &paint)), lines);
     endpoints(frame, table, view, &paint);
-    queues(frame, queue, view, &paint);
     frame.render_widget(Paragraph::new(footing(view)), foot);
 }
 
@@ -63,6 +63,46 @@ fn heading(view: &View, paint: &Paint) -> Vec<Line<'static>> {
         rate(tokens_in)
     );
     vec![Line::raw(first), second, Line::raw(third)]
+}
+
+/// Backends whose queue has a line of its own.
+const QUEUE_LINES_MAX: usize = 8;
+
+/// Lines that the queues take.
+pub fn queue_lines(view: &View) -> u16 {
+    view.queues.len().min(QUEUE_LINES_MAX) as u16
+}
+
+/// The queues in front of backends, those with most waiting first where there are too many.
+fn queued(view: &View, paint: &Paint) -> Vec<Line<'static>> {
+    let mut queues: Vec<&Queue> = view.queues.iter().collect();
+    if queues.len() > QUEUE_LINES_MAX {
+        queues.sort_by_key(|queue| std::cmp::Reverse(queue.waiting.iter().sum::<u32>()));
+    }
+    let line = |queue: &&Queue| {
+        let [interactive, default, batch] = queue.waiting;
+        let all = interactive + default + batch;
+        let style = if all > 0 { paint.strong(Color::Yellow) } else { Style::new() };
+        let text = format!(
+            "queue {}: {all} wait ({interactive} interactive, {default} default, {batch} batch){}; {}/{} open, \
+             {} go/s, {} refused/s",
+            queue.backend,
+            times(queue),
+            queue.open.0,
+            queue.open.1,
+            rate(queue.granted),
+            rate(queue.refused)
+        );
+        Line::styled(text, style)
+    };
+    queues.iter().take(QUEUE_LINES_MAX).map(line).collect()
+}
+
+/// How long the oldest has waited, and when all should be through, while somebody waits.
+fn times(queue: &Queue) -> String {
+    let Some(oldest_s) = queue.oldest_s else { return String::new() };
+    let drain = queue.drain_s.map_or(String::new(), |s| format!(", done in {}", age(s)));
+    format!(", oldest {}{drain}", age(oldest_s))
 }
 
 /// Who it is, and why.
@@ -108,17 +148,17 @@ const ENDPOINT_COLUMNS_MIN: u16 = 16;
 const BAR_CELLS: usize = 5;
 
 fn endpoints(frame: &mut Frame<'_>, area: Rect, view: &View, paint: &Paint) {
+    let width = |&(_, width): &(&str, u16)| match width {
+        0 => Constraint::Min(ENDPOINT_COLUMNS_MIN),
+        width => Constraint::Length(width),
+    };
     let rows = view.rows.iter().map(|row| table_row(row, paint));
     let header =
         TableRow::new(COLUMNS.iter().enumerate().map(|(at, (name, _))| aligned(at, (*name).to_owned())));
-    let table = Table::new(rows, COLUMNS.iter().map(column))
+    let table = Table::new(rows, COLUMNS.iter().map(width))
         .header(header.style(Style::new().add_modifier(Modifier::BOLD)))
         .column_spacing(1);
     frame.render_widget(table, area);
-}
-
-fn column(&(_, width): &(&str, u16)) -> Constraint {
-    if width == 0 { Constraint::Min(ENDPOINT_COLUMNS_MIN) } else { Constraint::Length(width) }
 }
 
 fn table_row(row: &Row, paint: &Paint) -> TableRow<'static> {
@@ -143,53 +183,6 @@ fn table_row(row: &Row, paint: &Paint) -> TableRow<'static> {
         (count(row.waiting), if row.waiting > Some(0) && fresh { paint.strong(Color::Yellow) } else { said }),
         (row.kv.map_or("-".to_owned(), bar), said),
         (row.age_s.map_or("never".to_owned(), age), said),
-    ];
-    let cells = cells.into_iter().enumerate();
-    TableRow::new(cells.map(|(at, (text, style))| aligned(at, text).style(style)))
-}
-
-const QUEUE_COLUMNS: [(&str, u16); 9] = [
-    ("QUEUE OF", 0),
-    ("OPEN", 9),
-    ("URGENT", 7),
-    ("DEFAULT", 7),
-    ("BATCH", 7),
-    ("OLDEST", 8),
-    ("DRAIN", 8),
-    ("GO/S", 6),
-    ("NO/S", 6),
-];
-
-/// Lines that the queues take: a heading, and one each.
-pub fn queue_lines(view: &View) -> u16 {
-    let lines = view.queues.len() + usize::from(!view.queues.is_empty());
-    u16::try_from(lines).unwrap_or(u16::MAX)
-}
-
-fn queues(frame: &mut Frame<'_>, area: Rect, view: &View, paint: &Paint) {
-    let header = QUEUE_COLUMNS.iter().enumerate().map(|(at, (name, _))| aligned(at, (*name).to_owned()));
-    let table =
-        Table::new(view.queues.iter().map(|queue| queue_row(queue, paint)), QUEUE_COLUMNS.iter().map(column));
-    let header = TableRow::new(header).style(Style::new().add_modifier(Modifier::BOLD));
-    frame.render_widget(table.header(header).column_spacing(1), area);
-}
-
-fn queue_row(queue: &Queue, paint: &Paint) -> TableRow<'static> {
-    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), age);
-    let (open, eligible) = queue.open;
-    let shut = if open == 0 { paint.strong(Color::Yellow) } else { Style::new() };
-    let refusing = if queue.refused > 0.0 { paint.strong(Color::Red) } else { Style::new() };
-    let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
-    let cells = [
-        (queue.backend.clone(), Style::new()),
-        (format!("{open} of {eligible}"), shut),
-        (interactive, Style::new()),
-        (default, Style::new()),
-        (batch, Style::new()),
-        (seconds(queue.oldest_s), Style::new()),
-        (seconds(queue.drain_s), Style::new()),
-        (rate(queue.granted), Style::new()),
-        (rate(queue.refused), refusing),
     ];
     let cells = cells.into_iter().enumerate();
     TableRow::new(cells.map(|(at, (text, style))| aligned(at, text).style(style)))
@@ -305,7 +298,15 @@ mod tests {
                 fullest: Some(0.62),
             },
             rows: vec![row("llama/10.0.0.1:8000", "ok"), silent],
-            queues: Vec::new(),
+            queues: vec![Queue {
+                backend: "llama".to_owned(),
+                waiting: [2, 9, 1],
+                open: (0, 1),
+                oldest_s: Some(0.82),
+                drain_s: Some(3.4),
+                granted: 3.5,
+                refused: 0.5,
+            }],
             sort: Sort::Config,
             paused: false,
         }
@@ -321,31 +322,8 @@ mod tests {
     #[test]
     fn the_whole_view_is_this() {
         let expected = include_str!("view.txt");
-        let found = drawn(&view(), 114, 7);
+        let found = drawn(&view(), 120, 8);
         assert_eq!(found, expected, "\n{found}");
-    }
-
-    #[test]
-    fn queues_stand_below_the_endpoints() {
-        let queue = Queue {
-            backend: "llama".to_owned(),
-            open: (0, 1),
-            waiting: [2, 14, 0],
-            oldest_s: Some(0.82),
-            drain_s: Some(3.4),
-            granted: 12.2,
-            refused: 0.5,
-        };
-        let text = drawn(&View { queues: vec![queue], ..view() }, 114, 9);
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(
-            lines[6..8],
-            [
-                vec!["QUEUE", "OF", "OPEN", "URGENT", "DEFAULT", "BATCH", "OLDEST", "DRAIN", "GO/S", "NO/S"],
-                vec!["llama", "0", "of", "1", "2", "14", "0", "0.8s", "3.4s", "12", "0.5"],
-            ],
-            "{text}"
-        );
     }
 
     #[test]

@@ -31,6 +31,16 @@ impl Dialect {
         }
     }
 
+    /// Where it is called, behind a base path; `None`: at a path of the model's.
+    pub const fn path(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAiChat => Some("/v1/chat/completions"),
+            Self::OpenAiResponses => Some("/v1/responses"),
+            Self::Anthropic => Some("/v1/messages"),
+            Self::Gemini => None,
+        }
+    }
+
     /// The grammar its errors are worded in.
     pub const fn grammar(self) -> Grammar {
         match self {

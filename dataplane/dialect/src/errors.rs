@@ -15,6 +15,8 @@ pub enum Kind {
     InvalidRequest,
     /// A field that cannot be carried over.
     UnsupportedField,
+    /// A conversation that its provider keeps, where nobody keeps one; clients go on by sending all of it.
+    ThreadUnsupported,
     /// The prompt is too long for the model.
     ContextTooLong,
     /// Prompt and answer together are too long for the model.
@@ -65,9 +67,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::UnsupportedField,
+        Self::ThreadUnsupported,
         Self::ContextTooLong,
         Self::OutputPlusInputTooLong,
         Self::ContentPolicy,
@@ -129,7 +132,7 @@ impl Kind {
         const SERVER: &str = "server_error";
         match self {
             Self::InvalidRequest => row(400, INVALID, None, INVALID, "INVALID_ARGUMENT"),
-            Self::UnsupportedField => {
+            Self::UnsupportedField | Self::ThreadUnsupported => {
                 row(400, INVALID, Some("unsupported_parameter"), INVALID, "INVALID_ARGUMENT")
             }
             Self::ContextTooLong | Self::OutputPlusInputTooLong => {
@@ -283,6 +286,12 @@ fn anthropic(out: &mut Vec<u8>, problem: &Problem<'_>) {
     json::string(out, problem.kind.row().anthropic_type);
     out.extend_from_slice(br#","message":"#);
     json::string(out, problem.message);
+    if problem.kind == Kind::ThreadUnsupported {
+        // What Anthropic's own clients look for, to send the whole conversation from then on.
+        out.extend_from_slice(
+            br#","details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}"#,
+        );
+    }
     out.extend_from_slice(br#"},"request_id":"#);
     json::string(out, problem.request_id);
     out.push(b'}');
@@ -413,7 +422,8 @@ mod tests {
             };
             assert_eq!(keys(&body(Grammar::OpenAi, kind)["error"]), "code message param type");
             assert_eq!(keys(&body(Grammar::Anthropic, kind)), "error request_id type");
-            assert_eq!(keys(&body(Grammar::Anthropic, kind)["error"]), "message type");
+            let details = if kind == Kind::ThreadUnsupported { "details " } else { "" };
+            assert_eq!(keys(&body(Grammar::Anthropic, kind)["error"]), format!("{details}message type"));
             assert_eq!(keys(&body(Grammar::Gemini, kind)["error"]), "code details message status");
             assert_eq!(keys(&body(Grammar::Plain, kind)["error"]), "code message request_id");
         }

@@ -7,9 +7,8 @@
 //! Read next: `model/opaque.rs`, the seal.
 
 use crate::dialect::Dialect;
-use crate::json::{Surrogates, Tape, Value};
+use crate::json::{Edits, Surrogates, Tape, Value};
 use crate::model::Opaque;
-use std::ops::Range;
 
 /// The body without our seals; `None`: there are none, send it as it is.
 pub fn without_seals(dialect: Dialect, body: &str) -> Option<String> {
@@ -17,62 +16,31 @@ pub fn without_seals(dialect: Dialect, body: &str) -> Option<String> {
     memchr::memmem::find(body.as_bytes(), b"\"UldTM")?;
     let mut tape = Tape::new();
     let root = tape.read(body, Surrogates::Replace).ok()?;
-    let mut edits = Edits::default();
+    let mut edits = Cuts::default();
     match dialect {
         Dialect::OpenAiChat => chat(root, &mut edits),
         Dialect::OpenAiResponses => responses(root, &mut edits),
         Dialect::Anthropic => anthropic(root, &mut edits),
         Dialect::Gemini => gemini(root, &mut edits),
     }
-    edits.apply(body)
+    edits.0.apply(body)
 }
 
 /// What documented clients of Gemini's send in place of a signature they do not have.
 const PLACEHOLDER: &str = "\"skip_thought_signature_validator\"";
 
-/// Spans and what stands there instead.
+/// What is cut out.
 #[derive(Default)]
-struct Edits(Vec<(Range<usize>, &'static str)>);
+struct Cuts(Edits);
 
-impl Edits {
-    fn apply(mut self, body: &str) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.0.sort_by_key(|(span, _)| span.start);
-        let mut out = String::with_capacity(body.len());
-        let mut from = 0;
-        for (span, instead) in self.0 {
-            out.push_str(body.get(from..span.start)?);
-            out.push_str(instead);
-            from = span.end;
-        }
-        out.push_str(body.get(from..)?);
-        Some(out)
-    }
-
-    /// Cuts those out of a row of neighbours, each with one comma.
-    fn cut(&mut self, neighbours: &[(Range<usize>, bool)]) {
-        let mut kept = false;
-        for (n, (span, gone)) in neighbours.iter().enumerate() {
-            if !gone {
-                kept = true;
-            } else if kept {
-                self.0.push((neighbours[n - 1].0.end..span.end, ""));
-            } else {
-                let end = neighbours.get(n + 1).map_or(span.end, |next| next.0.start);
-                self.0.push((span.start..end, ""));
-            }
-        }
-    }
-
+impl Cuts {
     /// Cuts elements out of an array; `false`: none is left, and nothing was cut: the whole must go.
     fn elements(&mut self, array: Value<'_>, gone: impl Fn(Value<'_>) -> bool) -> bool {
         let all: Vec<_> =
             array.elements().into_iter().flatten().map(|one| (one.range(), gone(one))).collect();
         let left = all.iter().any(|(_, gone)| !gone);
         if left || all.is_empty() {
-            self.cut(&all);
+            self.0.cut(&all);
         }
         left || all.is_empty()
     }
@@ -82,14 +50,14 @@ impl Edits {
         let all: Vec<_> = object.fields().into_iter().flatten().collect();
         let all: Vec<_> =
             all.iter().map(|entry| (entry.range(), gone(&entry.plain(), entry.value))).collect();
-        self.cut(&all);
+        self.0.cut(&all);
     }
 
     /// Cuts out of each element of an array what `inner` cuts there; elements of which nothing is left go whole.
     fn messages(&mut self, messages: Option<Value<'_>>, mut inner: impl FnMut(&mut Self, Value<'_>) -> bool) {
         let Some(messages) = messages.and_then(|all| all.elements()) else { return };
         let all: Vec<_> = messages.map(|message| (message.range(), !inner(self, message))).collect();
-        self.cut(&all);
+        self.0.cut(&all);
     }
 }
 
@@ -97,21 +65,21 @@ fn is_seal(value: Option<Value<'_>>) -> bool {
     value.and_then(|value| value.text()).is_some_and(|text| Opaque::unseal(&text.plain()).is_some())
 }
 
-fn anthropic(root: Value<'_>, edits: &mut Edits) {
+fn anthropic(root: Value<'_>, edits: &mut Cuts) {
     edits.messages(root.get("messages"), |edits, message| {
         let Some(content) = message.get("content") else { return true };
         edits.elements(content, |block| is_seal(block.get("signature")) || is_seal(block.get("data")))
     });
 }
 
-fn responses(root: Value<'_>, edits: &mut Edits) {
+fn responses(root: Value<'_>, edits: &mut Cuts) {
     if let Some(input) = root.get("input") {
         edits.elements(input, |item| is_seal(item.get("encrypted_content")));
     }
 }
 
 /// Seals stand in fields that no provider knows.
-fn chat(root: Value<'_>, edits: &mut Edits) {
+fn chat(root: Value<'_>, edits: &mut Cuts) {
     let sealed_details = |value: Value<'_>| {
         value.elements().is_some_and(|mut all| all.any(|detail| is_seal(detail.get("data"))))
     };
@@ -126,7 +94,7 @@ fn chat(root: Value<'_>, edits: &mut Edits) {
     }
 }
 
-fn gemini(root: Value<'_>, edits: &mut Edits) {
+fn gemini(root: Value<'_>, edits: &mut Cuts) {
     const NAMES: [&str; 2] = ["thoughtSignature", "thought_signature"];
     let sealed = |part: Value<'_>| NAMES.into_iter().any(|name| is_seal(part.get(name)));
     let is_call = |part: Value<'_>| part.get("functionCall").or_else(|| part.get("function_call")).is_some();
@@ -143,7 +111,7 @@ fn gemini(root: Value<'_>, edits: &mut Edits) {
         {
             if is_call(part) {
                 let signature = NAMES.into_iter().find_map(|name| part.get(name));
-                signature.iter().for_each(|signature| edits.0.push((signature.range(), PLACEHOLDER)));
+                signature.iter().for_each(|signature| edits.0.put(signature.range(), PLACEHOLDER));
             } else {
                 edits.entries(part, |key, _| NAMES.contains(&key));
             }

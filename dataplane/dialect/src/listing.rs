@@ -94,12 +94,16 @@ pub fn write_item(grammar: Grammar, model: &Model, out: &mut Vec<u8>) {
 
 fn write_gemini(model: &Model, item: &mut Members, out: &mut Vec<u8>) {
     item.key(out, "name");
-    string(out, &format!("models/{}", model.id));
+    if model.id.starts_with("tunedModels/") {
+        string(out, &model.id); // names its collection itself
+    } else {
+        string(out, &format!("models/{}", model.id));
+    }
     item.json(out, "version", "\"001\"");
     item.key(out, "displayName");
     string(out, model.shown());
     limits(["inputTokenLimit", "outputTokenLimit"], model, item, out);
-    let methods = r#"["generateContent","streamGenerateContent","countTokens"]"#;
+    let methods = r#"["generateContent","countTokens"]"#; // that of streams is never listed
     item.json(out, "supportedGenerationMethods", methods);
 }
 

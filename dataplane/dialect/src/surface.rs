@@ -122,10 +122,7 @@ pub enum Version {
 /// `/v1/v1` and a missing `/v1` are seen through here. Routes are not: they match what was sent.
 pub fn surface(path: &[u8]) -> Surface<'_> {
     let path = without_query(path);
-    let path = [&b"/openai"[..], b"/anthropic", b"/gemini"]
-        .iter()
-        .find_map(|prefix| path.strip_prefix(*prefix).filter(|rest| rest.starts_with(b"/")))
-        .unwrap_or(path);
+    let path = &path[front_of(path)..];
     if let Some((version, rest)) = versioned(path) {
         return below_version(version, rest);
     }
@@ -137,6 +134,16 @@ pub fn surface(path: &[u8]) -> Surface<'_> {
         b"/messages" => Surface::Messages,
         _ => Surface::Other,
     }
+}
+
+/// How many bytes at the front of a path (with or without query) clients put there that join base URLs in their own ways:
+/// the name of a family, or a `/v1` too many.
+pub fn front_of(path: &[u8]) -> usize {
+    let families = [&b"/openai"[..], b"/anthropic", b"/gemini"];
+    let follows = |at: usize| path.get(at) == Some(&b'/');
+    let family = families.iter().find(|family| path.starts_with(family) && follows(family.len()));
+    let family = family.map_or(0, |family| family.len());
+    family + if path[family..].starts_with(b"/v1/v1/") { b"/v1".len() } else { 0 }
 }
 
 /// The model a path carries, decoded; only Gemini's paths carry one.
@@ -226,7 +233,6 @@ fn generate(name: &[u8]) -> Option<(&[u8], Verb)> {
 
 /// The version in front, and what is behind it, which starts with a `/`.
 fn versioned(path: &[u8]) -> Option<(Version, &[u8])> {
-    let path = path.strip_prefix(b"/v1").filter(|rest| rest.starts_with(b"/v1/")).unwrap_or(path);
     let versions =
         [(&b"/v1"[..], Version::V1), (b"/v1beta", Version::V1Beta), (b"/v1alpha", Version::V1Alpha)];
     versions.into_iter().find_map(|(prefix, version)| {

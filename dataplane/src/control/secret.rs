@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use ringway_contract::snapshot::{Backend, Credential};
+use ringway_contract::snapshot::Backend;
 use ringway_contract::{Problem, Snapshot};
 use sha2::{Digest, Sha256};
 
@@ -27,8 +27,8 @@ pub fn fingerprint(secret: &str) -> String {
 /// The snapshot as it may be shown.
 pub fn redacted(snapshot: &Snapshot) -> Snapshot {
     let mut shown = snapshot.clone();
-    for credential in shown.backends.iter_mut().filter_map(|backend| backend.credential.as_mut()) {
-        credential.value = fingerprint(&credential.value);
+    for (_, secret) in shown.backends.iter_mut().flat_map(Backend::secrets_mut) {
+        *secret = fingerprint(secret);
     }
     shown
 }
@@ -38,31 +38,30 @@ pub fn redacted(snapshot: &Snapshot) -> Snapshot {
 pub fn restore(backends: &mut [Backend], running: Option<&Snapshot>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, backend) in backends.iter_mut().enumerate() {
-        let Some(credential) =
-            backend.credential.as_mut().filter(|credential| is_fingerprint(&credential.value))
-        else {
-            continue;
-        };
-        let known = running.and_then(|running| known(running, &backend.name, credential));
-        match known {
-            Some(secret) => credential.value = secret,
-            None => problems.push(
-                Problem::new(
-                    format!("backends[{index}].credential.value"),
-                    "is a fingerprint, and not that of the running credential of this backend",
-                )
-                .mend("send the secret itself"),
-            ),
+        let same = running.and_then(|running| running.backends.iter().find(|one| one.name == backend.name));
+        // A credential that goes into another field is another one.
+        let field =
+            |backend: &Backend| backend.credential.as_ref().map(|credential| credential.header.clone());
+        let same = same.filter(|running| field(running) == field(backend));
+        for (at, secret) in backend.secrets_mut().filter(|(_, secret)| is_fingerprint(secret)) {
+            match same.and_then(|running| known(running, at, secret)) {
+                Some(known) => *secret = known,
+                None => problems.push(
+                    Problem::new(
+                        format!("backends[{index}].{at}"),
+                        "is a fingerprint, and not that of the running credential of this backend",
+                    )
+                    .mend("send the secret itself"),
+                ),
+            }
         }
     }
     problems
 }
 
-fn known(running: &Snapshot, backend: &str, shown: &Credential) -> Option<String> {
-    let backend = running.backends.iter().find(|one| one.name == backend)?;
-    let credential = backend.credential.as_ref()?;
-    let same = credential.header == shown.header && fingerprint(&credential.value) == shown.value;
-    same.then(|| credential.value.clone())
+fn known(running: &Backend, at: &str, shown: &str) -> Option<String> {
+    let (_, secret) = running.secrets().find(|(place, _)| *place == at)?;
+    (fingerprint(secret) == shown).then(|| secret.clone())
 }
 
 fn is_fingerprint(value: &str) -> bool {

@@ -29,6 +29,8 @@ struct Sections<'a> {
     #[serde(borrow, default, deserialize_with = "given")]
     routes: Given<'a>,
     #[serde(borrow, default, deserialize_with = "given")]
+    models: Given<'a>,
+    #[serde(borrow, default, deserialize_with = "given")]
     limits: Given<'a>,
     #[serde(borrow, default, deserialize_with = "given")]
     logging: Given<'a>,
@@ -126,6 +128,7 @@ impl Reading {
             admin: self.one("admin", sections.admin, over.admin),
             backends: self.many("backends", sections.backends, over.backends),
             routes: self.many("routes", sections.routes, over.routes),
+            models: self.many("models", sections.models, over.models),
             limits: self.one("limits", sections.limits, over.limits),
             logging: self.one("logging", sections.logging, over.logging),
             drain_timeout_ms: self.one("drain_timeout_ms", sections.drain_timeout_ms, over.drain_timeout_ms),

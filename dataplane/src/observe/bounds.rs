@@ -17,7 +17,7 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Bytes kept of a model name.
 pub const MODEL_BYTES_MAX: usize = 64;
 /// Bytes of a record.
-pub const RECORD_BYTES_MAX: usize = 776;
+pub const RECORD_BYTES_MAX: usize = 832;
 
 /// Records waiting per worker. At 40,000 exchanges a second this is 100 ms, five turns of the writer.
 pub const RECORDS_MAX: usize = 4_096;

@@ -47,6 +47,14 @@ pub fn push(out: &mut String, format: LogFormat, record: &Record) {
     line.count("tokens_in", record.tokens_in);
     line.count("tokens_out", record.tokens_out);
     line.count("tokens_cached", record.tokens_cached);
+    line.count("tokens_cache_written", record.tokens_cache_written);
+    line.count("tokens_reasoning", record.tokens_reasoning);
+    if record.tokens_estimated {
+        line.display_bare("tokens_estimated", true);
+    }
+    if let Some(cost) = record.cost {
+        line.display_bare("cost_usd", cost);
+    }
     line.short("request_id", &record.request_id);
     line.close();
 }

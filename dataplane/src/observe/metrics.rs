@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use crossbeam_utils::CachePadded;
-use ringway_contract::Generation;
 use ringway_contract::stats::{Timed, Times, WorkerStats};
+use ringway_contract::{Generation, MicroDollars};
 
 use super::bounds::ROUTES_MAX;
 use super::histogram::{Cells, bump};
@@ -210,7 +210,8 @@ mod column {
     pub const TOKENS_IN: usize = BYTES_OUT + 1;
     pub const TOKENS_OUT: usize = TOKENS_IN + 1;
     pub const TOKENS_CACHED: usize = TOKENS_OUT + 1;
-    pub const COUNT: usize = TOKENS_CACHED + 1;
+    pub const COST: usize = TOKENS_CACHED + 1;
+    pub const COUNT: usize = COST + 1;
 }
 
 impl Metrics {
@@ -412,12 +413,13 @@ impl Shard {
         add(usize::from(record.status / 100).min(column::CLASSES.len() - 1), 1);
         add(column::BYTES_IN, record.bytes_in);
         add(column::BYTES_OUT, record.bytes_out);
-        let tokens = [
+        let counts = [
             (column::TOKENS_IN, record.tokens_in),
             (column::TOKENS_OUT, record.tokens_out),
             (column::TOKENS_CACHED, record.tokens_cached),
+            (column::COST, record.cost.map(MicroDollars::get)),
         ];
-        for (column, count) in tokens {
+        for (column, count) in counts {
             if let Some(count) = count {
                 add(column, count);
             }

@@ -15,7 +15,7 @@ pub mod log;
 pub mod metrics;
 mod process;
 pub mod record;
-mod stamp;
+pub mod stamp;
 
 pub use log::AccessLog;
 pub use metrics::{Counter, Gauge, Metrics, Shard, Slots};

@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 
+use ringway_contract::MicroDollars;
+
 use super::bounds::{
     HOST_BYTES_MAX, METHOD_BYTES_MAX, MODEL_BYTES_MAX, PATH_BYTES_MAX, RECORD_BYTES_MAX, REQUEST_ID_BYTES_MAX,
 };
@@ -69,6 +71,14 @@ pub struct Record {
     pub tokens_out: Option<u64>,
     /// Tokens of the prompt that the upstream had cached, where it tells.
     pub tokens_cached: Option<u64>,
+    /// Tokens of the prompt that the upstream put into its cache, where it tells.
+    pub tokens_cache_written: Option<u64>,
+    /// Tokens of thought, where the upstream tells.
+    pub tokens_reasoning: Option<u64>,
+    /// The upstream told no usage: `tokens_in` and `tokens_out` are estimates.
+    pub tokens_estimated: bool,
+    /// What it cost, where the price is known.
+    pub cost: Option<MicroDollars>,
 }
 
 const _: () =
@@ -106,7 +116,19 @@ impl Record {
             tokens_in: None,
             tokens_out: None,
             tokens_cached: None,
+            tokens_cache_written: None,
+            tokens_reasoning: None,
+            tokens_estimated: false,
+            cost: None,
         }
+    }
+}
+
+impl Record {
+    /// Takes the pieces of an answer whose upstream told no usage for its tokens: most engines send one in each.
+    pub fn count_pieces(&mut self, pieces: u64) {
+        self.tokens_out = Some(pieces);
+        self.tokens_estimated = true;
     }
 }
 

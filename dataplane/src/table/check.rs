@@ -9,7 +9,7 @@ use ringway_contract::snapshot::{Credential, Endpoint};
 
 use crate::bounds::{
     CREDENTIAL_BYTES_MAX, HOST_BYTES_MAX, METHOD_BYTES_MAX, MODEL_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
-    TIMEOUT_MS_MAX, VALUE_GLOB_BYTES_MAX,
+    TIMEOUT_MS_MAX, TITLE_BYTES_MAX, VALUE_GLOB_BYTES_MAX,
 };
 
 /// What is wrong with a value, and how to mend it.
@@ -33,6 +33,36 @@ pub(super) fn name(name: &str) -> Checked {
 /// A model's name, as a backend lists it or an alias sets it.
 pub(super) fn model(model: &str) -> Checked {
     identifier("model", model, MODEL_BYTES_MAX, "")
+}
+
+/// What a target calls a model, on a route with these globs: a name, or one star for what theirs match.
+pub(super) fn alias(model: &str, globs: &[String]) -> Checked {
+    if !model.contains('*') {
+        return self::model(model);
+    }
+    model_glob(model)?;
+    let one_star = |text: &str| text.matches('*').count() == 1 && !text.contains('?');
+    if !one_star(model) {
+        return Err(wrong(format!("the model {model:?} has more than one wildcard"), "leave one `*`"));
+    }
+    if globs.is_empty() || !globs.iter().all(|glob| one_star(glob)) {
+        return Err(wrong(
+            format!(
+                "the model {model:?} stands for what a glob matches, and the route has not one `*` in each"
+            ),
+            "match on the model with one `*` in each glob, such as openai/*",
+        ));
+    }
+    Ok(())
+}
+
+/// What people call something: one line of text.
+pub(super) fn title(title: &str) -> Checked {
+    length("title", title, TITLE_BYTES_MAX)?;
+    match title.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some(bad) => Err(wrong(format!("the title {title:?} has a {bad:?}"), "write it in one line")),
+    }
 }
 
 /// A glob on a model's name.

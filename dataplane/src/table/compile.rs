@@ -12,12 +12,13 @@ use std::sync::Arc;
 use ringway_contract::snapshot::{self, Balance, Engine, FORMAT, Snapshot};
 use ringway_contract::{Generation, Millis, Problem};
 
+use super::catalogue::Catalogue;
 use super::check::{self, Wrong, wrong};
 use super::glob::Glob;
 use super::index::Index;
 use super::matching::{Conditions, HeaderCondition, HostCondition, PathCondition};
 use super::models::Offers;
-use super::{Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
+use super::{Alias, Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
 use crate::admission::line::Admission;
 use crate::admission::queue::Class;
 use crate::balance::gpu::{self, Gpu};
@@ -25,10 +26,10 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::{self};
 use crate::bounds::{
-    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX,
-    ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX, LISTENERS_MAX,
-    MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX, TARGET_WEIGHT_MAX,
-    TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX, CONDITION_VALUES_MAX,
+    ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX,
+    LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX,
+    TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::heartbeat::Pulse;
@@ -65,11 +66,13 @@ impl Table {
         check_process(snapshot, &mut found);
         check_backends(&snapshot.backends, &mut found);
         check_routes(snapshot, &mut found);
+        check_models(&snapshot.models, &mut found);
         found.end()?;
 
         // Nothing below can fail: names are interned and cells taken only for a snapshot that will run.
         let backends = compile_backends(&snapshot.backends, cells, &tls);
-        let routes = compile_routes(&snapshot.routes, &backends, cells);
+        let catalogue = Catalogue::new(&snapshot.models).map(Arc::new);
+        let routes = compile_routes(&snapshot.routes, &backends, catalogue.as_ref(), cells);
         let offers = Offers::new(&routes);
         if offers.len() > OFFERS_MAX {
             let what = format!("the routes offer {} models together; {OFFERS_MAX} are allowed", offers.len());
@@ -308,6 +311,19 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
     }
 }
 
+fn check_models(models: &[snapshot::Model], found: &mut Found) {
+    found.count("models", "models", models.len(), CATALOGUE_MAX);
+    for (i, model) in models.iter().enumerate() {
+        let at = format!("models[{i}]");
+        found.check(format_args!("{at}.name"), check::model_glob(&model.name));
+        for (field, text) in [("display_name", &model.display_name), ("owner", &model.owner)] {
+            if let Some(text) = text {
+                found.check(format_args!("{at}.{field}"), check::title(text));
+            }
+        }
+    }
+}
+
 fn check_match(at: &str, matches: &snapshot::Match, found: &mut Found) {
     if matches.path.is_some() && matches.path_prefix.is_some() {
         found.add(at, wrong("both path and path_prefix are given", "keep one of them"));
@@ -369,7 +385,7 @@ fn check_targets(
             found.add(format_args!("{at}.backend"), wrong(what, "name one of the snapshot's backends"));
         }
         let Some(model) = &target.model else { continue };
-        found.check(format_args!("{at}.model"), check::model(model));
+        found.check(format_args!("{at}.model"), check::alias(model, &route.matches.models));
         if backend.is_some_and(|backend| backend.engine == Engine::Http) {
             let what = "engine http passes bodies as they are; it cannot put another model in";
             found.add(format_args!("{at}.model"), wrong(what, "leave the model out, or name the engine"));
@@ -392,7 +408,7 @@ fn check_fallback(
             continue;
         };
         let Some(model) = &fallback.model else { continue };
-        found.check(format_args!("{at}.model"), check::model(model));
+        found.check(format_args!("{at}.model"), check::alias(model, &route.matches.models));
         if backend.engine == Engine::Http {
             let what = "engine http passes bodies as they are; it cannot put another model in";
             found.add(format_args!("{at}.model"), wrong(what, "leave the model out, or name the engine"));
@@ -461,6 +477,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         connections: backend.connections,
         credential,
         orca: backend.orca.filter(|_| backend.engine != Engine::Http),
+        hosting: backend.hosting.clone(),
         cumulative,
         stride,
         turn: cells.turn(&backend.name),
@@ -502,10 +519,18 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-fn compile_routes(routes: &[snapshot::Route], backends: &[Arc<Backend>], cells: &Cells) -> Vec<Route> {
+fn compile_routes(
+    routes: &[snapshot::Route],
+    backends: &[Arc<Backend>],
+    catalogue: Option<&Arc<Catalogue>>,
+    cells: &Cells,
+) -> Vec<Route> {
     let by_name: HashMap<&str, &Arc<Backend>> =
         backends.iter().map(|backend| (backend.name.as_str(), backend)).collect();
-    let route = |(order, route): (usize, _)| compile_route(order as u32, route, &by_name, cells);
+    let route = |(order, route): (usize, _)| {
+        let route = compile_route(order as u32, route, &by_name, cells);
+        Route { catalogue: catalogue.filter(|_| !route.raw).cloned(), ..route }
+    };
     routes.iter().enumerate().map(route).collect()
 }
 
@@ -530,7 +555,7 @@ fn compile_route(
         .map(|target| Target {
             backend: Arc::clone(backends[&*target.backend]), // looked up by `check_targets`
             weight: target.weight,
-            model: target.model.as_deref().map(Into::into),
+            model: target.model.as_deref().map(Alias::new),
         })
         .collect();
     let fallback: Box<[Target]> = route
@@ -539,7 +564,7 @@ fn compile_route(
         .map(|fallback| Target {
             backend: Arc::clone(backends[&*fallback.backend]), // looked up by `check_fallback`
             weight: 1,
-            model: fallback.model.as_deref().map(Into::into),
+            model: fallback.model.as_deref().map(Alias::new),
         })
         .collect();
     let conditions = compile_match(&route.matches);
@@ -563,6 +588,7 @@ fn compile_route(
             commit_after_ms: it.commit_after_ms.map(Millis::get),
         }),
         strict: route.strict,
+        force_usage: route.force_usage,
         preserve_host: route.preserve_host,
         idempotent: route.idempotent,
         reads_body: !conditions.models.is_empty()
@@ -572,6 +598,7 @@ fn compile_route(
         wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
         queues: all().any(|target| target.backend.admission.is_some()),
         prompt_key,
+        catalogue: None,
         raw: all().all(|target| target.backend.engine == Engine::Http),
         class: match route.class {
             snapshot::Class::Interactive => Class::Interactive,

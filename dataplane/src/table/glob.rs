@@ -61,6 +61,17 @@ impl Glob {
         self.text.split(['*', '?']).next().unwrap_or_default()
     }
 
+    /// What its only star matches of a text that it matches; none: it has no star, or several, or a `?`.
+    pub fn star<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        match &self.kind {
+            Kind::Any => Some(text),
+            Kind::Runs { head, middle, tail } if middle.is_empty() && !self.text.contains('?') => {
+                text.get(head.len()..text.len().checked_sub(tail.len())?)
+            }
+            Kind::Runs { .. } | Kind::Literal | Kind::Fixed => None,
+        }
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.kind {

@@ -54,6 +54,8 @@ pub enum Verdict<'t> {
     ReadModel,
     /// Nowhere: answer it with [`Table::models_answer`].
     Models,
+    /// Nowhere: somebody only asks whether this is alive.
+    Probe,
     /// Nowhere: answer it with this.
     Refused(Refusal),
 }
@@ -75,8 +77,18 @@ impl Table {
                     Verdict::Refused(Refusal::CrookedPath)
                 }
             }
+            None if self.is_probe(&seen) => Verdict::Probe,
             None => Verdict::Refused(self.no_route(&seen)),
         }
+    }
+
+    /// Whether a client of models asks if this is alive, in front of model routes that leave its path to nobody. It is
+    /// answered without asking an endpoint: the admin address tells more.
+    fn is_probe(&self, seen: &Seen<'_>) -> bool {
+        const PATHS: [&[u8]; 6] = [b"/", b"/health", b"/healthz", b"/ready", b"/ping", b"/api/hello"];
+        matches!(seen.ask.method, b"GET" | b"HEAD")
+            && PATHS.contains(&seen.path)
+            && self.routes.iter().any(|route| !route.raw)
     }
 
     /// Why there is no route: the method, the model, or nothing here at all. A route that takes the method but

@@ -6,6 +6,7 @@
 //! outlives tables.
 //! Read next: [`matching`].
 
+pub mod catalogue;
 mod check;
 mod compile;
 pub mod glob;
@@ -16,14 +17,19 @@ pub mod path;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_contract::Generation;
-use ringway_contract::snapshot::{Balance, Connections, Dialect, Engine, Limits, Listener, Logging, Orca};
+use ringway_contract::snapshot::{
+    Balance, Connections, Dialect, Engine, Hosting, Limits, Listener, Logging, Orca,
+};
 use ringway_contract::stats::QueueStats;
 use rustls::pki_types::ServerName;
 
+use self::catalogue::Catalogue;
+use self::glob::Glob;
 use self::index::Index;
 use self::matching::Conditions;
 pub use self::matching::{Ask, ModelSeen, Verdict};
@@ -152,6 +158,8 @@ pub struct Route {
     pub pulse: Option<Pulse>,
     /// A request that a translation would lose something of is refused.
     pub strict: bool,
+    /// Usage is asked for in streams of Chat Completions, and kept from a caller that did not ask.
+    pub force_usage: bool,
     /// The caller's `Host` is sent on.
     pub preserve_host: bool,
     /// POST may be repeated like GET.
@@ -168,6 +176,8 @@ pub struct Route {
     pub wishes: bool,
     /// The key that the prompt is hashed with, if a target chooses by it: then the whole body is read before.
     pub prompt_key: Option<Arc<Key>>,
+    /// What is known of models; none where nothing is, or nothing asks for it.
+    pub catalogue: Option<Arc<Catalogue>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
 }
@@ -207,7 +217,55 @@ pub struct Target {
     /// Its share; 0: none.
     pub weight: u32,
     /// The model's name there, put in place of what the caller wrote.
-    pub model: Option<Box<str>>,
+    pub model: Option<Alias>,
+}
+
+/// What a model is called at a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// So.
+    Name(Box<str>),
+    /// As asked for, less what stands around the star of the route's glob, with this around it instead: `openai/*` to `*`.
+    Around {
+        /// In front.
+        front: Box<str>,
+        /// Behind.
+        back: Box<str>,
+    },
+}
+
+impl Alias {
+    fn new(model: &str) -> Self {
+        match model.split_once('*') {
+            None => Self::Name(model.into()),
+            Some((front, back)) => Self::Around { front: front.into(), back: back.into() },
+        }
+    }
+
+    /// As it is written.
+    pub fn written(&self) -> Cow<'_, str> {
+        match self {
+            Self::Name(name) => Cow::Borrowed(name),
+            Self::Around { front, back } => Cow::Owned(format!("{front}*{back}")),
+        }
+    }
+
+    /// The name there of a model that is asked for by this one, on a route with these globs.
+    pub fn of(&self, asked: &[u8], globs: &[Glob]) -> Option<Cow<'_, str>> {
+        let (front, back) = match self {
+            Self::Name(name) => return Some(Cow::Borrowed(name)),
+            Self::Around { front, back } => (front, back),
+        };
+        let star = globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))?;
+        Some(Cow::Owned(format!("{front}{}{back}", std::str::from_utf8(star).ok()?)))
+    }
+}
+
+impl Target {
+    /// What the model is called there that a caller asks for by this name; none: the same.
+    pub fn model_there(&self, asked: &[u8], route: &Route) -> Option<Cow<'_, str>> {
+        self.model.as_ref()?.of(asked, &route.conditions.models)
+    }
 }
 
 /// Endpoints that serve the same models.
@@ -241,6 +299,8 @@ pub struct Backend {
     pub orca: Option<Orca>,
     /// The queue in front of it; none: requests go to endpoints at once.
     pub admission: Option<Admission>,
+    /// Who hosts its models, if not who makes them.
+    pub hosting: Option<Hosting>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.

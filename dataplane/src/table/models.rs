@@ -12,13 +12,16 @@
 //! Must not: ask an endpoint.
 //! Read next: `ringway_dialect::surface`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use ringway_dialect::json;
-use ringway_dialect::surface::{self, Grammar, Surface, Version};
+use ringway_dialect::listing;
+use ringway_dialect::surface::{self, Grammar, Surface};
 
+use super::catalogue::Profile;
+use super::glob::Glob;
 use super::matching::{ModelSeen, Seen};
-use super::{Ask, Backend, Route, Table};
+use super::{Alias, Ask, Backend, Route, Table, Target};
 use crate::refusal::Refusal;
 
 /// Names on offer, by route.
@@ -26,6 +29,8 @@ use crate::refusal::Refusal;
 pub(super) struct Offers {
     /// Each once, in order of first mention.
     names: Vec<Box<str>>,
+    /// How lists show each.
+    shown: Vec<listing::Model>,
     /// Routes that offer any, in their order, with places in `names`.
     routes: Vec<(u32, Box<[u32]>)>,
 }
@@ -35,13 +40,14 @@ impl Offers {
     /// put in place, as far as their globs match them.
     pub(super) fn new(routes: &[Route]) -> Self {
         let mut offers = Self::default();
-        let mut places: HashMap<&str, u32> = HashMap::new();
+        let mut places: HashMap<Box<str>, u32> = HashMap::new();
         for route in routes.iter().filter(|route| !route.raw) {
             let mut seen = HashSet::new();
             let mut list = Vec::new();
             for name in offered(route) {
-                let place = *places.entry(name).or_insert_with(|| {
-                    offers.names.push(name.into());
+                let place = *places.entry((&*name).into()).or_insert_with(|| {
+                    offers.names.push((&*name).into());
+                    offers.shown.push(shown(route, &name));
                     offers.names.len() as u32 - 1
                 });
                 if seen.insert(place) {
@@ -55,21 +61,49 @@ impl Offers {
         offers
     }
 
+    fn listed(&self, place: usize) -> listing::Model {
+        self.shown[place].clone()
+    }
+
     /// Offers of all routes together: what a listing may cost.
     pub(super) fn len(&self) -> usize {
         self.routes.iter().map(|(_, list)| list.len()).sum()
     }
 }
 
-fn offered(route: &Route) -> impl Iterator<Item = &str> {
+/// How lists show a model that this route offers: what is known of it where the route's first target has it.
+fn shown(route: &Route, name: &str) -> listing::Model {
+    let there = route.targets.list.first().and_then(|target| target.model_there(name.as_bytes(), route));
+    let there = there.as_deref().unwrap_or(name);
+    let known = route.catalogue.as_ref().and_then(|catalogue| catalogue.find(there.as_bytes()));
+    Profile::listed(known, name)
+}
+
+fn offered(route: &Route) -> impl Iterator<Item = Cow<'_, str>> {
     let globs = &route.conditions.models;
-    let literal = globs.iter().filter_map(|glob| glob.literal());
+    let literal = globs.iter().filter_map(|glob| glob.literal()).map(Cow::Borrowed);
     // Where all globs are literal, a backend's list can add nothing to them.
     let open = globs.is_empty() || globs.iter().any(|glob| glob.literal().is_none());
     let live = route.targets.list.iter().filter(move |target| open && target.weight > 0);
-    let listed = live.flat_map(|target| named_by(&target.backend).chain(target.model.as_deref()));
+    let listed = live.flat_map(move |target| {
+        let named = named_by(&target.backend).map(move |name| asked_by(target, globs.first(), name));
+        let alias = match &target.model {
+            Some(Alias::Name(name)) => Some(Cow::Borrowed(&**name)),
+            Some(Alias::Around { .. }) | None => None,
+        };
+        named.chain(alias)
+    });
     literal
         .chain(listed.filter(|name| globs.is_empty() || globs.iter().any(|it| it.matches(name.as_bytes()))))
+}
+
+/// What a caller asks for to get this model of a target: the way of its alias back.
+fn asked_by<'t>(target: &Target, glob: Option<&Glob>, name: &'t str) -> Cow<'t, str> {
+    let (Some(Alias::Around { front, back }), Some(glob)) = (&target.model, glob) else {
+        return Cow::Borrowed(name);
+    };
+    let star = name.strip_prefix(&**front).and_then(|rest| rest.strip_suffix(&**back));
+    star.map_or(Cow::Borrowed(name), |star| Cow::Owned(glob.as_str().replacen('*', star, 1)))
 }
 
 fn named_by(backend: &Backend) -> impl Iterator<Item = &str> {
@@ -78,26 +112,31 @@ fn named_by(backend: &Backend) -> impl Iterator<Item = &str> {
 
 impl Table {
     /// The JSON body that answers a request for which [`Table::route`] said [`super::Verdict::Models`]: the
-    /// list, or one model.
+    /// list, or one model, in the caller's own form. Who cannot be told apart gets all forms at once.
     pub fn models_answer(&self, ask: &Ask<'_>) -> Result<Vec<u8>, Refusal> {
-        let Surface::Models { version, id } = surface::surface(ask.path) else {
+        let Surface::Models { id, .. } = surface::surface(ask.path) else {
             return Err(Refusal::NoRoute);
         };
         if surface::query_has(ask.path, b"client_version") {
             // Codex reads a list of another form, and has one of its own for when there is none.
             return Err(Refusal::NoRoute);
         }
-        let models = self.models_for(ask);
-        let gemini = Grammar::of(ask.path, |name| (ask.header)(name).is_some()) == Grammar::Gemini;
-        let mut out = Vec::with_capacity(64 + models.len() * 256);
+        let places = self.offered_to(ask);
+        let grammar = match Grammar::of(ask.path, |name| (ask.header)(name).is_some()) {
+            Grammar::OpenAi | Grammar::Plain => Grammar::Plain,
+            grammar @ (Grammar::Anthropic | Grammar::Gemini) => grammar,
+        };
+        let mut out = Vec::with_capacity(64 + places.len() * 256);
         match id {
-            None if version == Version::V1 => list(&mut out, &models),
-            None => gemini_list(&mut out, &models),
+            None => {
+                let models: Vec<_> = places.into_iter().map(|place| self.offers.listed(place)).collect();
+                listing::write_list(grammar, &models, &mut out);
+            }
             Some(id) => {
                 let id = surface::decoded(id).ok_or(Refusal::NoRoute)?;
-                let model = models.into_iter().find(|model| model.as_bytes() == &*id);
-                let model = model.ok_or_else(|| Refusal::unknown_model(&id))?;
-                if gemini { gemini_item(&mut out, model) } else { item(&mut out, model) }
+                let place = places.into_iter().find(|&place| self.offers.names[place].as_bytes() == &*id);
+                let place = place.ok_or_else(|| Refusal::unknown_model(&id))?;
+                listing::write_item(grammar, &self.offers.listed(place), &mut out);
             }
         }
         Ok(out)
@@ -105,17 +144,22 @@ impl Table {
 
     /// Names of the models on offer to this caller, in the order of the routes that offer them.
     pub fn models_for(&self, ask: &Ask<'_>) -> Vec<&str> {
+        self.offered_to(ask).into_iter().map(|place| &*self.offers.names[place]).collect()
+    }
+
+    /// The same by their places.
+    fn offered_to(&self, ask: &Ask<'_>) -> Vec<usize> {
         let seen = Seen::new(ask, self.index.asks_hosts, false);
         let mut listed = vec![false; self.offers.names.len()];
-        let mut models = Vec::new();
+        let mut places = Vec::new();
         for (_, list) in self.offers.routes.iter().filter(|(order, _)| self.concerns(*order, &seen)) {
             for &place in list {
                 if !std::mem::replace(&mut listed[place as usize], true) {
-                    models.push(&*self.offers.names[place as usize]);
+                    places.push(place as usize);
                 }
             }
         }
-        models
+        places
     }
 
     /// Whether ringway answers this request with its listing; see the head of this file.
@@ -143,58 +187,6 @@ impl Table {
 
     fn concerns(&self, order: u32, seen: &Seen<'_>) -> bool {
         self.routes[order as usize].conditions.failing_for_caller(seen).is_none()
-    }
-}
-
-/// A list that all three families of clients can read: each finds the keys it knows.
-fn list(out: &mut Vec<u8>, models: &[&str]) {
-    out.extend_from_slice(br#"{"object":"list","data":["#);
-    separated(out, models, item);
-    out.extend_from_slice(br#"],"has_more":false,"first_id":"#);
-    json::string_or_null(out, models.first().copied());
-    out.extend_from_slice(br#","last_id":"#);
-    json::string_or_null(out, models.last().copied());
-    out.extend_from_slice(br#","models":["#);
-    separated(out, models, gemini_item);
-    out.extend_from_slice(b"]}");
-}
-
-fn gemini_list(out: &mut Vec<u8>, models: &[&str]) {
-    out.extend_from_slice(br#"{"models":["#);
-    separated(out, models, gemini_item);
-    out.extend_from_slice(b"]}");
-}
-
-/// OpenAI's and Anthropic's keys together. When a model was made is not known here, so it is the epoch: the
-/// same table always gives the same bytes.
-fn item(out: &mut Vec<u8>, model: &str) {
-    out.extend_from_slice(br#"{"id":"#);
-    json::string(out, model);
-    out.extend_from_slice(
-        br#","object":"model","created":0,"owned_by":"ringway","type":"model","display_name":"#,
-    );
-    json::string(out, model);
-    out.extend_from_slice(br#","created_at":"1970-01-01T00:00:00Z"}"#);
-}
-
-fn gemini_item(out: &mut Vec<u8>, model: &str) {
-    out.extend_from_slice(br#"{"name":"#);
-    if model.starts_with("tunedModels/") {
-        json::string(out, model); // names its collection itself
-    } else {
-        json::string(out, &format!("models/{model}"));
-    }
-    out.extend_from_slice(br#","version":"1","displayName":"#);
-    json::string(out, model);
-    out.extend_from_slice(br#","supportedGenerationMethods":["generateContent","countTokens"]}"#);
-}
-
-fn separated(out: &mut Vec<u8>, models: &[&str], write: impl Fn(&mut Vec<u8>, &str)) {
-    for (at, model) in models.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write(out, model);
     }
 }
 
@@ -302,6 +294,40 @@ mod tests {
         assert_eq!(answer(&table, &get("/v1beta/models/org/a:b"))["name"], "models/org/a:b");
         let unknown = table.models_answer(&get("/v1/models/nope")).expect_err("there is no such model");
         assert_eq!(unknown.code(), "model_not_found");
+    }
+
+    #[test]
+    fn a_caller_that_says_who_it_is_gets_its_own_form_with_what_the_catalogue_knows() {
+        let mut aliased = route("m", json!({"models": ["fast"]}), "ai");
+        aliased.targets[0].model = Some("llama-3".to_owned());
+        let mut snapshot =
+            super::super::testing::snapshot(vec![backend("ai", "vllm", &["ai:1"])], vec![aliased]);
+        snapshot.models = serde_json::from_value(json!([
+            {"name": "llama-*", "display_name": "Llama 3", "owner": "meta", "context_tokens": 8192, "output_tokens_max": 4096},
+        ]))
+        .expect("models");
+        let table = compiled(&snapshot);
+        let anthropic = Ask {
+            header: &|name| (name == "anthropic-version").then_some(b"2023-06-01"),
+            ..get("/v1/models")
+        };
+        let item = json!({"id": "fast", "type": "model", "display_name": "Llama 3",
+            "created_at": "1970-01-01T00:00:00Z", "max_input_tokens": 8192, "max_tokens": 4096});
+        assert_eq!(
+            answer(&table, &anthropic),
+            json!({"data": [item], "has_more": false, "first_id": "fast", "last_id": "fast"})
+        );
+        let gemini = answer(&table, &get("/v1beta/models/fast"));
+        assert_eq!((&gemini["name"], &gemini["inputTokenLimit"]), (&json!("models/fast"), &json!(8192)));
+        assert_eq!(answer(&table, &get("/v1/models"))["data"][0]["owned_by"], "meta");
+    }
+
+    #[test]
+    fn a_list_names_models_as_they_are_asked_for() {
+        let mut stripped = route("m", json!({"models": ["openai/*"]}), "ai");
+        stripped.targets[0].model = Some("*".to_owned());
+        let table = table(vec![stripped]);
+        assert_eq!(table.models_for(&get("/v1/models")), ["openai/llama-3", "openai/mistral", "openai/m1"]);
     }
 
     #[test]

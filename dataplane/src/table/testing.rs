@@ -84,6 +84,7 @@ pub(crate) fn verdict(table: &Table, ask: &Ask<'_>) -> String {
         Verdict::Route(route) => route.name.as_str().to_owned(),
         Verdict::ReadModel => "read model".to_owned(),
         Verdict::Models => "models".to_owned(),
+        Verdict::Probe => "probe".to_owned(),
         Verdict::Refused(refusal) => refusal.code().to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use ringway_contract::snapshot::Balance;
 
 use super::Considered;
 use crate::admission::open::Need;
-use crate::balance::Wish;
+use crate::balance::{self, Wish};
 use crate::clock::Moment;
 use crate::explain;
 use crate::health::State;
@@ -67,7 +67,7 @@ fn places<'t>(considered: &Considered<'_, 't>, wish: &mut Wish<'_>) -> Vec<Place
     let mut places = Vec::new();
     for target in others.chain(chosen) {
         let backend = &target.backend;
-        let model = target.model.as_deref().map_or(wish.model, str::as_bytes);
+        let model = balance::model_at(target, wish);
         let costs = explain::costs(backend, wish.prompt.as_deref_mut(), model, wish.now);
         for (at, endpoint) in backend.endpoints.iter().enumerate() {
             let cost = costs.get(at).copied();

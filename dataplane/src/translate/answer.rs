@@ -8,14 +8,16 @@
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::errors::Kind;
-use ringway_dialect::json::{Surrogates, Tape};
+use ringway_dialect::json::{Surrogates, Tape, Value};
 use ringway_dialect::model::{Failure, Losses, Usage};
-use ringway_dialect::translate::{Translator, read_answer, write_answer};
-use ringway_dialect::{failure_in, failure_out};
-use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, write_chunk_head};
+use ringway_dialect::translate::{Account, Translator, read_answer, write_answer};
+use ringway_dialect::{counting, embeddings, failure_in, failure_out};
+use ringway_wire::http1::{ContentKind, LAST_CHUNK, Version, sane_request_id, write_chunk_head};
+
+use ringway_wire::sse;
 
 use super::source::{Came, Source};
-use super::{Form, Speaks, Translation};
+use super::{Form, Speaks, Translation, Vectors};
 use crate::attempt::{Aim, Answer};
 use crate::bounds::{TRANSLATED_ANSWER_BYTES_MAX, TRANSLATED_ERROR_BYTES_MAX};
 use crate::cells::unary::Dispatched;
@@ -26,7 +28,7 @@ use crate::heartbeat;
 use crate::observe::{Counter, Micros, Record};
 use crate::outcome::{Blame, Outcome, Reason};
 use crate::refusal::Refusal;
-use crate::relay::read_load;
+use crate::relay::{Observer, read_load};
 use crate::reply;
 
 /// Passes the answer on to its end.
@@ -39,7 +41,9 @@ pub async fn live(
     answer: Answer,
     lease: &mut Dispatched,
 ) -> Result<Outcome, Refusal> {
-    let Some(translation) = x.translation.take() else { return belated(x, aim, answer).await };
+    let Some(translation) = x.translation.take().filter(|it| !it.is_native()) else {
+        return belated(x, aim, answer).await;
+    };
     if aim.backend.orca.is_some() {
         read_load(x, aim, &answer.buffer);
     }
@@ -47,13 +51,20 @@ pub async fn live(
     let (status, kind, coded) = (head.status(), head.content_kind(), head.has_content_coding());
     let wait_ms = head.find(answer.buffer.bytes(), "retry-after").and_then(retry_after_ms);
     x.record.status = status;
-    let source = Source::of(answer, head.framing(), head.len());
-    let events = translation.form != Form::Whole;
+    let framed = kind == ContentKind::Frames;
+    x.upstream_id = UPSTREAM_IDS.iter().find_map(|name| {
+        let id = head.find(answer.buffer.bytes(), name).filter(|id| sane_request_id(id))?;
+        std::str::from_utf8(id).ok().map(Into::into)
+    });
+    let source = Source::of(answer, head.framing(), head.len()).framed(framed);
+    let events = translation.form.is_stream();
     if coded {
         return Err(Refusal::BadAnswer { reason: Reason::UpCoding });
     }
     match (status, kind) {
-        (200..=299, ContentKind::EventStream) if events => stream(x, aim, source, *translation, lease).await,
+        (200..=299, ContentKind::EventStream | ContentKind::Frames) if events => {
+            stream(x, aim, source, *translation, lease).await
+        }
         (200..=299, ContentKind::Json | ContentKind::Other) => {
             lease.first_token(); // no other sign of it will come
             whole(x, aim, source, *translation).await
@@ -86,6 +97,9 @@ async fn belated(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Result<O
     let failure = failure_in::of_answer(status, &body);
     Ok(fail(x, aim, &failure, &Losses::new(), caller, Reason::UpStatus).await)
 }
+
+/// What providers call an exchange by.
+const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 // Whole answers.
 
@@ -138,7 +152,10 @@ async fn whole(
         Err(reason) => return unsent(x, reason),
     };
     let (excess, sent_whole) = source.end(x, aim);
-    if translation.form != Form::Whole {
+    if translation.form.is_verbatim() {
+        return Ok(verbatim(x, aim, &translation, &body, (excess, sent_whole)).await);
+    }
+    if translation.form.is_stream() {
         return as_stream(x, aim, translation, &body).await;
     }
     let (caller, mut losses) = (translation.caller, translation.losses.clone());
@@ -146,10 +163,16 @@ async fn whole(
     let text = std::str::from_utf8(&body).map_err(|_| bad_json())?;
     let mut tape = Tape::new();
     let root = tape.read(text, Surrogates::Replace).map_err(|_| bad_json())?;
-    let written = read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
-        book(&mut x.record, aim, answer.usage.as_ref());
-        write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
-    });
+    let written = match translation.form {
+        Form::Whole | Form::Events | Form::Array | Form::Verbatim { .. } | Form::Native => {
+            read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
+                book(&mut x.record, aim, answer.usage.as_ref());
+                write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
+            })
+        }
+        Form::Vectors(asked) => vectors(&mut x.record, &translation, asked, root, &mut losses, &mut out),
+        Form::Count => tokens(&translation, root, &mut out),
+    };
     aim.endpoint.seen.answer(&x.record);
     if let Err(failure) = written {
         return Ok(fail(x, aim, &failure, &losses, caller, Reason::UpInbandError).await);
@@ -157,6 +180,60 @@ async fn whole(
     let said = x.end_of_answer(excess, sent_whole);
     let fields = fields(x, aim, &losses);
     Ok(x.reply(|head, to| reply::translated(head, 200, &fields, &out, to), said).await)
+}
+
+/// A body that is the caller's already.
+async fn verbatim(
+    x: &mut Exchange<'_>,
+    aim: Aim<'_>,
+    translation: &Translation,
+    body: &[u8],
+    (excess, sent_whole): (bool, bool),
+) -> Outcome {
+    let mut observer = sse::UnaryObserver::new();
+    observer.feed(body);
+    x.scratch.observer = Observer::Unary(observer);
+    let said = x.end_of_answer(excess, sent_whole);
+    aim.endpoint.seen.answer(&x.record);
+    let fields = fields(x, aim, &translation.losses);
+    x.reply(|head, to| reply::translated(head, 200, &fields, body, to), said).await
+}
+
+/// Vectors in the caller's form: as many as it gave texts.
+fn vectors<'a>(
+    record: &mut Record,
+    translation: &Translation,
+    asked: Vectors,
+    body: Value<'a>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure<'a>> {
+    let answer = match translation.upstream {
+        Dialect::Gemini => embeddings::read_gemini_answer(body),
+        _ => embeddings::read_openai_answer(body),
+    }?;
+    if answer.vectors.len() != asked.count {
+        let message = "the upstream's answer has not one vector for each input";
+        return Err(Failure::of(Kind::BadGateway, message));
+    }
+    record.tokens_in = answer.tokens;
+    match translation.caller {
+        Dialect::Gemini => embeddings::write_gemini_answer(&answer, asked.single, out),
+        _ => embeddings::write_openai_answer(&answer, &translation.echo.model, asked.base64, losses, out),
+    }
+    Ok(())
+}
+
+/// The length of a prompt in the caller's form.
+fn tokens<'a>(translation: &Translation, body: Value<'a>, out: &mut Vec<u8>) -> Result<(), Failure<'a>> {
+    if let Some(failure) = failure_in::of_body(body, None) {
+        return Err(failure);
+    }
+    let counted = counting::read_answer(translation.upstream, body);
+    let tokens =
+        counted.ok_or(Failure::of(Kind::BadGateway, "the upstream's answer has no number of tokens"))?;
+    counting::write_answer(translation.caller, tokens, out);
+    Ok(())
 }
 
 fn bad_json() -> Refusal {
@@ -229,6 +306,9 @@ async fn fail(
 fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str, String)> {
     let mut fields = Vec::new();
     if aim.route.expose {
+        if let Some(id) = &x.upstream_id {
+            fields.push(("x-ringway-upstream-request-id", id.to_string()));
+        }
         fields.push(("x-ringway-backend", aim.endpoint.name.as_str().to_owned()));
         fields.push(("x-ringway-attempts", x.record.attempts.to_string()));
         fields.push(("server-timing", x.server_timing(x.elapsed_us())));
@@ -242,17 +322,144 @@ fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str,
 /// Books what it cost in the backend's way of counting, so that its figures mean one thing whoever asks.
 fn book(record: &mut Record, aim: Aim<'_>, usage: Option<&Usage>) {
     let Some(usage) = usage.filter(|usage| usage.is_some()) else { return };
-    let apart = aim.backend.dialect == snapshot::Dialect::AnthropicMessages;
-    record.tokens_in = if apart { usage.input.map(|_| usage.exclusive().input) } else { usage.input };
-    record.tokens_out = usage.output;
+    let dialect = aim.backend.dialect;
+    let cache_apart = dialect == snapshot::Dialect::AnthropicMessages;
+    let thoughts_apart = dialect == snapshot::Dialect::Gemini;
+    record.tokens_in = if cache_apart { usage.input.map(|_| usage.exclusive().input) } else { usage.input };
+    let thoughts = usage.reasoning.filter(|_| thoughts_apart).unwrap_or(0);
+    record.tokens_out = usage.output.map(|output| output.saturating_sub(thoughts));
     record.tokens_cached = usage.cache_read;
+    record.tokens_cache_written = usage.cache_write;
+    record.tokens_reasoning = usage.reasoning;
 }
 
 // Streams.
 
+/// What a stream goes through.
+enum Passage {
+    /// From one dialect to another.
+    Translated(Translator),
+    /// As it is.
+    Verbatim(Verbatim),
+}
+
+/// A stream in the caller's own words, and what it says for the books.
+struct Verbatim {
+    observer: sse::Observer,
+    dialect: Dialect,
+    account: Account,
+    /// It ended without its last event: its client must see that.
+    cut: bool,
+}
+
+impl Passage {
+    fn of(translation: &mut Translation) -> Self {
+        let Translation { caller, upstream, realm, form, .. } = *translation;
+        let echo = std::mem::take(&mut translation.echo);
+        match form {
+            Form::Verbatim { .. } | Form::Native => Self::Verbatim(Verbatim {
+                observer: sse::Observer::new(shape_of(caller)),
+                dialect: caller,
+                account: Account::default(),
+                cut: false,
+            }),
+            Form::Array => Self::Translated(Translator::new(upstream, realm, caller, echo).as_array()),
+            Form::Whole | Form::Events | Form::Vectors(_) | Form::Count => {
+                Self::Translated(Translator::new(upstream, realm, caller, echo))
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.feed(bytes, out),
+            Self::Verbatim(verbatim) => verbatim.feed(bytes, out),
+        }
+    }
+
+    /// A sign of life, if there is a place for one; `words` where nothing is translated.
+    fn heartbeat(&mut self, words: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.heartbeat(out),
+            Self::Verbatim(verbatim) if verbatim.observer.takes_heartbeat() => out.extend_from_slice(words),
+            Self::Verbatim(_) => {}
+        }
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.whole(body, out),
+            Self::Verbatim(verbatim) => verbatim.feed(body, out),
+        }
+    }
+
+    fn finish(&mut self, clean: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => translator.finish(clean, out),
+            Self::Verbatim(verbatim) => verbatim.finish(out),
+        }
+    }
+
+    const fn account(&self) -> &Account {
+        match self {
+            Self::Translated(translator) => translator.account(),
+            Self::Verbatim(verbatim) => &verbatim.account,
+        }
+    }
+
+    fn wants_abort(&self) -> bool {
+        match self {
+            Self::Translated(translator) => translator.wants_abort(),
+            Self::Verbatim(verbatim) => verbatim.cut,
+        }
+    }
+}
+
+impl Verbatim {
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes);
+        self.account.content |= self.observer.feed(bytes).first_token;
+        self.account.pieces = self.observer.content_events();
+    }
+
+    /// Whether the end was said decides, however the transport ended.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.observer.finish();
+        let usage = self.observer.usage();
+        self.account.usage = Usage {
+            input: usage
+                .input
+                .map(|input| input + usage.cache_read.unwrap_or(0) + usage.cache_write.unwrap_or(0)),
+            cache_read: usage.cache_read,
+            cache_write: usage.cache_write,
+            output: usage.output,
+            reasoning: usage.reasoning,
+            ..Usage::NONE
+        };
+        self.cut = !self.observer.terminal() && !self.observer.error();
+        self.account.end = Some(match self.observer.error() {
+            true => Err(Failure::of(Kind::Internal, "the upstream ended its stream with an error")), // it has passed
+            false if self.cut => Err(Failure::truncated()),
+            false => Ok(()),
+        });
+        if self.cut {
+            let _ = failure_out::write_event(self.dialect, &Failure::truncated(), "", out);
+        }
+    }
+}
+
+fn shape_of(dialect: Dialect) -> sse::Shape {
+    match dialect {
+        Dialect::OpenAiChat => sse::Shape::OpenAi,
+        Dialect::OpenAiResponses => sse::Shape::Responses,
+        Dialect::Anthropic => sse::Shape::Anthropic,
+        Dialect::Gemini => sse::Shape::Gemini,
+    }
+}
+
 /// A stream on its way.
 struct Way {
-    translator: Translator,
+    translator: Passage,
     caller: Dialect,
     losses: Losses,
     form: Form,
@@ -286,9 +493,9 @@ async fn stream(
 
 impl Way {
     fn of(translation: Translation) -> Self {
-        let Translation { caller, upstream, realm, echo, losses, form, .. } = translation;
-        let translator = Translator::new(upstream, realm, caller, echo);
-        let translator = if form == Form::Array { translator.as_array() } else { translator };
+        let mut translation = translation;
+        let translator = Passage::of(&mut translation);
+        let Translation { caller, losses, form, .. } = translation;
         Self { translator, caller, losses, form, text: Vec::new(), begun: false, counted: 0 }
     }
 
@@ -324,7 +531,7 @@ impl Way {
         if !self.begun {
             return heartbeat::wait_on(x).await;
         }
-        self.translator.heartbeat(&mut self.text);
+        self.translator.heartbeat(heartbeat::words(aim.backend.dialect), &mut self.text);
         heartbeat::sent(x);
         if self.text.is_empty() {
             return Ok(()); // there is no place for one
@@ -376,7 +583,9 @@ impl Way {
             Ok(_) if failure.kind == Kind::UpstreamTruncated => Reason::UpNoTerminal,
             Ok(_) => Reason::UpInbandError,
         });
-        match (self.begun, failure, reason) {
+        // What has the caller's words already is passed on, its failure too.
+        let begun = self.begun || (self.form.is_verbatim() && !self.text.is_empty());
+        match (begun, failure, reason) {
             (false, Some(_), Some(reason)) if ended.is_err() => unsent(x, reason),
             (false, Some(failure), Some(reason)) => {
                 Ok(fail(x, aim, &failure, &self.losses, self.caller, reason).await)
@@ -414,7 +623,11 @@ impl Way {
     }
 
     fn account(&self, x: &mut Exchange<'_>, aim: Aim<'_>) {
-        book(&mut x.record, aim, Some(&self.translator.account().usage));
+        let account = self.translator.account();
+        book(&mut x.record, aim, Some(&account.usage));
+        if !account.usage.is_some() && account.pieces > 0 {
+            x.record.count_pieces(account.pieces);
+        }
         aim.endpoint.seen.answer(&x.record);
     }
 

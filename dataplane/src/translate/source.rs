@@ -9,6 +9,7 @@ use ringway_wire::http1::{Body, Framing, Mode};
 use crate::attempt::{Aim, Answer, Turn, turn};
 use crate::deadline::{Elapsed, Wait};
 use crate::exchange::Exchange;
+use crate::hosted::bedrock::Unframed;
 use crate::outcome::Reason;
 use crate::relay::size_behind;
 use crate::ring::{Buffer, Room, Size};
@@ -24,6 +25,15 @@ pub(super) struct Source {
     sent_whole: bool,
     excess: bool,
     done: bool,
+    /// What takes the events out of their frames, if they come in some.
+    unframed: Option<Box<Unframing>>,
+}
+
+/// Events that came out of frames last.
+#[derive(Default)]
+struct Unframing {
+    frames: Unframed,
+    events: Vec<u8>,
 }
 
 /// What a wait for more brought.
@@ -51,7 +61,14 @@ impl Source {
             sent_whole,
             excess: false,
             done: false,
+            unframed: None,
         }
+    }
+
+    /// The same, of a body that is made of frames.
+    #[must_use]
+    pub fn framed(self, framed: bool) -> Self {
+        Self { unframed: framed.then(Box::default), ..self }
     }
 
     /// True once all of the body was taken.
@@ -65,7 +82,17 @@ impl Source {
         x.scratch.spans.clear();
         let advance =
             self.body.advance(buffer.bytes_mut(), &mut x.scratch.spans).map_err(|_| Reason::UpBadChunk)?;
-        to(&buffer.bytes()[..advance.keep]);
+        let payload = &buffer.bytes()[..advance.keep];
+        match &mut self.unframed {
+            None => to(payload),
+            Some(unframing) => {
+                unframing.events.clear();
+                if !unframing.frames.feed(payload, &mut unframing.events) {
+                    return Err(Reason::UpBadChunk); // chunks of the media type, but chunks
+                }
+                to(&unframing.events);
+            }
+        }
         if advance.fault.is_some() {
             return Err(Reason::UpBadChunk);
         }

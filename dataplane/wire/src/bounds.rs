@@ -75,5 +75,13 @@ pub const SSE_MEANING_DEPTH_MAX: usize = 12;
 pub const SSE_DETECT_EVENTS_MAX: u32 = 8;
 
 const _: () = assert!(JSON_DEPTH_MAX <= u128::BITS, "one bit per open container");
+/// Bytes of one event that are held to see whether it tells usage alone; a longer one does not.
+pub const SSE_SIEVE_BYTES_MAX: usize = 64 * KIB;
 const _: () = assert!(SSE_MEANING_DEPTH_MAX < 31, "one bit of a u32 per container, counted from 1");
 const _: () = assert!(SSE_EVENT_BYTES_MAX > 64 * KIB, "a reader that skips ordinary events is useless");
+
+/// Bytes of one framed message; those of hosted models carry one event each.
+pub const FRAME_BYTES_MAX: usize = 4 * MIB;
+/// Bytes of its headers: ten times what any carries.
+pub const FRAME_HEADERS_BYTES_MAX: usize = 8 * KIB;
+const _: () = assert!(FRAME_HEADERS_BYTES_MAX < FRAME_BYTES_MAX, "headers are a part of their message");

@@ -5,6 +5,7 @@
 //! Read next: `http1`, then `sse` and `json`.
 
 pub mod bounds;
+pub mod frames;
 pub mod http1;
 pub mod json;
 pub mod sse;

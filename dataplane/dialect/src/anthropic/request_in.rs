@@ -4,6 +4,7 @@
 
 use super::{messages_in, tools_in, words};
 use crate::bounds::REQUEST_KEYS_MAX;
+use crate::errors;
 use crate::json::{Entry, Kind, Text, Value};
 use crate::model::{
     CacheMark, Effort, Extra, Losses, Mode, Output, Placed, Reading, Reasoning, Refused, Request, Schema,
@@ -72,6 +73,13 @@ fn field<'a>(
         }
         "stream" => request.stream = reading.truth(value)?,
         "cache_control" => {} // a hint without a place in the prompt; other upstreams cache by themselves
+        "thread" => {
+            let refused = reading.unsupported(
+                value.place(),
+                "nobody keeps a conversation here; send all of it, without `thread`",
+            );
+            return Err(Refused { kind: errors::Kind::ThreadUnsupported, ..refused });
+        }
         "container" | "mcp_servers" => {
             return Err(reading.unsupported(value.place(), "only Anthropic itself holds what this names"));
         }

@@ -14,6 +14,7 @@ pub mod stream_in;
 pub mod stream_out;
 mod tools_in;
 mod tools_out;
+mod usage_ask;
 mod words;
 
 pub use answer_in::read_answer;
@@ -22,3 +23,4 @@ pub use request_in::read_request;
 pub use request_out::write_request;
 pub use stream_in::StreamIn;
 pub use stream_out::StreamOut;
+pub use usage_ask::with_usage;

@@ -5,6 +5,7 @@
 //! Must not: undo an escape that nobody reads, reorder a key, or put a number through a float.
 //! Read next: `tape.rs`.
 
+mod edits;
 mod members;
 mod number;
 mod raw;
@@ -14,6 +15,7 @@ mod text;
 mod value;
 mod write;
 
+pub use edits::Edits;
 pub use members::{List, Members};
 pub use number::{decimal, integral};
 pub use raw::Raw;

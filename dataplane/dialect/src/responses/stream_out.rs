@@ -634,9 +634,11 @@ const fn code(kind: Kind) -> &'static str {
         Kind::ContextTooLong | Kind::OutputPlusInputTooLong => "context_length_exceeded",
         Kind::Billing => "insufficient_quota",
         Kind::Overloaded => "server_is_overloaded",
-        Kind::InvalidRequest | Kind::UnsupportedField | Kind::ContentPolicy | Kind::Unprocessable => {
-            "invalid_prompt"
-        }
+        Kind::InvalidRequest
+        | Kind::UnsupportedField
+        | Kind::ThreadUnsupported
+        | Kind::ContentPolicy
+        | Kind::Unprocessable => "invalid_prompt",
         Kind::Unauthenticated
         | Kind::Forbidden
         | Kind::NotFound

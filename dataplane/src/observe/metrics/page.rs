@@ -10,6 +10,7 @@
 
 use std::sync::PoisonError;
 
+use ringway_contract::MicroDollars;
 use ringway_contract::stats::{EndpointStats, Estimate, Own, QueueStats, Reported, Stats};
 
 use super::super::bounds::ENDPOINTS_MAX;
@@ -96,10 +97,18 @@ impl Metrics {
             [("input", column::TOKENS_IN), ("output", column::TOKENS_OUT), ("cached", column::TOKENS_CACHED)];
         split(
             "ringway_tokens_total",
-            "Tokens that upstreams reported; cached ones are part of input.",
+            "Tokens that upstreams reported, or estimates where they did not; cached ones are part of input.",
             "type",
             &tokens,
         );
+        let mut family =
+            page.counter("ringway_cost_dollars_total", "What answers cost, by the prices of the catalogue.");
+        for (route, name) in names.iter().enumerate() {
+            let micros = sum(route, column::COST);
+            if micros > 0 {
+                family.sample(&[("route", name)], MicroDollars::new(micros));
+            }
+        }
     }
 
     fn render_faults(&self, page: &mut Page<'_>) {

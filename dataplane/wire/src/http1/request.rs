@@ -350,6 +350,12 @@ impl RequestHead {
         self.method_span.of(buf)
     }
 
+    /// Leaves out so many bytes at the front of the path, which a `/` follows.
+    pub fn skip_front(&mut self, bytes: usize) {
+        self.target.start += bytes as u32;
+        self.path.start += bytes as u32;
+    }
+
     /// Origin-form: path and query. Of an absolute-form target the part behind the authority, `/` if that is empty.
     pub fn target(&self) -> Span {
         self.target

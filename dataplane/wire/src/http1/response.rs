@@ -23,6 +23,8 @@ pub enum ContentKind {
     Json,
     /// `text/event-stream`.
     EventStream,
+    /// `application/vnd.amazon.eventstream`: framed messages ([`crate::frames`]).
+    Frames,
     /// Anything else, or nothing said.
     #[default]
     Other,
@@ -269,6 +271,8 @@ fn content_kind(value: &[u8]) -> ContentKind {
         ContentKind::EventStream
     } else if media.eq_ignore_ascii_case(b"application/json") || ends_in_json {
         ContentKind::Json
+    } else if media.eq_ignore_ascii_case(b"application/vnd.amazon.eventstream") {
+        ContentKind::Frames
     } else {
         ContentKind::Other
     }

@@ -41,6 +41,8 @@ pub struct RequestOut<'a> {
     pub credential: Option<(&'a [u8], &'a [u8])>,
     /// The gateway must read the answer: ask for `identity` (H1-UP-16).
     pub identity_coding: bool,
+    /// The body goes on without the coding it came in.
+    pub decoded: bool,
     /// Sent in place of the client's field of that name: a question of the gateway's own.
     pub instead: Option<(&'a [u8], &'a [u8])>,
     /// Send `Connection: close`.
@@ -208,7 +210,8 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// H1-CO-01, H1-CO-06, H1-CO-07, SEC-INJ-04 to SEC-INJ-06, SEC-KEY-05.
 const fn request_field_goes_on(known: Known, how: &RequestOut<'_>, strip: bool) -> bool {
     match known {
-        Known::Other | Known::ContentType | Known::ContentEncoding | Known::Date | Known::RetryAfter => true,
+        Known::Other | Known::ContentType | Known::Date | Known::RetryAfter => true,
+        Known::ContentEncoding => !how.decoded,
         Known::Authorization | Known::XApiKey | Known::ApiKey | Known::XGoogApiKey | Known::Cookie => !strip,
         Known::XForwardedProto
         | Known::XForwardedOther

@@ -16,6 +16,7 @@ pub const OUT: RequestOut<'static> = RequestOut {
     trust_forwarded: false,
     request_id: b"id-1",
     strip_credentials: false,
+    decoded: false,
     credential: None,
     identity_coding: false,
     instead: None,

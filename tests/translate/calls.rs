@@ -1,54 +1,21 @@
-//! Callers of one dialect at backends of another: over real sockets, streamed and not, whole and broken.
+//! Calls of models: streamed and not, whole and broken.
 //!
-//! Owns: the way of a translated exchange. What each dialect's words become is told by the dialect crate's own tests.
+//! Owns: the way of a translated call. What each dialect's words become is told by the dialect crate's own tests.
 //! Must not: compare whole bodies where the claim is about one field.
-//! Read next: `src/origin.rs`, the scripted backends.
+//! Read next: `beside.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringway_contract::snapshot::{Credential, Engine, Fallback, Retry};
+use ringway_contract::snapshot::{Engine, Fallback, Retry};
 use ringway_tests::client::post;
-use ringway_tests::setup::{backend, prefix, route};
-use ringway_tests::{Gateway, Io, Origin, Setup, each_driver, http};
+use ringway_tests::setup::backend;
+use ringway_tests::{Origin, each_driver};
 use serde_json::{Value, json};
+
+use crate::rig::{gateway, sent, stream, untuned, whole};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
-
-/// A gateway that takes every dialect and has one backend, of this engine, with a credential of its own.
-fn gateway(io: Io, engine: Engine, origin: &Origin, tune: impl FnOnce(&mut Setup)) -> Gateway {
-    let (header, value) = match engine {
-        Engine::Anthropic => ("x-api-key", "ours"),
-        Engine::Gemini => ("x-goog-api-key", "ours"),
-        _ => ("authorization", "Bearer ours"),
-    };
-    let credential = Credential { header: header.to_owned(), value: value.to_owned() };
-    let mut model = backend("model", engine, &[origin.address()]);
-    model.credential = Some(credential);
-    let mut setup = Setup::new().backend(model).route(route("all", prefix("/"), "model"));
-    setup.snapshot.routes[0].expose = true;
-    tune(&mut setup);
-    Gateway::start(io, setup)
-}
-
-fn untuned(_: &mut Setup) {}
-
-/// A JSON answer of this status.
-fn whole(status: u16, body: &Value) -> String {
-    let body = body.to_string();
-    format!(
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nSet-Cookie: a=b\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A stream of these events, each in a coded chunk.
-fn stream(events: &[String]) -> Vec<u8> {
-    let body = events.concat();
-    let sizes: Vec<usize> = events.iter().map(String::len).collect();
-    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    [&head[..], &http::chunked(body.as_bytes(), &sizes)].concat()
-}
 
 /// An event of Anthropic's, named by its type.
 fn named(data: &Value) -> String {
@@ -131,11 +98,6 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap_or("?")).collect()
 }
 
-fn sent(origin: &Origin, target: &str) -> (http::Head, Value) {
-    let request = origin.request_for(target);
-    (request.head, serde_json::from_slice(&request.body).expect("the backend gets JSON"))
-}
-
 #[test]
 fn a_chat_caller_streams_text_and_a_call_from_an_anthropic_backend() {
     each_driver(|io| {
@@ -211,6 +173,7 @@ fn an_anthropic_caller_streams_from_a_chat_backend() {
         assert_eq!(end["delta"]["stop_reason"], "end_turn");
         assert_eq!((&end["usage"]["input_tokens"], &end["usage"]["output_tokens"]), (&json!(9), &json!(2)));
         assert!(answer.head.has("request-id"));
+        assert!(!answer.head.has("x-ringway-upstream-request-id"), "the backend named none");
         let (head, body) = sent(&origin, CHAT);
         assert_eq!(body["stream_options"]["include_usage"], true, "usage is asked for");
         assert!(!head.has("anthropic-version"));
@@ -397,6 +360,19 @@ fn a_whole_answer_that_is_cut_is_a_502() {
 }
 
 #[test]
+fn the_backends_own_id_is_told_beside_ours() {
+    each_driver(|io| {
+        let named = whole(200, &chat_answer()).replacen("\r\n", "\r\nX-Request-Id: req_theirs\r\n", 1);
+        let origin = Origin::answering(named);
+        let gateway = gateway(io, Engine::Openai, &origin, untuned);
+        let answer = gateway.ask(post(MESSAGES, messages_request(false)));
+        assert_eq!(answer.head.one("x-ringway-upstream-request-id").as_deref(), Some("req_theirs"));
+        assert_ne!(answer.head.one("request-id").as_deref(), Some("req_theirs"));
+        gateway.finish();
+    });
+}
+
+#[test]
 fn what_is_lost_is_listed_where_the_route_says_so_and_refused_where_it_is_strict() {
     each_driver(|io| {
         let request = chat_request(false).replacen('{', "{\"seed\":7,", 1);
@@ -430,6 +406,37 @@ fn what_cannot_be_read_is_refused_in_the_callers_words() {
             assert_eq!((answer.status(), &answer.json()["type"]), (status, &json!("error")), "{path} {body}");
         }
         assert_eq!(origin.connections(), 0);
+    });
+}
+
+#[test]
+fn a_star_in_a_targets_model_is_what_the_routes_glob_matched() {
+    each_driver(|io| {
+        let origin = Origin::start(|peer| {
+            while peer.request().is_some() {
+                peer.send(whole(200, &chat_answer()));
+            }
+        });
+        let gateway = gateway(io, Engine::Openai, &origin, |setup| {
+            setup.snapshot.routes[0].matches.models = vec!["openai/*".to_owned(), "*:free".to_owned()];
+            setup.snapshot.routes[0].targets[0].model = Some("*".to_owned());
+        });
+        for (path, body, expected) in [
+            (CHAT, r#"{ "model":"openai/gpt-5" ,"x":1.0}"#, r#"{ "model":"gpt-5" ,"x":1.0}"#),
+            (CHAT, r#"{"model":"meta/llama:free"}"#, r#"{"model":"meta/llama"}"#),
+        ] {
+            assert_eq!(gateway.ask(post(path, body)).status(), 200);
+            let last = origin.requests().pop().expect("a request");
+            assert_eq!(String::from_utf8_lossy(&last.body), expected);
+        }
+        let translated =
+            gateway.ask(post(MESSAGES, messages_request(false).replace("claude", "openai/gpt-5")));
+        assert_eq!(translated.json()["model"], "openai/gpt-5", "{}", translated.text());
+        let last: Value =
+            serde_json::from_slice(&origin.requests().pop().expect("a request").body).expect("JSON");
+        assert_eq!(last["model"], "gpt-5");
+        assert_eq!(gateway.ask(post(CHAT, r#"{"model":"gpt-5"}"#)).status(), 404);
+        gateway.finish();
     });
 }
 

@@ -1,0 +1,110 @@
+//! A connection to a host by name, in plain text or over TLS.
+//!
+//! Owns: the way from a name to a stream whose other end proved to be that name.
+//! Must not: be used for what the data plane does; this is for the few questions of the control plane itself.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Bytes both ways.
+pub enum Stream {
+    /// In plain text.
+    Plain(TcpStream),
+    /// Over TLS.
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to a host; over TLS it proves itself to the authorities that the system trusts.
+///
+/// # Errors
+/// Why there is no connection, for people.
+pub async fn host(host: &str, port: u16, secure: bool) -> Result<Stream, String> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let stream =
+        TcpStream::connect((name, port)).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let _ = stream.set_nodelay(true);
+    if !secure {
+        return Ok(Stream::Plain(stream));
+    }
+    let server =
+        ServerName::try_from(name.to_owned()).map_err(|_| format!("{name} is no name of a server"))?;
+    over_tls(stream, server, Arc::clone(trusting_the_system()?)).await.map_err(|error| error.to_string())
+}
+
+/// Does the handshake on a connection that was made.
+pub async fn over_tls(
+    stream: TcpStream,
+    server: ServerName<'static>,
+    config: Arc<ClientConfig>,
+) -> io::Result<Stream> {
+    let secure = TlsConnector::from(config).connect(server, stream).await?;
+    Ok(Stream::Secure(Box::new(secure)))
+}
+
+/// The settings that trust whom the system trusts; read once.
+fn trusting_the_system() -> Result<&'static Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let made = CONFIG.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err("this system names no authorities to trust; install ca-certificates".to_owned());
+        }
+        client_config(roots).map(Arc::new).map_err(|error| error.to_string())
+    });
+    made.as_ref().map_err(Clone::clone)
+}
+
+/// Settings that trust these authorities.
+///
+/// # Errors
+/// The provider of ciphers lacks what is asked of it.
+pub fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Secure(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Secure(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Secure(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Tokens for providers that take no key as it is: got with one, and renewed before they end.
+//!
+//! Owns: which accounts need one, the last that each got, and when to ask again.
+//! Must not: let go of a token that still holds because the next one could not be had; or show one.
+//! Read next: `account.rs`, the proof that a token is asked for with; `ask.rs`, the asking.
+
+mod account;
+mod ask;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ringway_contract::snapshot::Credential;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+pub use self::account::ServiceAccount;
+use crate::bounds::running as bounds;
+use crate::log;
+
+/// A token, and how long it holds.
+#[derive(Clone, PartialEq, Eq)]
+struct Token {
+    text: String,
+    holds: Duration,
+}
+
+/// The tokens of all accounts in use, by the backend they are for.
+#[derive(Default)]
+pub struct Mint {
+    known: BTreeMap<String, Known>,
+    asking: JoinSet<(String, Result<Token, String>)>,
+}
+
+struct Known {
+    account: ServiceAccount,
+    token: Option<(String, Instant)>,
+    /// When to ask next; none: it is being asked.
+    due: Option<Instant>,
+    wait: Duration,
+    /// Whether any asking has ended, well or not.
+    settled: bool,
+    failing: bool,
+}
+
+impl Known {
+    fn new(account: ServiceAccount) -> Self {
+        let (due, wait) = (Some(Instant::now()), bounds::BACKOFF_MS_MIN);
+        Self { account, token: None, due, wait, settled: false, failing: false }
+    }
+}
+
+impl Mint {
+    /// Keeps to these accounts, of several for a backend to the first: new ones get a token, those no longer used are
+    /// forgotten.
+    pub fn want(&mut self, accounts: &[(&str, &ServiceAccount)]) {
+        let wanted: BTreeMap<_, _> = accounts.iter().rev().copied().collect();
+        self.known.retain(|backend, known| wanted.get(backend.as_str()) == Some(&&known.account));
+        for (backend, account) in wanted {
+            self.known.entry(backend.to_owned()).or_insert_with(|| Known::new(account.clone()));
+        }
+        self.start_due();
+    }
+
+    /// What a request of this backend is proved with now; none: there is no token that holds.
+    pub fn credential(&self, backend: &str) -> Option<Credential> {
+        let (token, until) = self.known.get(backend)?.token.as_ref()?;
+        let value = format!("Bearer {token}");
+        (Instant::now() < *until).then(|| Credential { header: "authorization".to_owned(), value })
+    }
+
+    /// Backends that have no token that holds.
+    pub fn missing(&self) -> Vec<&str> {
+        let names = self.known.keys().map(String::as_str);
+        names.filter(|backend| self.credential(backend).is_none()).collect()
+    }
+
+    /// Waits until each account was asked for at least once.
+    pub async fn settle(&mut self) {
+        while self.known.values().any(|known| !known.settled) {
+            self.changed().await;
+        }
+    }
+
+    /// Waits for the next token. Never comes back while nothing is due; safe to drop.
+    pub async fn changed(&mut self) {
+        loop {
+            self.start_due();
+            let due = self.known.values().filter_map(|known| known.due).min();
+            let wait = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(ended) = self.asking.join_next() => {
+                    if let Ok((backend, answer)) = ended && self.take(&backend, answer) {
+                        return;
+                    }
+                }
+                () = wait => {}
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        for (backend, known) in
+            self.known.iter_mut().filter(|(_, known)| known.due.is_some_and(|due| due <= now))
+        {
+            known.due = None;
+            let (backend, account) = (backend.clone(), known.account.clone());
+            self.asking.spawn(async move {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let answer = timeout(bounds::MINT_MS_MAX, ask::token(&account, since.as_secs())).await;
+                (backend, answer.unwrap_or_else(|_| Err("no answer in time".to_owned())))
+            });
+        }
+    }
+
+    /// Takes an answer in; true if there is a new token, or the first asking failed.
+    fn take(&mut self, backend: &str, answer: Result<Token, String>) -> bool {
+        let Some(known) = self.known.get_mut(backend) else { return false };
+        let first = !std::mem::replace(&mut known.settled, true);
+        let now = Instant::now();
+        match answer {
+            Ok(Token { text, holds }) => {
+                if std::mem::take(&mut known.failing) {
+                    log::info("a token could be had again", &[("backend", &backend)]);
+                }
+                // A fifth of its time is left for whatever goes wrong.
+                known.due = Some(now + (holds * 4 / 5).max(bounds::MINT_GAP_MS_MIN));
+                known.wait = bounds::BACKOFF_MS_MIN;
+                known.token = Some((text, now + holds));
+                true
+            }
+            Err(why) => {
+                let left = known.token.as_ref().map_or(0, |(_, until)| (*until - now.min(*until)).as_secs());
+                if !std::mem::replace(&mut known.failing, true) {
+                    let (backend, left) = (&backend, format!("{left} s"));
+                    log::warn(
+                        "no token can be had",
+                        &[("backend", backend), ("why", &why), ("last_holds", &left)],
+                    );
+                }
+                known.due = Some(now + known.wait);
+                known.wait = (known.wait * 2).min(bounds::MINT_WAIT_MS_MAX);
+                first
+            }
+        }
+    }
+}

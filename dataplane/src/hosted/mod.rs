@@ -1,0 +1,245 @@
+//! Models that one company makes and another hosts: the same dialect, at other paths and with other proofs.
+//!
+//! Owns: where a hosted model is asked for, and what its host wants changed in the body.
+//! Must not: know a dialect's words beyond the few fields a host moves, or send anything.
+//! Read next: `sigv4.rs`, how requests to Amazon are signed; `bedrock.rs`, how its streams are unframed.
+
+pub mod bedrock;
+pub mod sigv4;
+
+use ringway_contract::snapshot::Hosting;
+use ringway_dialect::dialect::Dialect;
+use ringway_dialect::json::{Edits, Surrogates, Tape, string};
+
+/// What a hosted model is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// An answer.
+    Call {
+        /// Piece by piece.
+        stream: bool,
+    },
+    /// Vectors.
+    Embed,
+    /// The length of a prompt.
+    Count,
+}
+
+/// One request, as its dialect's own provider would get it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What for.
+    pub verb: Verb,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// Of which model.
+    pub model: &'a str,
+    /// At which path, with its query.
+    pub path: &'a [u8],
+}
+
+/// Whether this host has an answer to it at all.
+pub const fn has_answer(hosting: &Hosting, verb: Verb) -> bool {
+    match (hosting, verb) {
+        (Hosting::Azure { .. } | Hosting::Vertex { .. }, _)
+        | (Hosting::Bedrock { .. }, Verb::Call { .. }) => true,
+        // It counts and embeds in a dialect of its own.
+        (Hosting::Bedrock { .. }, Verb::Embed | Verb::Count) => false,
+    }
+}
+
+/// Where the host wants to be asked: path and query, behind an endpoint's base path.
+pub fn path(hosting: &Hosting, asked: &Asked<'_>) -> Vec<u8> {
+    match hosting {
+        Hosting::Azure { api_version, deployment } => {
+            azure(asked, api_version.as_deref(), deployment.as_deref())
+        }
+        Hosting::Vertex { project, location } => vertex(asked, project, location),
+        Hosting::Bedrock { .. } => bedrock::path(asked),
+    }
+}
+
+/// With a version each model has a path, a deployment; without one the paths are `OpenAI`'s, below one of Azure's.
+fn azure(asked: &Asked<'_>, api_version: Option<&str>, deployment: Option<&str>) -> Vec<u8> {
+    let below = asked.path.strip_prefix(b"/v1").unwrap_or(asked.path);
+    let mut path = b"/openai".to_vec();
+    let Some(version) = api_version else {
+        path.extend_from_slice(b"/v1");
+        path.extend_from_slice(below);
+        return path;
+    };
+    if asked.dialect != Dialect::OpenAiResponses {
+        path.extend_from_slice(b"/deployments/");
+        write_segment(deployment.unwrap_or(asked.model), &mut path);
+    }
+    path.extend_from_slice(below);
+    path.extend_from_slice(b"?api-version=");
+    write_segment(version, &mut path);
+    path
+}
+
+fn vertex(asked: &Asked<'_>, project: &str, location: &str) -> Vec<u8> {
+    let mut path = b"/v1/projects/".to_vec();
+    write_segment(project, &mut path);
+    path.extend_from_slice(b"/locations/");
+    write_segment(location, &mut path);
+    if asked.dialect == Dialect::Gemini {
+        path.extend_from_slice(b"/publishers/google/models/");
+        let behind =
+            memchr::memmem::find(asked.path, b"/models/").map_or(asked.path, |at| &asked.path[at + 8..]);
+        path.extend_from_slice(behind);
+        return path;
+    }
+    path.extend_from_slice(b"/publishers/anthropic/models/");
+    let verb: &[u8] = match asked.verb {
+        Verb::Call { stream: true } => b":streamRawPredict",
+        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b":rawPredict",
+    };
+    // All models share one counter.
+    write_segment(if asked.verb == Verb::Count { "count-tokens" } else { asked.model }, &mut path);
+    path.extend_from_slice(verb);
+    path
+}
+
+/// The body as the host wants it, if otherwise than the dialect's provider. Not another byte changes.
+pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &str) -> Option<String> {
+    let version = match (hosting, asked.dialect) {
+        (Hosting::Vertex { .. }, Dialect::Anthropic) => "vertex-2023-10-16",
+        (Hosting::Bedrock { .. }, _) => "bedrock-2023-05-31",
+        (Hosting::Azure { .. } | Hosting::Vertex { .. }, _) => return None,
+    };
+    let is_bedrock = matches!(hosting, Hosting::Bedrock { .. });
+    let mut tape = Tape::new();
+    let root = tape.read(body, Surrogates::Replace).ok()?;
+    let moved = |key: &str| match key {
+        "anthropic_version" => true,
+        "model" => asked.verb != Verb::Count, // the one counter is told of which
+        "stream" => is_bedrock,               // its path says so
+        _ => false,
+    };
+    let mut edits = Edits::default();
+    let entries: Vec<_> = root.fields()?.map(|entry| (entry.range(), moved(&entry.plain()))).collect();
+    let mut first = format!(r#""anthropic_version":"{version}""#);
+    if let Some(betas) = betas.filter(|_| is_bedrock) {
+        first.push_str(r#","anthropic_beta":["#);
+        let names = betas.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+        let mut list = Vec::new();
+        for name in names {
+            if !list.is_empty() {
+                list.push(b',');
+            }
+            string(&mut list, &String::from_utf8_lossy(name));
+        }
+        first.push_str(&String::from_utf8_lossy(&list));
+        first.push(']');
+    }
+    if entries.iter().any(|(_, gone)| !gone) {
+        first.push(',');
+    }
+    let at = root.range().start + 1;
+    edits.put(at..at, first);
+    edits.cut(&entries);
+    edits.apply(body)
+}
+
+/// A segment of a path, percent-encoded (RFC 3986 section 2.3).
+pub fn write_segment(segment: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_contract::snapshot::AwsKey;
+
+    use super::*;
+
+    const CALL: Verb = Verb::Call { stream: false };
+    const STREAM: Verb = Verb::Call { stream: true };
+
+    fn at(hosting: &Hosting, verb: Verb, dialect: Dialect, model: &str, path: &str) -> String {
+        let asked = Asked { verb, dialect, model, path: path.as_bytes() };
+        String::from_utf8(super::path(hosting, &asked)).expect("ASCII")
+    }
+
+    fn bedrock() -> Hosting {
+        let key = AwsKey { id: "AKID".to_owned(), secret: "s".to_owned(), session_token: None };
+        Hosting::Bedrock { region: "us-east-1".to_owned(), key }
+    }
+
+    #[test]
+    fn azure_has_a_path_for_each_deployment_or_those_of_openai() {
+        let chat = "/v1/chat/completions";
+        let mut azure = Hosting::Azure { api_version: Some("2024-10-21".to_owned()), deployment: None };
+        assert_eq!(
+            at(&azure, CALL, Dialect::OpenAiChat, "gpt-5 mini", chat),
+            "/openai/deployments/gpt-5%20mini/chat/completions?api-version=2024-10-21"
+        );
+        assert_eq!(
+            at(&azure, CALL, Dialect::OpenAiResponses, "gpt-5", "/v1/responses"),
+            "/openai/responses?api-version=2024-10-21"
+        );
+        if let Hosting::Azure { deployment, .. } = &mut azure {
+            *deployment = Some("ours".to_owned());
+        }
+        assert_eq!(
+            at(&azure, Verb::Embed, Dialect::OpenAiChat, "e", "/v1/embeddings"),
+            "/openai/deployments/ours/embeddings?api-version=2024-10-21"
+        );
+        let new = Hosting::Azure { api_version: None, deployment: None };
+        assert_eq!(at(&new, CALL, Dialect::OpenAiChat, "gpt-5", chat), "/openai/v1/chat/completions");
+    }
+
+    #[test]
+    fn vertex_has_a_path_for_each_publisher() {
+        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "us-east5".to_owned() };
+        assert_eq!(
+            at(&vertex, STREAM, Dialect::Gemini, "g", "/v1beta/models/g:streamGenerateContent?alt=sse"),
+            "/v1/projects/p/locations/us-east5/publishers/google/models/g:streamGenerateContent?alt=sse"
+        );
+        let of = |verb| at(&vertex, verb, Dialect::Anthropic, "claude-4@1", "/v1/messages");
+        let front = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/";
+        assert_eq!(of(CALL), format!("{front}claude-4%401:rawPredict"));
+        assert_eq!(of(STREAM), format!("{front}claude-4%401:streamRawPredict"));
+        assert_eq!(of(Verb::Count), format!("{front}count-tokens:rawPredict"));
+    }
+
+    #[test]
+    fn bedrock_has_a_path_for_each_model_and_says_there_whether_it_streams() {
+        let of = |verb| at(&bedrock(), verb, Dialect::Anthropic, "anthropic.claude-v2:0", "/v1/messages");
+        assert_eq!(of(CALL), "/model/anthropic.claude-v2%3A0/invoke");
+        assert_eq!(of(STREAM), "/model/anthropic.claude-v2%3A0/invoke-with-response-stream");
+        assert!(!has_answer(&bedrock(), Verb::Count) && has_answer(&bedrock(), CALL));
+    }
+
+    #[test]
+    fn a_host_gets_what_its_path_says_taken_out_of_the_body_and_nothing_else_changes() {
+        let asked = |verb| Asked { verb, dialect: Dialect::Anthropic, model: "m", path: b"/v1/messages" };
+        let text = r#"{ "model":"m", "max_tokens" : 1.0,"stream":true,"messages":[]}"#;
+        assert_eq!(
+            body(&bedrock(), &asked(STREAM), Some(b"a-1, b-2"), text).as_deref(),
+            Some(
+                r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a-1","b-2"], "max_tokens" : 1.0,"messages":[]}"#
+            )
+        );
+        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
+        assert_eq!(
+            body(&vertex, &asked(STREAM), Some(b"a-1"), text).as_deref(),
+            Some(
+                r#"{"anthropic_version":"vertex-2023-10-16", "max_tokens" : 1.0,"stream":true,"messages":[]}"#
+            )
+        );
+        assert_eq!(
+            body(&vertex, &asked(Verb::Count), None, r#"{"model":"m"}"#).as_deref(),
+            Some(r#"{"anthropic_version":"vertex-2023-10-16","model":"m"}"#)
+        );
+        let azure = Hosting::Azure { api_version: None, deployment: None };
+        assert_eq!(body(&azure, &asked(CALL), None, text), None);
+    }
+}
