@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use ringway_contract::snapshot::{
     AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
-    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hosting, Limits, Listener,
-    ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning, Retry,
-    RouteTimeouts, Target, Tracing,
+    Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hedge, Hosting, Limits,
+    Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning,
+    Retry, RouteTimeouts, Target, Tracing,
 };
 use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -190,6 +190,19 @@ fn a_heartbeat_is_a_time_or_more_than_that() {
     assert_eq!(heartbeat("15s"), beat(15, None));
     assert_eq!(heartbeat("{}"), beat(15, None));
     assert_eq!(heartbeat("{every: 5s, commit_after: 25s}"), beat(5, Some(25)));
+}
+
+#[test]
+fn a_hedge_has_a_time_or_takes_the_95th_percentile() {
+    let hedge = |written: &str| {
+        let text = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1\"]}");
+        let text = text.replace("targets: [", &format!("idempotent: true, hedge: {written}, targets: ["));
+        snap(&text).routes[0].hedge.expect("it was written")
+    };
+    assert_eq!(hedge("{}"), Hedge { after_ms: None, budget_percent: 1 });
+    assert_eq!(hedge("{after: p95, budget: 3%}"), Hedge { after_ms: None, budget_percent: 3 });
+    let after_ms = Some(Millis::new(500));
+    assert_eq!(hedge("{after: 500ms, budget: 5%}"), Hedge { after_ms, budget_percent: 5 });
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::deadline::{Elapsed, Wait};
 use crate::downstream::Downstream;
 use crate::exchange::Exchange;
 use crate::heartbeat;
+use crate::hedge::{self, Bet};
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
 use crate::observe::Counter;
 use crate::orca;
@@ -86,16 +87,19 @@ pub struct Aim<'a> {
 ///
 /// `intake` is taken once its body is too long to be held: then there is no second try. A future made by hand, as in
 /// [`relay::live`](crate::relay::live).
-pub fn attempt<'a, 'e>(
+pub fn attempt<'a, 'e, 't>(
     x: &'a mut Exchange<'e>,
-    aim: Aim<'a>,
+    aim: Aim<'t>,
     intake: &'a mut Option<Intake>,
-) -> impl Future<Output = Result<Answer, Failed>> + use<'a, 'e> {
+    bet: &'a mut Option<Box<Bet<'t>>>,
+) -> impl Future<Output = Result<Answer, Failed>> + use<'a, 'e, 't> {
     let began_us = x.worker.clock.now_us();
     let mut connection = x.worker.pools.take(aim.endpoint, x.worker.clock.coarse_ms());
     async move {
-        let ended = kept_or_fresh(x, aim, intake, &mut connection).await;
+        let mut job = Job { aim, intake, bet };
+        let ended = kept_or_fresh(x, &mut job, &mut connection).await;
         x.upstream_took(x.worker.clock.now_us() - began_us);
+        let (aim, began_us) = hedge::winner(job.bet.as_deref(), aim, began_us);
         trace::attempted(x, aim, began_us, &ended);
         let Won { buffer, pump, sent_whole } = ended?;
         let connection = connection.expect("it brought the answer");
@@ -103,20 +107,26 @@ pub fn attempt<'a, 'e>(
     }
 }
 
+/// What is to be done. Handed on by reference: each future on the way would keep room for it, twice.
+struct Job<'a, 't> {
+    aim: Aim<'t>,
+    intake: &'a mut Option<Intake>,
+    bet: &'a mut Option<Box<Bet<'t>>>,
+}
+
 async fn kept_or_fresh(
     x: &mut Exchange<'_>,
-    aim: Aim<'_>,
-    intake: &mut Option<Intake>,
+    job: &mut Job<'_, '_>,
     connection: &mut Option<Connection>,
 ) -> Result<Won, Failed> {
     loop {
         if connection.is_none() {
-            *connection = Some(dial(x, aim).await?);
+            *connection = Some(dial(x, &job.aim).await?);
         }
         let connected = connection.as_mut().expect("just dialled, if not kept");
-        match over(x, aim, intake, connected).await {
+        match over(x, job, connected).await {
             Err(Failed::Attempt(error))
-                if error.reason == Reason::UpStaleConn && may_repeat(x, aim, error, intake.as_ref()) =>
+                if error.reason == Reason::UpStaleConn && may_repeat(x, job, error) =>
             {
                 x.worker.count_reason(Reason::UpStaleConn);
                 *connection = None;
@@ -133,11 +143,11 @@ struct Won {
     sent_whole: bool,
 }
 
-fn may_repeat(x: &Exchange<'_>, aim: Aim<'_>, error: AttemptError, intake: Option<&Intake>) -> bool {
-    intake.is_some() && (error.retry == Retry::Safe || x.is_idempotent(aim.route))
+fn may_repeat(x: &Exchange<'_>, job: &Job<'_, '_>, error: AttemptError) -> bool {
+    job.intake.is_some() && (error.retry == Retry::Safe || x.is_idempotent(job.aim.route))
 }
 
-async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> {
+async fn dial(x: &mut Exchange<'_>, aim: &Aim<'_>) -> Result<Connection, Failed> {
     let Exchange { worker, down, .. } = x;
     // Boxed: most attempts reuse, and all would carry the room for it.
     let dialling =
@@ -169,8 +179,7 @@ async fn dial(x: &mut Exchange<'_>, aim: Aim<'_>) -> Result<Connection, Failed> 
 
 async fn over(
     x: &mut Exchange<'_>,
-    aim: Aim<'_>,
-    intake: &mut Option<Intake>,
+    job: &mut Job<'_, '_>,
     connection: &mut Connection,
 ) -> Result<Won, Failed> {
     x.record.reused = connection.reused;
@@ -178,16 +187,20 @@ async fn over(
         x.worker.shard.count(Counter::Reuses);
     }
     x.down.deadline.set_upstream(Some(&connection.socket));
-    let held = intake.as_mut().expect("a body that was pumped is not tried again");
-    let unsent = send_held(x, aim, held, connection).await?;
+    let held = job.intake.as_mut().expect("a body that was pumped is not tried again");
+    let unsent = send_held(x, &job.aim, held, connection).await?;
+    if let (Some(bet), None, Some(intake)) = (&mut *job.bet, unsent, job.intake.as_ref()) {
+        let buffer = Box::pin(hedge::race(x, job.aim, connection, intake, bet)).await?;
+        return Ok(Won { buffer, pump: None, sent_whole: true });
+    }
     let mut pump = None;
     if unsent.is_none()
-        && let Some(intake) = intake.take_if(|intake| !intake.is_complete())
+        && let Some(intake) = job.intake.take_if(|intake| !intake.is_complete())
     {
         let read = x.down.read.take().expect("no other pump runs");
         pump = Some(pump_of(x.worker, intake, read, &connection.socket));
     }
-    let (buffer, sent_whole) = head(x, aim, connection, &mut pump, intake.as_ref(), unsent).await?;
+    let (buffer, sent_whole) = head(x, job, connection, &mut pump, unsent).await?;
     Ok(Won { buffer, pump, sent_whole })
 }
 
@@ -198,7 +211,7 @@ fn pump_of(worker: &Rc<Worker>, intake: Intake, read: crate::downstream::ReadSid
 
 /// A send that failed: whether any byte of the request left.
 #[derive(Clone, Copy)]
-struct Unsent {
+pub struct Unsent {
     nothing_left: bool,
 }
 
@@ -206,11 +219,11 @@ struct Unsent {
 /// answered before it stopped reading (UF-29).
 async fn send_held(
     x: &mut Exchange<'_>,
-    aim: Aim<'_>,
+    aim: &Aim<'_>,
     intake: &mut Intake,
     connection: &Connection,
 ) -> Result<Option<Unsent>, Failed> {
-    let copied = compose(x, aim, intake);
+    let copied = compose(x, *aim, intake);
     let whole = x.scratch.out.len();
     let sent = match connection.socket.send_now(&mut x.scratch.out) {
         Ok(true) if intake.more.len() == copied => {
@@ -264,6 +277,16 @@ async fn send_again(socket: &Socket, worker: &Worker, piece: &mut Buffer) -> Res
     back.rewind(mark);
     *piece = back;
     sent.map_err(|_| ())
+}
+
+/// The whole request, for one more connection; whatever is in the send buffer stays there.
+pub fn compose_whole(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Vec<u8> {
+    let kept = std::mem::take(&mut x.scratch.out);
+    let copied = compose(x, aim, intake);
+    let mut whole = std::mem::replace(&mut x.scratch.out, kept).bytes;
+    // What is not copied needs nothing put into it.
+    intake.more.iter().skip(copied).for_each(|piece| whole.extend_from_slice(piece.bytes()));
+    whole
 }
 
 /// Writes the head and the first of the body into the send buffer; says how many further pieces it holds too.
@@ -368,17 +391,16 @@ fn path_model_span(path: Span, buf: &[u8]) -> Option<Span> {
 /// Waits for the head of the final answer. Returns it, and whether the whole request went up.
 async fn head(
     x: &mut Exchange<'_>,
-    aim: Aim<'_>,
+    job: &Job<'_, '_>,
     connection: &mut Connection,
     pump: &mut Option<Pump>,
-    intake: Option<&Intake>,
     unsent: Option<Unsent>,
 ) -> Result<(Buffer, bool), Failed> {
     let mut sent_whole = pump.is_none() && unsent.is_none();
     let mut interim_heads = 0;
     x.scratch.answer.reset();
     if pump.is_none() {
-        x.wait_for_first_byte(aim.route);
+        x.wait_for_first_byte(job.aim.route);
     }
     connection.inbox.arm(Room::Fresh(Size::Small));
     loop {
@@ -391,13 +413,13 @@ async fn head(
             Turn::Silence => continue,
             Turn::Pumped(pumped) => {
                 sent_whole = x.settle_pump(pumped)?;
-                x.wait_for_first_byte(aim.route);
+                x.wait_for_first_byte(job.aim.route);
                 continue;
             }
             Turn::Upstream(received) => received,
         };
         if !matches!(received, Ok(n) if n > 0) {
-            return Err(no_head(x, connection, &buffer, intake, unsent));
+            return Err(no_head(x, connection, &buffer, job.intake.as_ref(), unsent));
         }
         if parse_head(x, &mut buffer, &mut interim_heads)? == Parse::Complete {
             x.down.deadline.rest();
@@ -408,7 +430,11 @@ async fn head(
 }
 
 /// Parses what is there; interim heads are skipped (H1-UP-08).
-fn parse_head(x: &mut Exchange<'_>, buffer: &mut Buffer, interim_heads: &mut usize) -> Result<Parse, Failed> {
+pub fn parse_head(
+    x: &mut Exchange<'_>,
+    buffer: &mut Buffer,
+    interim_heads: &mut usize,
+) -> Result<Parse, Failed> {
     let asked = Asked { head: x.scratch.head.method() == Method::Head };
     let answer: &mut ResponseHead = &mut x.scratch.answer;
     loop {
@@ -439,7 +465,8 @@ fn never(reason: Reason) -> Failed {
     AttemptError::new(reason, Retry::Never).into()
 }
 
-fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
+/// A buffer to go on reading a head in.
+pub fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
     if buffer.room() > 0 {
         return Ok(buffer);
     }
@@ -450,7 +477,7 @@ fn with_head_room(worker: &Worker, buffer: Buffer) -> Result<Buffer, Failed> {
 }
 
 /// The connection ended without a whole head: whose fault, and may it be tried again?
-fn no_head(
+pub fn no_head(
     x: &Exchange<'_>,
     connection: &Connection,
     buffer: &Buffer,

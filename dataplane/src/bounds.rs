@@ -144,6 +144,13 @@ pub const RETRY_WINDOW_MS: u64 = 10_000;
 /// Retries a second that the budget allows whatever the traffic.
 pub const RETRY_FLOOR_PER_S: u64 = 3;
 
+/// Heads that a route has to have seen before their 95th percentile says anything.
+pub const HEDGE_SAMPLES_MIN: u32 = 32;
+/// Then all counts are halved: what is long ago fades.
+pub const HEDGE_SAMPLES_MAX: u32 = 1_024;
+/// The least that the 95th percentile counts for (routing section 7): fast servers are not worth a second attempt.
+pub const HEDGE_P95_MS_MIN: u64 = 1_000;
+
 // ---- admission ---------------------------------------------------------------------------------------------
 
 /// The shortest wait that a refused caller is told (routing section 6).

@@ -106,6 +106,7 @@ fn route(name: &str, prefix: &str, backend: &str) -> Route {
         class: Class::Default,
         trace: Tracing::default(),
         heartbeat: None,
+        hedge: None,
     }
 }
 

@@ -49,6 +49,19 @@ pub struct Bound<'t> {
     pub trial: Option<Trial<'t>>,
 }
 
+/// What is held for an attempt until its answer's last byte. Dropped in this order: whoever waits for the permit is to
+/// see the lease gone.
+pub struct Taken<'t> {
+    /// Its load on its endpoint.
+    pub held: Dispatched,
+    /// Its place past admission.
+    pub permit: Permit<'t>,
+    /// Its place in a half-open circuit.
+    pub trial: Option<Trial<'t>>,
+    /// Where it went.
+    pub pick: Pick<'t>,
+}
+
 impl<'t> Search<'t> {
     /// On this route, nothing tried yet.
     pub fn new(route: &'t Route) -> Self {
@@ -95,6 +108,16 @@ impl<'t> Search<'t> {
     pub fn has_another(&self, x: &mut Exchange<'_>, intake: Option<&Intake>) -> bool {
         (self.stage..=self.route.fallback.len())
             .any(|stage| x.pick(self.route, stage, &self.tried, intake).is_some())
+    }
+
+    /// What was tried so far.
+    pub fn tried(&self) -> Tried {
+        self.tried
+    }
+
+    /// Notes what else was tried.
+    pub fn set_tried(&mut self, tried: Tried) {
+        self.tried = tried;
     }
 
     /// The route it is on.
@@ -233,6 +256,14 @@ impl<'t> Permit<'t> {
         ticket: Option<Ticket>,
     ) -> Self {
         Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0 }
+    }
+
+    /// For an attempt beside one that was admitted.
+    pub fn beside(worker: &Rc<Worker>, backend: &'t Backend, class: Class) -> Self {
+        match &backend.admission {
+            Some(admission) => Self::new(worker, backend, admission, class, None),
+            None => Self::none(),
+        }
     }
 
     /// The attempt's load is counted: the place in the queue is free.

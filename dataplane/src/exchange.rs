@@ -22,11 +22,11 @@ use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
 use crate::coding::Coding;
 use crate::deadline::Wait;
-use crate::dispatch::{self, Bound, Permit, Search};
+use crate::dispatch::{self, Bound, Search, Taken};
 use crate::downstream::Downstream;
 use crate::fit::{self, Unfit};
-use crate::health::Trial;
 use crate::heartbeat::{self, Beat};
+use crate::hedge;
 use crate::intake::{Cut, Intake, Pumped};
 use crate::observe::{Counter, Micros, Record, Slots};
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
@@ -164,15 +164,11 @@ async fn handle(x: &mut Exchange<'_>, table: &Table, buffer: &mut Option<Buffer>
     pass_on(x, won).await
 }
 
-/// An answer that goes to the caller, and what is held for it to its last byte. Dropped in this order: whoever waits for
-/// the permit is to see the lease gone.
+/// An answer that goes to the caller, and what is held for it to its last byte.
 struct Won<'t> {
-    held: Dispatched,
-    permit: Permit<'t>,
-    trial: Option<Trial<'t>>,
+    taken: Taken<'t>,
     admitted: Live,
     aim: Aim<'t>,
-    pick: Pick<'t>,
     answer: Answer,
 }
 
@@ -185,15 +181,15 @@ fn pass_on<'x, 'e>(
     async move {
         let _ = &won; // held as one, and so dropped in its order if the exchange is given up
         let outcome = if x.needs_words() || heartbeat::is_stranded(x) {
-            Box::pin(translate::live(x, won.aim, won.answer, &mut won.held)).await
+            Box::pin(translate::live(x, won.aim, won.answer, &mut won.taken.held)).await
         } else {
-            Ok(relay::live(x, won.aim, won.answer, &mut won.held).await)
+            Ok(relay::live(x, won.aim, won.answer, &mut won.taken.held).await)
         };
-        won.permit.generated(won.held.lease.generated());
+        won.taken.permit.generated(won.taken.held.lease.generated());
         dispatch::note_end(x.worker, won.aim, &outcome);
-        x.learn(&won.pick);
+        x.learn(&won.taken.pick);
         x.settle(won.aim);
-        drop((won.held, won.permit, won.trial, won.admitted));
+        drop((won.taken, won.admitted));
         Ok(outcome?)
     }
 }
@@ -217,15 +213,19 @@ async fn first_answer<'t>(
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
         let aim = x.aim(route, &pick);
         x.translate(aim, intake.as_mut()).await?;
-        let mut held = x.dispatch(&pick, intake.as_ref());
+        let held = x.dispatch(&pick, intake.as_ref());
         permit.land();
-        match attempt(x, aim, &mut intake).await {
-            Ok(answer) => match x.weigh(aim, &answer, &search, intake.as_ref(), &mut held)? {
+        let mut taken = Taken { held, permit, trial, pick };
+        let mut bet = hedge::bet(x, &search, (aim, &taken.pick), intake.as_ref());
+        let ended = attempt(x, aim, &mut intake, &mut bet).await;
+        let aim = hedge::settle(bet, &mut search, &mut taken, aim);
+        match ended {
+            Ok(answer) => match x.weigh(aim, &answer, &search, intake.as_ref(), &mut taken.held)? {
                 Some(declined) => search.last = declined,
-                None => return Ok(Won { held, permit, trial, admitted, aim, pick, answer }),
+                None => return Ok(Won { taken, admitted, aim, answer }),
             },
             Err(Failed::Attempt(error)) => {
-                search.last = x.note_failure(aim, error, intake.is_some(), &held)?;
+                search.last = x.note_failure(aim, error, intake.is_some(), &taken.held)?;
             }
             Err(Failed::Refused(refusal)) => return Err(refusal.into()),
             Err(Failed::Gone(reason)) => return Err(Stop::Gone(reason)),
@@ -433,8 +433,9 @@ impl<'a> Exchange<'a> {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
             _ if self.is_mixed(route) || self.is_choosy(route) || self.forces_usage(route) => u64::MAX,
             Some(_) => PROMPT_BODY_BYTES_MAX,
-            // Whether it wants a stream must be known before it is told that one has begun.
+            // Whether it wants a stream must be known before it is told that one has begun; and what is sent twice is held.
             None if route.pulse.is_some_and(|pulse| pulse.commit_after_ms.is_some()) => PROMPT_BODY_BYTES_MAX,
+            None if route.hedge.is_some() => PROMPT_BODY_BYTES_MAX,
             None => 0,
         }
     }
@@ -571,7 +572,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts the attempt on its endpoint, before anything else is chosen.
-    fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
+    pub fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
         let backend = &pick.target.backend;
         let counts = backend.gpu.is_some() || backend.admission.is_some();
         let load = if counts { dispatch::estimated(pick, intake) } else { pick.load };

@@ -23,6 +23,7 @@ pub mod fit;
 pub mod handshake;
 pub mod health;
 pub mod heartbeat;
+pub mod hedge;
 pub mod hosted;
 pub mod intake;
 pub mod listen;

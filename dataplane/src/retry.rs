@@ -47,9 +47,16 @@ pub fn is_idempotent(method: &[u8]) -> bool {
 
 /// How many retries a worker may still make: a share of its requests of the last ten seconds, and
 /// [`RETRY_FLOOR_PER_S`] in each second besides, so that a quiet gateway retries too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RetryBudget {
     seconds: [Second; WINDOW_S],
+    floor_per_s: u64,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { seconds: Default::default(), floor_per_s: RETRY_FLOOR_PER_S }
+    }
 }
 
 /// What happened in one second.
@@ -67,6 +74,11 @@ struct Second {
 const WINDOW_S: usize = (RETRY_WINDOW_MS / 1_000) as usize;
 
 impl RetryBudget {
+    /// One without a floor: what is not asked for by a failure is never more than its share, and one in ten seconds.
+    pub fn strict() -> Self {
+        Self { floor_per_s: 0, ..Self::default() }
+    }
+
     /// Counts a request that came in.
     pub fn count_request(&mut self, now_ms: u64) {
         self.second(now_ms).requests += 1;
@@ -77,10 +89,11 @@ impl RetryBudget {
         let mark = mark(now_ms);
         let recent = self.seconds.iter().filter(|second| second.mark + WINDOW_S as u64 > mark);
         let (requests, shared) = recent.fold((0, 0), |sum, it| (sum.0 + it.requests, sum.1 + it.shared));
+        let floor_per_s = self.floor_per_s;
         let second = self.second(now_ms);
         if shared * 100 < requests * u64::from(percent) {
             second.shared += 1;
-        } else if second.floor < RETRY_FLOOR_PER_S && percent > 0 {
+        } else if second.floor < floor_per_s && percent > 0 {
             second.floor += 1;
         } else {
             return false;
@@ -106,6 +119,20 @@ const fn mark(now_ms: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::outcome::Reason;
+
+    #[test]
+    fn a_strict_budget_is_its_share_and_the_first() {
+        let mut budget = RetryBudget::strict();
+        let mut taken = 0;
+        for _ in 0..100 {
+            budget.count_request(0);
+            taken += u32::from(budget.take(0, 5));
+        }
+        assert_eq!(taken, 5);
+        assert!(!budget.take(9_000, 5) && !budget.take(9_000, 0));
+        budget.count_request(20_000);
+        assert!(budget.take(20_000, 5) && !budget.take(20_000, 5));
+    }
 
     const FINE: Standing = Standing {
         idempotent: true,

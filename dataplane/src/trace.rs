@@ -127,6 +127,21 @@ pub fn attempted<T>(x: &mut Exchange<'_>, aim: Aim<'_>, began_us: u64, ended: &R
     }));
 }
 
+/// Notes that an attempt that began then was given up because another was answered first.
+pub fn outrun(x: &mut Exchange<'_>, aim: Aim<'_>, began_us: u64) {
+    let took_us = x.worker.clock.now_us() - began_us;
+    let at_us = x.elapsed_us() - took_us;
+    let Some(trail) = &mut x.trace else { return };
+    trail.add(Step::Attempt(Attempt {
+        at_ms: ms(at_us),
+        endpoint: aim.endpoint.name.as_str().to_owned(),
+        took_ms: ms(took_us),
+        reused: false,
+        status: None,
+        failed: None,
+    }));
+}
+
 impl Trail {
     fn add(&mut self, step: Step) {
         if self.steps.len() < TRACE_STEPS_MAX {

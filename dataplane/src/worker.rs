@@ -98,6 +98,8 @@ pub struct Worker {
     pub rng: RefCell<fastrand::Rng>,
     /// What it may spend on retries.
     pub retries: RefCell<RetryBudget>,
+    /// What it may spend on second attempts.
+    pub hedges: RefCell<RetryBudget>,
     /// What it shares with the process.
     pub shared: Arc<Shared>,
     driver: Driver,
@@ -193,6 +195,7 @@ impl Worker {
             waits: Waits::default(),
             rng: RefCell::new(fastrand::Rng::new()),
             retries: RefCell::new(RetryBudget::default()),
+            hedges: RefCell::new(RetryBudget::strict()),
             shared: Arc::clone(&seed.shared),
             driver,
             listeners: RefCell::new(Vec::new()),

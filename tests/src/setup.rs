@@ -209,6 +209,7 @@ pub fn route(name: &str, matches: Match, backend: &str) -> Route {
         class: Class::Default,
         trace: Tracing::default(),
         heartbeat: None,
+        hedge: None,
     }
 }
 

@@ -498,6 +498,9 @@ pub struct Route {
     /// Whether silent streams are kept open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
+    /// Whether another endpoint is asked beside a slow one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
 }
 
 /// How callers of streams are told that somebody is there while nothing comes.
@@ -509,6 +512,17 @@ pub struct Heartbeat {
     /// When the status of a stream is committed although no answer has come; none: not before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_after_ms: Option<Millis>,
+}
+
+/// A second attempt beside a slow first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hedge {
+    /// When no head has come for so long; none: longer than nineteen of twenty took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<Millis>,
+    /// How many, as a share of the requests of the last ten seconds, in percent.
+    pub budget_percent: u32,
 }
 
 /// Of which requests of a route it is kept how they were routed, beside those whose callers ask for it.

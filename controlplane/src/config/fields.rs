@@ -852,6 +852,12 @@ pub(super) const ROUTE: Section = Section {
             "none",
             "Keeps silent streams open: a comment that clients pass over, so often. To callers of Gemini's a blank line, all that its clients put up with. Alone it is `every`.",
         ),
+        optional(
+            "hedge",
+            Kind::Section(&HEDGE),
+            "none",
+            "Asks another endpoint beside one that is slow to answer; who is first wins, the other is given up. Only for requests that may be repeated: see `idempotent`.",
+        ),
         later("shadow", "a copy of the traffic to another backend", "replay the access log with `ringload`"),
         later("cache", "a cache of answers", "use the engine's own prefix cache"),
         later("guards", "checks of prompts and answers", "check them in the application"),
@@ -959,6 +965,25 @@ const ROUTE_TIMEOUTS: Section = Section {
         optional("first_byte", WAIT, "60s", "From the request's last byte sent to the answer's head."),
         optional("idle", WAIT, "60s", "Between two reads of the answer's body."),
         optional("total", WAIT, "10m", "The whole exchange, all attempts."),
+    ],
+};
+
+const HEDGE: Section = Section {
+    name: "hedge",
+    about: "When another endpoint is asked beside one that is slow to answer.",
+    fields: &[
+        optional(
+            "after",
+            Kind::Either(&[Kind::Text(&P95), WAIT]),
+            "p95",
+            "When no head of an answer has come since the request was sent: a time, or `p95`, longer than nineteen of twenty took lately, and at least a second.",
+        ),
+        optional(
+            "budget",
+            Kind::Percent,
+            "1%",
+            "How many, as a share of the requests of the last ten seconds, per worker.",
+        ),
     ],
 };
 
@@ -1079,6 +1104,7 @@ const MONEY: Format =
 const PATH: Format = Format { word: "path", pattern: "^/[^?#]*$", example: "/v1/chat/completions" };
 const QUESTION: Format =
     Format { word: "path with or without a query", pattern: "^/[^#\\s]*$", example: "/metrics" };
+const P95: Format = Format { word: "`p95`", pattern: "^p95$", example: "p95" };
 const OFF: Format = Format { word: "`off`", pattern: "^off$", example: "off" };
 const METHOD: Format = Format { word: "method", pattern: "^[^a-z\\s]+$", example: "POST" };
 const HOST: Format = Format { word: "host", pattern: "^[^/\\s]+$", example: "api.example.com" };

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
-    self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Heartbeat, Limits,
+    self as contract, Connections, Credential, Dialect, Engine, HeaderMatch, Heartbeat, Hedge, Limits,
     ListenerTimeouts, Logging, Match, Orca, Retry, RouteTimeouts, Tracing,
 };
 
@@ -535,8 +535,29 @@ fn route(from: &written::Route, names: &Names<'_>, sink: &Sink) -> Option<Route>
         fallback: fallback.into_iter().collect::<Option<_>>()?,
         class: or(from.class.as_ref(), contract::Class::default()),
         trace: Tracing { sample_percent: or(from.sample.as_ref(), 0) },
+        hedge: from.hedge.as_ref().map(|written| hedge(written, from, sink)),
         heartbeat: from.heartbeat.as_ref().map(|written| heartbeat(written, from, names, sink)),
     })
+}
+
+fn hedge(from: &written::Hedge, route: &written::Route, sink: &Sink) -> Hedge {
+    if !or(route.idempotent.as_ref(), false) {
+        let fault = Fault::new(
+            "`hedge` without `idempotent: true`: no POST is sent twice, and calls of models are POST",
+        );
+        sink.warn(
+            &from.at,
+            fault.mend("say `idempotent: true` if a request may be answered twice, and paid for twice"),
+        );
+    }
+    if or(route.attempts.as_ref(), u64::from(Retry::default().attempts)) < 2 {
+        let fault = Fault::new("`hedge` with one attempt in all: there is no second");
+        sink.error(&from.at, fault.mend("raise `retry.attempts` to 2 or more, or leave `hedge` out"));
+    }
+    Hedge {
+        after_ms: from.after.as_ref().and_then(|after| after.value),
+        budget_percent: or(from.budget.as_ref(), 1),
+    }
 }
 
 /// Where nothing of an answer is read nobody knows where an event ends.

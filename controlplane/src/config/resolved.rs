@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
-    Hosting, Limits, Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score, Tracing,
+    Hedge, Hosting, Limits, Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -131,6 +131,7 @@ pub(super) struct Route {
     pub(super) class: Class,
     pub(super) trace: Tracing,
     pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) hedge: Option<Hedge>,
 }
 
 /// One destination of a route.

@@ -122,6 +122,7 @@ fn route(from: &Route, backends: &[Backend]) -> contract::Route {
         class: from.class,
         trace: from.trace,
         heartbeat: from.heartbeat,
+        hedge: from.hedge,
     }
 }
 

@@ -21,7 +21,7 @@ use super::report::Report;
 use super::source::Source;
 use super::values::{self, Fault, Url};
 use super::yaml;
-use crate::bounds::{PULSE_MS_MAX, PULSE_MS_MIN};
+use crate::bounds::{PULSE_MS_MAX, PULSE_MS_MIN, WAIT_MS_MAX, WAIT_MS_MIN};
 
 /// What was written: known fields only. A required value is missing only while its file has errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,6 +202,16 @@ pub(super) struct Route {
     pub(super) class: Option<Written<Class>>,
     pub(super) sample: Option<Written<u32>>,
     pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) hedge: Option<Hedge>,
+}
+
+/// When another endpoint is asked beside a slow one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hedge {
+    pub(super) at: Place,
+    /// A time; none of its own: `p95`.
+    pub(super) after: Option<Written<Option<Millis>>>,
+    pub(super) budget: Option<Written<u32>>,
 }
 
 /// How silent streams are kept open.
@@ -498,7 +508,16 @@ fn route(item: &Item<'_>) -> Route {
         class: fields.choice("class"),
         sample: fields.section("trace").percent("sample"),
         heartbeat: fields.get("heartbeat").map(|item| heartbeat(&item)),
+        hedge: fields.get("hedge").map(|item| hedge(item.at(), &fields.section("hedge"))),
     }
+}
+
+fn hedge(at: &Place, fields: &Fields<'_>) -> Hedge {
+    let after = fields.get("after").and_then(|item| match item.text(|text| Ok(text == "p95")) {
+        Some(Written { value: true, at }) => Some(Written { value: None, at }),
+        _ => item.duration(WAIT_MS_MIN, WAIT_MS_MAX).map(|span| span.map(Some)),
+    });
+    Hedge { at: at.clone(), after, budget: fields.percent("budget") }
 }
 
 /// How often, or more than that.

@@ -157,6 +157,13 @@ impl Admission {
         self.limits.fit(&self.load(endpoints, at, self.reports(), now), need) != Fit::Closed
     }
 
+    /// Whether this endpoint could take one more that nobody waits for: open by half the limit, and nobody queues.
+    pub fn has_room_to_spare(&self, endpoints: &[Endpoint], at: usize, need: Need, now: Moment) -> bool {
+        let half = Limits { backlog_s: self.limits.backlog_s / 2.0, ..self.limits };
+        let load = self.load(endpoints, at, self.reports(), now);
+        !self.is_backlogged() && half.fit(&load, need) == Fit::Open
+    }
+
     fn reports(&self) -> Reports {
         if self.line.without_reports.load(Relaxed) { Reports::LeftOut } else { Reports::Believed }
     }

@@ -56,6 +56,12 @@ closed_set! {
         Attempts => "ringway_upstream_attempts_total", "Attempts at upstreams.";
         /// An attempt began after another had failed.
         Retries => "ringway_upstream_retries_total", "Attempts after a failed one of the same exchange.";
+        /// A second attempt began beside a slow first one.
+        Hedges => "ringway_hedges_total", "Second attempts beside a slow first one.";
+        /// A second attempt was answered first.
+        HedgesWon => "ringway_hedges_won_total", "Second attempts that were answered first.";
+        /// A second attempt was not made because its budget was spent.
+        HedgesRefused => "ringway_hedges_refused_total", "Second attempts that the budget did not have.";
         /// An upstream connection was made.
         Connects => "ringway_upstream_connects_total", "Upstream connections made.";
         /// An upstream connection could not be made.

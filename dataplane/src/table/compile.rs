@@ -33,6 +33,8 @@ use crate::bounds::{
 };
 use crate::cells::Cells;
 use crate::heartbeat::Pulse;
+use crate::hedge::Hedge;
+use crate::hedge::delay::After;
 use crate::names::Name;
 use crate::tls::Opened;
 use rustls::pki_types::ServerName;
@@ -300,6 +302,13 @@ fn check_routes(snapshot: &Snapshot, found: &mut Found) {
         found.check(format_args!("{at}.retry.attempts"), attempts);
         let percent = check::range("the retry budget", u64::from(route.retry.budget_percent), 0, 100);
         found.check(format_args!("{at}.retry.budget_percent"), percent);
+        if let Some(hedge) = &route.hedge {
+            if let Some(ms) = hedge.after_ms {
+                found.check(format_args!("{at}.hedge.after_ms"), check::timeout(ms.get()));
+            }
+            let percent = check::range("the budget", u64::from(hedge.budget_percent), 0, 100);
+            found.check(format_args!("{at}.hedge.budget_percent"), percent);
+        }
         if let Some(beat) = &route.heartbeat {
             found.check(format_args!("{at}.heartbeat.every_ms"), check::timeout(beat.every_ms.get()));
             if let Some(ms) = beat.commit_after_ms {
@@ -583,6 +592,10 @@ fn compile_route(
         expose: route.expose,
         may_trace: route.expose || route.trace.sample_percent > 0,
         sample_percent: route.trace.sample_percent,
+        hedge: route.hedge.map(|it| Hedge {
+            after: it.after_ms.map_or_else(|| After::P95(Box::default()), |ms| After::Ms(ms.get())),
+            percent: it.budget_percent,
+        }),
         pulse: route.heartbeat.map(|it| Pulse {
             every_ms: it.every_ms.get(),
             commit_after_ms: it.commit_after_ms.map(Millis::get),

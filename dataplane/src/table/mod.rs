@@ -44,6 +44,7 @@ use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::clock::Moment;
 use crate::health::HealthCell;
 use crate::heartbeat::Pulse;
+use crate::hedge::Hedge;
 use crate::names::Name;
 use crate::seen::Seen;
 use crate::tls::{ClientSide, ServerSide};
@@ -156,6 +157,8 @@ pub struct Route {
     pub sample_percent: u32,
     /// How silent streams are kept open.
     pub pulse: Option<Pulse>,
+    /// When another endpoint is asked beside a slow one.
+    pub hedge: Option<Hedge>,
     /// A request that a translation would lose something of is refused.
     pub strict: bool,
     /// Usage is asked for in streams of Chat Completions, and kept from a caller that did not ask.

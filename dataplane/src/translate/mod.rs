@@ -9,7 +9,7 @@ mod request;
 mod source;
 
 pub use answer::live;
-pub use request::{ask_usage, asks_for_events, come_home, prepare, prepare_hosted};
+pub use request::{again, ask_usage, asks_for_events, come_home, prepare, prepare_hosted};
 
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;

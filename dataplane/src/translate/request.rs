@@ -79,6 +79,16 @@ pub fn ask_usage(x: &mut Exchange<'_>, intake: &mut Intake) -> Result<(), Stop> 
     Ok(())
 }
 
+/// The same for another endpoint of the backend that a request was prepared for.
+pub fn again(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake) -> Result<Box<Translation>, Refusal> {
+    let translation = if x.speaks.is_foreign_to(aim.backend.dialect) {
+        with_body(x, aim, intake, translated)?
+    } else {
+        with_body(x, aim, intake, as_hosted)?
+    };
+    Ok(Box::new(translation))
+}
+
 /// Reads the body whole, has it worded, and puts a head in front.
 fn with_body(
     x: &mut Exchange<'_>,
