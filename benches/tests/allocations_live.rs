@@ -46,7 +46,7 @@ fn a_warm_worker_allocates_nothing_per_exchange_and_event() {
         let counts = region.change();
         told += &report("exchange", path, &counts, 0);
     }
-    for path in ["/raw/x", chat, "/v1/completions"] {
+    for path in ["/raw/x", chat, "/v1/completions", "/kept/open"] {
         let mut caller = connect(address);
         caller.write_all(&request(path, true)).expect("sent");
         let mut buffer = [0; 4_096];
@@ -102,6 +102,12 @@ fn snapshot(address: SocketAddr, origin: SocketAddr) -> Snapshot {
                 "name": "chat",
                 "match": {"path": "/v1/chat/completions", "models": ["llama-*"]},
                 "targets": [{"backend": "ai"}],
+            },
+            {
+                "name": "kept",
+                "match": {"path_prefix": "/kept"},
+                "targets": [{"backend": "ai"}],
+                "heartbeat": {"every_ms": 60_000},
             },
             {"name": "gpu", "match": {"path": "/v1/completions"}, "targets": [{"backend": "gpu"}]},
         ],
