@@ -437,10 +437,13 @@ impl<'a> Exchange<'a> {
                     fit::lacks(self.known(route, target), &target.backend, needs.as_ref()?)
                 })
             }
-            (Speaks::Calls(_) | Speaks::Anything, _) => Ok(Unfit::default()),
-            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_), _) => Unfit::of(route, |target| {
-                (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
-            }),
+            (Speaks::Calls(_), _) => Ok(Unfit::default()),
+            (Speaks::Anything, _) if !route.hosted => Ok(Unfit::default()),
+            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_) | Speaks::Anything, _) => {
+                Unfit::of(route, |target| {
+                    (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
+                })
+            }
         }
     }
 
@@ -589,7 +592,9 @@ impl<'a> Exchange<'a> {
 
     /// Whether the model has to be known on this route: to match, to be replaced, or because something is known of it.
     fn wants_model(&self, route: &Route) -> bool {
-        route.reads_body || (route.catalogue.is_some() && self.speaks.is_metered())
+        route.reads_body
+            || (route.catalogue.is_some() && self.speaks.is_metered())
+            || (route.hosted && self.speaks.verb(false).is_some())
     }
 
     /// What is known of the model that this target calls what the caller asks for.
@@ -724,7 +729,7 @@ impl<'a> Exchange<'a> {
 
     /// The endpoint refused our own credential: that is not the caller's doing, and none of its business (UF-36).
     fn credential_refused(&self, aim: Aim<'_>) -> bool {
-        aim.backend.credential.is_some() && matches!(self.scratch.answer.status(), 401 | 403)
+        aim.backend.is_ours() && matches!(self.scratch.answer.status(), 401 | 403)
     }
 
     /// Whether the body is compressed.

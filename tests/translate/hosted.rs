@@ -6,8 +6,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ringway_contract::snapshot::{AwsKey, Credential, Engine, Hosting};
+use ringway_contract::snapshot::{AwsKey, Credential, Engine, Fallback, Hosting};
 use ringway_tests::client::post;
+use ringway_tests::setup::backend;
 use ringway_tests::{Gateway, Io, Origin, each_driver, http};
 use serde_json::{Value, json};
 
@@ -258,13 +259,78 @@ fn what_goes_wrong_at_bedrock_is_told_in_the_callers_dialect_before_and_in_a_str
 }
 
 #[test]
-fn bedrock_has_no_counter_for_claudes_dialect() {
+fn what_a_host_has_no_place_for_is_refused_here_or_goes_to_a_destination_that_has() {
+    each_driver(|io| {
+        let (origin, openai) = (Origin::echo(), Origin::echo());
+        let lone = hosted(io, Engine::Anthropic, &origin, bedrock(), "anthropic.claude-v2:0");
+        let answer = lone.ask(post("/v1/messages/count_tokens", messages(false)));
+        assert_eq!((answer.status(), &answer.json()["type"]), (404, &json!("error")));
+        for path in ["/v1/messages/batches", "/v1/completions", "/v1/files"] {
+            assert_eq!(lone.ask(post(path, "{}")).status(), 404, "{path}");
+        }
+        lone.finish();
+
+        let gateway = gateway(io, Engine::Gemini, &origin, |setup| {
+            setup.snapshot.backends[0].hosting = Some(vertex());
+            setup.snapshot.backends.push(backend("other", Engine::Openai, &[openai.address()]));
+            setup.snapshot.routes[0].fallback.push(Fallback { backend: "other".to_owned(), model: None });
+        });
+        for path in ["/v1/completions", "/v1/embeddings"] {
+            assert!(
+                gateway.ask(post(path, r#"{"model":"m","input":"Hi"}"#)).text().starts_with("POST"),
+                "{path}"
+            );
+        }
+        assert_eq!((origin.connections(), openai.requests().len()), (0, 2));
+        gateway.finish();
+    });
+}
+
+#[test]
+fn azures_newest_paths_have_a_place_for_all_of_openais() {
+    each_driver(|io| {
+        let origin = Origin::echo();
+        let azure = Hosting::Azure { api_version: None, deployment: None };
+        let gateway = hosted(io, Engine::Openai, &origin, azure, "gpt-5");
+        for (path, there) in [
+            ("/v1/files?purpose=x&api_key=theirs", "/openai/v1/files?purpose=x"),
+            (CHAT, "/openai/v1/chat/completions"),
+        ] {
+            let _ = gateway.ask(post(path, r#"{"model":"fast"}"#));
+            assert_eq!(origin.request_for(there).head.one("api-key").as_deref(), Some("ours"));
+        }
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_host_that_refuses_our_proof_is_our_trouble_and_not_the_callers() {
+    each_driver(|io| {
+        for (engine, hosting, status) in [
+            (Engine::Anthropic, bedrock(), 403),
+            (Engine::Anthropic, vertex(), 401),
+            (Engine::Gemini, vertex(), 401),
+        ] {
+            let origin =
+                Origin::answering(whole(status, &json!({"message": "The security token is not valid"})));
+            let gateway = hosted(io, engine, &origin, hosting, "m");
+            let answer = gateway.ask(post(MESSAGES, messages(false)));
+            assert_eq!(answer.status(), 502, "{}", answer.text());
+            assert!(!answer.text().contains("security token"), "{}", answer.text());
+            gateway.finish();
+        }
+    });
+}
+
+#[test]
+fn a_key_that_comes_twice_is_refused_before_a_host_can_read_the_other() {
     each_driver(|io| {
         let origin = Origin::echo();
         let gateway = hosted(io, Engine::Anthropic, &origin, bedrock(), "anthropic.claude-v2:0");
-        let answer = gateway.ask(post("/v1/messages/count_tokens", messages(false)));
-        assert_eq!((answer.status(), &answer.json()["type"]), (404, &json!("error")));
-        assert_eq!(origin.connections(), 0);
+        for twice in [r#""stream":true,"stream":false"#, r#""max_tokens":1,"max\u005ftokens":2"#] {
+            let answer = gateway.ask(post(MESSAGES, format!(r#"{{"model":"m",{twice},"messages":[]}}"#)));
+            assert_eq!((answer.status(), origin.connections()), (400, 0), "{}", answer.text());
+        }
         gateway.finish();
     });
 }

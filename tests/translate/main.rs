@@ -7,6 +7,7 @@
 mod beside;
 mod calls;
 mod catalogue;
+mod credentials;
 mod hosted;
 mod rig;
 mod usage;

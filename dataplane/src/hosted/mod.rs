@@ -38,13 +38,23 @@ pub struct Asked<'a> {
     pub path: &'a [u8],
 }
 
-/// Whether this host has an answer to it at all.
-pub const fn has_answer(hosting: &Hosting, verb: Verb) -> bool {
+/// Whether this host has a place for it at all; without a verb it is none of a model's: a file, a list, a batch.
+pub fn has_place(hosting: &Hosting, verb: Option<Verb>) -> bool {
     match (hosting, verb) {
-        (Hosting::Azure { .. } | Hosting::Vertex { .. }, _)
-        | (Hosting::Bedrock { .. }, Verb::Call { .. }) => true,
-        // It counts and embeds in a dialect of its own.
-        (Hosting::Bedrock { .. }, Verb::Embed | Verb::Count) => false,
+        (Hosting::Azure { .. } | Hosting::Vertex { .. }, Some(_))
+        | (Hosting::Bedrock { .. }, Some(Verb::Call { .. })) => true,
+        (Hosting::Azure { api_version, .. }, None) => api_version.is_none(),
+        // Bedrock counts and embeds in a dialect of its own.
+        (Hosting::Bedrock { .. }, Some(Verb::Embed | Verb::Count) | None)
+        | (Hosting::Vertex { .. }, None) => false,
+    }
+}
+
+/// What a host puts in front of paths that keep their names: where it has a place for them, it is Azure's new one.
+pub const fn front(hosting: &Hosting) -> &'static str {
+    match hosting {
+        Hosting::Azure { .. } => "/openai",
+        Hosting::Vertex { .. } | Hosting::Bedrock { .. } => "",
     }
 }
 
@@ -59,22 +69,24 @@ pub fn path(hosting: &Hosting, asked: &Asked<'_>) -> Vec<u8> {
     }
 }
 
-/// With a version each model has a path, a deployment; without one the paths are `OpenAI`'s, below one of Azure's.
+/// With the version of a day each model has a path, a deployment. With none, or one in a word (`preview`), the paths are
+/// `OpenAI`'s, below one of Azure's.
 fn azure(asked: &Asked<'_>, api_version: Option<&str>, deployment: Option<&str>) -> Vec<u8> {
     let below = asked.path.strip_prefix(b"/v1").unwrap_or(asked.path);
     let mut path = b"/openai".to_vec();
-    let Some(version) = api_version else {
+    let of_a_day =
+        api_version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()));
+    if !of_a_day {
         path.extend_from_slice(b"/v1");
-        path.extend_from_slice(below);
-        return path;
-    };
-    if asked.dialect != Dialect::OpenAiResponses {
+    } else if asked.dialect != Dialect::OpenAiResponses {
         path.extend_from_slice(b"/deployments/");
         write_segment(deployment.unwrap_or(asked.model), &mut path);
     }
     path.extend_from_slice(below);
-    path.extend_from_slice(b"?api-version=");
-    write_segment(version, &mut path);
+    if let Some(version) = api_version {
+        path.extend_from_slice(b"?api-version=");
+        write_segment(version, &mut path);
+    }
     path
 }
 
@@ -194,6 +206,29 @@ mod tests {
         );
         let new = Hosting::Azure { api_version: None, deployment: None };
         assert_eq!(at(&new, CALL, Dialect::OpenAiChat, "gpt-5", chat), "/openai/v1/chat/completions");
+        let newest = Hosting::Azure { api_version: Some("preview".to_owned()), deployment: None };
+        assert_eq!(
+            at(&newest, CALL, Dialect::OpenAiResponses, "gpt-5", "/v1/responses"),
+            "/openai/v1/responses?api-version=preview"
+        );
+    }
+
+    #[test]
+    fn what_a_host_has_no_place_for_does_not_go_there() {
+        let azure = |version: Option<&str>| Hosting::Azure {
+            api_version: version.map(str::to_owned),
+            deployment: None,
+        };
+        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
+        let verbs = [Some(CALL), Some(Verb::Embed), Some(Verb::Count), None];
+        for (hosting, places) in [
+            (azure(None), [true, true, true, true]),
+            (azure(Some("2024-10-21")), [true, true, true, false]),
+            (vertex, [true, true, true, false]),
+            (bedrock(), [true, false, false, false]),
+        ] {
+            assert_eq!(verbs.map(|verb| has_place(&hosting, verb)), places, "{hosting:?}");
+        }
     }
 
     #[test]
@@ -215,7 +250,6 @@ mod tests {
         let of = |verb| at(&bedrock(), verb, Dialect::Anthropic, "anthropic.claude-v2:0", "/v1/messages");
         assert_eq!(of(CALL), "/model/anthropic.claude-v2%3A0/invoke");
         assert_eq!(of(STREAM), "/model/anthropic.claude-v2%3A0/invoke-with-response-stream");
-        assert!(!has_answer(&bedrock(), Verb::Count) && has_answer(&bedrock(), CALL));
     }
 
     #[test]

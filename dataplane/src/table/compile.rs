@@ -584,6 +584,7 @@ fn compile_route(
         prompt_key,
         catalogue: None,
         raw: all().all(|target| target.backend.engine == Engine::Http),
+        hosted: all().any(|target| target.backend.hosting.is_some()),
         class: match route.class {
             snapshot::Class::Interactive => Class::Interactive,
             snapshot::Class::Default => Class::Default,

@@ -170,6 +170,8 @@ pub struct Route {
     pub catalogue: Option<Arc<Catalogue>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
+    /// A destination is a host of models that others make: it is asked in its own way.
+    pub hosted: bool,
 }
 
 impl Route {
@@ -300,6 +302,12 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Whether it is spoken to in our own name: then nothing of what a caller proves itself with goes there, even where
+    /// our own proof is no field, or is not there yet.
+    pub fn is_ours(&self) -> bool {
+        self.credential.is_some() || self.hosting.is_some()
+    }
+
     /// What its endpoints can do, where tokens are counted on them.
     pub fn pool(&self) -> Option<&Pool> {
         let admission = self.admission.as_ref().map(Admission::pool);

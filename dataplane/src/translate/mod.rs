@@ -11,7 +11,7 @@ mod source;
 pub use answer::live;
 pub use request::{ask_usage, come_home, prepare, prepare_hosted};
 
-use ringway_contract::snapshot;
+use ringway_contract::snapshot::{self, Hosting};
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::model::{Echo, Losses, Realm};
 use ringway_dialect::surface::{Surface, Verb, surface, without_query};
@@ -110,9 +110,7 @@ impl Speaks {
 
     /// Whether this backend can answer it at all, as it is or translated.
     pub fn reaches(self, backend: &Backend) -> bool {
-        if let (Some(hosting), Some(verb)) = (&backend.hosting, self.verb(false))
-            && !hosted::has_answer(hosting, verb)
-        {
+        if backend.hosting.as_ref().is_some_and(|hosting| !hosted::has_place(hosting, self.verb(false))) {
             return false;
         }
         let Some(upstream) = of_backend(backend.dialect).filter(|_| self.is_foreign_to(backend.dialect))
@@ -121,6 +119,8 @@ impl Speaks {
         };
         match self {
             Self::Calls(_) | Self::Anything => true,
+            // Many texts at once are asked for, and Vertex takes one.
+            Self::Embeds(_) if matches!(backend.hosting, Some(Hosting::Vertex { .. })) => false,
             Self::Embeds(_) => embeds_in(upstream).is_some(),
             Self::Counts(_) => counts_at(upstream, backend.engine),
             Self::Beside(_) => false,

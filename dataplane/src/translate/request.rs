@@ -144,6 +144,10 @@ fn as_hosted(
         _ => asked.body.get("stream").and_then(|stream| stream.truth()) == Some(true),
     };
     let verb = speaks.verb(stream).ok_or(Refusal::NotTranslated)?;
+    if let Some(twice) = asked.body.duplicate() {
+        // Its host might read the other one (dialects section 1.6).
+        return Err(Refusal::BadJson { what: format!("the key {:?} comes twice", twice.plain()).into() });
+    }
     let written = asked.body.get("model");
     let model =
         asked.named.map(Text::of).or_else(|| written.and_then(|model| model.text())).unwrap_or_default();
