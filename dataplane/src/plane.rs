@@ -405,6 +405,7 @@ impl Plane for Process {
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
             queues: table.queues(),
+            credentials: table.credentials(),
             times: shared.metrics.times(),
         }
     }

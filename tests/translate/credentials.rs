@@ -52,6 +52,7 @@ fn with_keys(path: &str) -> String {
 fn ours() -> Vec<(&'static str, Engine, Option<Hosting>, Option<&'static str>)> {
     let azure =
         |version: Option<&str>| Hosting::Azure { api_version: version.map(str::to_owned), deployment: None };
+    let bedrock = |key| Hosting::Bedrock { region: "us-east-1".to_owned(), key };
     let vertex = || Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
     let key = AwsKey { id: "AKID".to_owned(), secret: "hidden".to_owned(), session_token: None };
     vec![
@@ -64,7 +65,8 @@ fn ours() -> Vec<(&'static str, Engine, Option<Hosting>, Option<&'static str>)> 
         ("claude at vertex", Engine::Anthropic, Some(vertex()), Some("authorization")),
         ("gemini at vertex", Engine::Gemini, Some(vertex()), Some("authorization")),
         ("vertex before its first token", Engine::Gemini, Some(vertex()), None),
-        ("bedrock", Engine::Anthropic, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key }), None),
+        ("bedrock", Engine::Anthropic, Some(bedrock(Some(key))), None),
+        ("bedrock by its own key", Engine::Anthropic, Some(bedrock(None)), Some("authorization")),
     ]
 }
 

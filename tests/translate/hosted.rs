@@ -35,7 +35,7 @@ fn hosted(io: Io, engine: Engine, origin: &Origin, hosting: Hosting, model: &str
 fn bedrock() -> Hosting {
     let key =
         AwsKey { id: "AKID".to_owned(), secret: "hidden".to_owned(), session_token: Some("tok".to_owned()) };
-    Hosting::Bedrock { region: "us-east-1".to_owned(), key }
+    Hosting::Bedrock { region: "us-east-1".to_owned(), key: Some(key) }
 }
 
 fn vertex() -> Hosting {
@@ -220,6 +220,26 @@ fn bedrock_streams_reach_callers_as_the_events_of_their_dialect() {
             "{}",
             answer.text()
         );
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_key_of_bedrocks_own_is_sent_and_nothing_is_signed() {
+    each_driver(|io| {
+        let origin = Origin::answering(whole(200, &message()));
+        let gateway = gateway(io, Engine::Anthropic, &origin, |setup| {
+            let backend = &mut setup.snapshot.backends[0];
+            backend.hosting = Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key: None });
+            backend.credential =
+                Some(Credential { header: "authorization".to_owned(), value: "Bearer ours".to_owned() });
+        });
+        let answer =
+            gateway.ask(with_field(&post(MESSAGES, messages(false)), "Authorization: Bearer theirs"));
+        assert_eq!((answer.status(), answer.json()), (200, message()));
+        let (head, _) = sent(&origin, "/model/claude/invoke");
+        assert_eq!(head.one("authorization").as_deref(), Some("Bearer ours"));
+        assert!(!head.has("x-amz-date"));
         gateway.finish();
     });
 }

@@ -9,5 +9,6 @@ mod calls;
 mod catalogue;
 mod credentials;
 mod hosted;
+mod minted;
 mod rig;
 mod usage;

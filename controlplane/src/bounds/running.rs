@@ -55,7 +55,7 @@ pub const LOOKUPS_MAX: usize = 16;
 /// For a token to be had, the connection included.
 pub const MINT_MS_MAX: Duration = Duration::from_secs(10);
 /// Between two tokens of one account, however short they hold.
-pub const MINT_GAP_MS_MIN: Duration = Duration::from_secs(10);
+pub const MINT_GAP_MS_MIN: Duration = Duration::from_secs(1);
 /// Longest wait before a token is asked for again.
 pub const MINT_WAIT_MS_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a token service's answer.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::account::ServiceAccount;
 use crate::bounds::running as bounds;
+use crate::daemon::api::TokenStatus;
 use crate::log;
 
 /// A token, and how long it holds.
@@ -34,19 +35,28 @@ pub struct Mint {
 
 struct Known {
     account: ServiceAccount,
-    token: Option<(String, Instant)>,
+    token: Option<Held>,
     /// When to ask next; none: it is being asked.
     due: Option<Instant>,
     wait: Duration,
     /// Whether any asking has ended, well or not.
     settled: bool,
-    failing: bool,
+    /// Why the last asking brought nothing; none: it brought a token.
+    error: Option<String>,
+}
+
+/// A token that was got.
+struct Held {
+    text: String,
+    until: Instant,
+    /// The same moment for others, in seconds since 1970.
+    until_s: u64,
 }
 
 impl Known {
     fn new(account: ServiceAccount) -> Self {
         let (due, wait) = (Some(Instant::now()), bounds::BACKOFF_MS_MIN);
-        Self { account, token: None, due, wait, settled: false, failing: false }
+        Self { account, token: None, due, wait, settled: false, error: None }
     }
 }
 
@@ -62,11 +72,27 @@ impl Mint {
         self.start_due();
     }
 
-    /// What a request of this backend is proved with now; none: there is no token that holds.
-    pub fn credential(&self, backend: &str) -> Option<Credential> {
-        let (token, until) = self.known.get(backend)?.token.as_ref()?;
-        let value = format!("Bearer {token}");
-        (Instant::now() < *until).then(|| Credential { header: "authorization".to_owned(), value })
+    /// What a request of this backend is proved with now, and until when, in seconds since 1970; none: there is no token
+    /// that holds.
+    pub fn credential(&self, backend: &str) -> Option<(Credential, u64)> {
+        let held = self.known.get(backend)?.token.as_ref()?;
+        let value = format!("Bearer {}", held.text);
+        let credential = || Credential { header: "authorization".to_owned(), value };
+        (Instant::now() < held.until).then(|| (credential(), held.until_s))
+    }
+
+    /// How all of them stand, for `GET /v1/status`.
+    pub fn status(&self) -> Vec<TokenStatus> {
+        let of = |(backend, known): (&String, &Known)| TokenStatus {
+            backend: backend.clone(),
+            account: known.account.email.clone(),
+            until: known
+                .token
+                .as_ref()
+                .map(|held| log::rfc3339(UNIX_EPOCH + Duration::from_secs(held.until_s))),
+            error: known.error.clone(),
+        };
+        self.known.iter().map(of).collect()
     }
 
     /// Backends that have no token that holds.
@@ -119,25 +145,27 @@ impl Mint {
         }
     }
 
-    /// Takes an answer in; true if there is a new token, or the first asking failed.
+    /// Takes an answer in; true if there is a new token, or something else to tell of it.
     fn take(&mut self, backend: &str, answer: Result<Token, String>) -> bool {
         let Some(known) = self.known.get_mut(backend) else { return false };
-        let first = !std::mem::replace(&mut known.settled, true);
+        known.settled = true;
         let now = Instant::now();
         match answer {
             Ok(Token { text, holds }) => {
-                if std::mem::take(&mut known.failing) {
+                if known.error.take().is_some() {
                     log::info("a token could be had again", &[("backend", &backend)]);
                 }
                 // A fifth of its time is left for whatever goes wrong.
                 known.due = Some(now + (holds * 4 / 5).max(bounds::MINT_GAP_MS_MIN));
                 known.wait = bounds::BACKOFF_MS_MIN;
-                known.token = Some((text, now + holds));
+                let until_s = (SystemTime::now() + holds).duration_since(UNIX_EPOCH).unwrap_or_default();
+                known.token = Some(Held { text, until: now + holds, until_s: until_s.as_secs() });
                 true
             }
             Err(why) => {
-                let left = known.token.as_ref().map_or(0, |(_, until)| (*until - now.min(*until)).as_secs());
-                if !std::mem::replace(&mut known.failing, true) {
+                let left = known.token.as_ref().map_or(0, |it| (it.until - now.min(it.until)).as_secs());
+                let told = known.error.replace(why.clone());
+                if told.is_none() {
                     let (backend, left) = (&backend, format!("{left} s"));
                     log::warn(
                         "no token can be had",
@@ -146,7 +174,7 @@ impl Mint {
                 }
                 known.due = Some(now + known.wait);
                 known.wait = (known.wait * 2).min(bounds::MINT_WAIT_MS_MAX);
-                first
+                told != known.error
             }
         }
     }

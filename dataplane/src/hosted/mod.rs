@@ -182,7 +182,7 @@ mod tests {
 
     fn bedrock() -> Hosting {
         let key = AwsKey { id: "AKID".to_owned(), secret: "s".to_owned(), session_token: None };
-        Hosting::Bedrock { region: "us-east-1".to_owned(), key }
+        Hosting::Bedrock { region: "us-east-1".to_owned(), key: Some(key) }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use ringway_contract::Generation;
 use ringway_contract::snapshot::{
     Balance, Connections, Dialect, Engine, Hosting, Limits, Listener, Logging, Orca,
 };
-use ringway_contract::stats::QueueStats;
+use ringway_contract::stats::{CredentialStats, QueueStats};
 use rustls::pki_types::ServerName;
 
 use self::catalogue::Catalogue;
@@ -111,6 +111,15 @@ impl Table {
     /// All endpoints with their backends, in snapshot order.
     pub fn endpoints(&self) -> impl Iterator<Item = (&Backend, &Endpoint)> {
         self.backends.iter().flat_map(|backend| backend.endpoints.iter().map(move |it| (&**backend, it)))
+    }
+
+    /// When the credentials of its backends end.
+    pub fn credentials(&self) -> Vec<CredentialStats> {
+        let ends = |backend: &Arc<Backend>| {
+            let until_s = backend.credential_until_s?;
+            Some(CredentialStats { backend: backend.name.as_str().to_owned(), until_s })
+        };
+        self.backends.iter().filter_map(ends).collect()
     }
 
     /// How the queues of its backends stand.
@@ -283,6 +292,8 @@ pub struct Backend {
     pub connections: Connections,
     /// Field name and value sent with each request.
     pub credential: Option<Credential>,
+    /// When that ends, in seconds since 1970. It is sent all the same: who refuses it says so, and clocks differ.
+    pub credential_until_s: Option<u64>,
     /// What `balance: gpu` chooses by.
     pub gpu: Option<Gpu>,
     /// What `balance: hash` chooses by.

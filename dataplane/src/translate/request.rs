@@ -374,7 +374,7 @@ fn composed(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, target: &Target, wo
     if let Some(credential) = &aim.backend.credential {
         field(out, &credential.header, &credential.value);
     }
-    if let Some(Hosting::Bedrock { region, key }) = &aim.backend.hosting {
+    if let Some(Hosting::Bedrock { region, key: Some(key) }) = &aim.backend.hosting {
         let base = aim.endpoint.base_path.trim_end_matches('/').as_bytes();
         let path = [base, &words.path].concat();
         let unsigned = Unsigned { method: "POST", path: &path, host, content_type: JSON, body: &words.body };
