@@ -151,7 +151,7 @@ fn vertex_serves_claude_to_its_own_callers_and_to_others() {
         assert_eq!((answer.status(), answer.json()), (200, message()));
         let (head, body) = sent(
             &origin,
-            "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-4%401:rawPredict",
+            "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-4@1:rawPredict",
         );
         assert_eq!(body["anthropic_version"], "vertex-2023-10-16");
         assert!(body.get("model").is_none() && !head.text().contains("theirs"), "{}", head.text());

@@ -113,13 +113,33 @@ fn vertex(asked: &Asked<'_>, project: &str, location: &str) -> Vec<u8> {
     path
 }
 
+/// What callers of Anthropic's dialect say in fields, and their hosts want in the body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    /// `anthropic-version`
+    pub version: Option<&'a [u8]>,
+    /// `anthropic-beta`
+    pub betas: Option<&'a [u8]>,
+}
+
+/// The version of Anthropic's dialect as a host names it. The first has a name of each host's; later ones are days
+/// everywhere, as in the field, and so does Anthropic's own client send them (2.14).
+fn version<'a>(first: &'static str, asked_for: Option<&'a [u8]>) -> &'a str {
+    let later = asked_for.and_then(|version| std::str::from_utf8(version).ok()).filter(|version| {
+        let is_day = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        version.len() == "2026-10-21".len() && version.bytes().all(is_day) && !version.starts_with("2023-")
+    });
+    later.unwrap_or(first)
+}
+
 /// The body as the host wants it, if otherwise than the dialect's provider. Not another byte changes.
-pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &str) -> Option<String> {
-    let version = match (hosting, asked.dialect) {
+pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &str) -> Option<String> {
+    let first = match (hosting, asked.dialect) {
         (Hosting::Vertex { .. }, Dialect::Anthropic) => "vertex-2023-10-16",
         (Hosting::Bedrock { .. }, _) => "bedrock-2023-05-31",
         (Hosting::Azure { .. } | Hosting::Vertex { .. }, _) => return None,
     };
+    let version = version(first, fields.version);
     let is_bedrock = matches!(hosting, Hosting::Bedrock { .. });
     let mut tape = Tape::new();
     let root = tape.read(body, Surrogates::Replace).ok()?;
@@ -132,18 +152,10 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &s
     let mut edits = Edits::default();
     let entries: Vec<_> = root.fields()?.map(|entry| (entry.range(), moved(&entry.plain()))).collect();
     let mut first = format!(r#""anthropic_version":"{version}""#);
-    if let Some(betas) = betas.filter(|_| is_bedrock) {
-        first.push_str(r#","anthropic_beta":["#);
-        let names = betas.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-        let mut list = Vec::new();
-        for name in names {
-            if !list.is_empty() {
-                list.push(b',');
-            }
-            string(&mut list, &String::from_utf8_lossy(name));
-        }
-        first.push_str(&String::from_utf8_lossy(&list));
-        first.push(']');
+    let betas = fields.betas.filter(|_| is_bedrock && root.get("anthropic_beta").is_none());
+    if let Some(list) = betas.and_then(listed) {
+        first.push_str(",\"anthropic_beta\":");
+        first.push_str(&list);
     }
     if entries.iter().any(|(_, gone)| !gone) {
         first.push(',');
@@ -154,11 +166,26 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &s
     edits.apply(body)
 }
 
+/// The names in a field as a JSON array; none: there are none.
+fn listed(field: &[u8]) -> Option<String> {
+    let names = field.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let mut list = Vec::new();
+    for name in names {
+        list.push(if list.is_empty() { b'[' } else { b',' });
+        string(&mut list, &String::from_utf8_lossy(name));
+    }
+    (!list.is_empty()).then(|| {
+        list.push(b']');
+        String::from_utf8(list).expect("JSON strings are text")
+    })
+}
+
 /// A segment of a path, percent-encoded (RFC 3986 section 2.3).
 pub fn write_segment(segment: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        // `@` needs none there, and models of Anthropic's at Vertex have one.
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
@@ -240,8 +267,8 @@ mod tests {
         );
         let of = |verb| at(&vertex, verb, Dialect::Anthropic, "claude-4@1", "/v1/messages");
         let front = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/";
-        assert_eq!(of(CALL), format!("{front}claude-4%401:rawPredict"));
-        assert_eq!(of(STREAM), format!("{front}claude-4%401:streamRawPredict"));
+        assert_eq!(of(CALL), format!("{front}claude-4@1:rawPredict"));
+        assert_eq!(of(STREAM), format!("{front}claude-4@1:streamRawPredict"));
         assert_eq!(of(Verb::Count), format!("{front}count-tokens:rawPredict"));
     }
 
@@ -255,25 +282,48 @@ mod tests {
     #[test]
     fn a_host_gets_what_its_path_says_taken_out_of_the_body_and_nothing_else_changes() {
         let asked = |verb| Asked { verb, dialect: Dialect::Anthropic, model: "m", path: b"/v1/messages" };
+        let betas = Fields { betas: Some(b"a-1, b-2"), version: Some(b"2023-06-01") };
         let text = r#"{ "model":"m", "max_tokens" : 1.0,"stream":true,"messages":[]}"#;
         assert_eq!(
-            body(&bedrock(), &asked(STREAM), Some(b"a-1, b-2"), text).as_deref(),
+            body(&bedrock(), &asked(STREAM), &betas, text).as_deref(),
             Some(
                 r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a-1","b-2"], "max_tokens" : 1.0,"messages":[]}"#
             )
         );
+        for (field, body_has) in [(&b""[..], ""), (b" , ", ""), (b"a-1", r#","anthropic_beta":["own"]"#)] {
+            let said = Fields { betas: Some(field), version: None };
+            let text = format!(r#"{{"max_tokens":1{body_has}}}"#);
+            assert_eq!(
+                body(&bedrock(), &asked(CALL), &said, &text),
+                Some(format!(r#"{{"anthropic_version":"bedrock-2023-05-31","max_tokens":1{body_has}}}"#))
+            );
+        }
         let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
         assert_eq!(
-            body(&vertex, &asked(STREAM), Some(b"a-1"), text).as_deref(),
+            body(&vertex, &asked(STREAM), &betas, text).as_deref(),
             Some(
                 r#"{"anthropic_version":"vertex-2023-10-16", "max_tokens" : 1.0,"stream":true,"messages":[]}"#
             )
         );
         assert_eq!(
-            body(&vertex, &asked(Verb::Count), None, r#"{"model":"m"}"#).as_deref(),
+            body(&vertex, &asked(Verb::Count), &Fields::default(), r#"{"model":"m"}"#).as_deref(),
             Some(r#"{"anthropic_version":"vertex-2023-10-16","model":"m"}"#)
         );
         let azure = Hosting::Azure { api_version: None, deployment: None };
-        assert_eq!(body(&azure, &asked(CALL), None, text), None);
+        assert_eq!(body(&azure, &asked(CALL), &betas, text), None);
+    }
+
+    #[test]
+    fn a_later_version_is_the_callers_and_the_first_has_the_hosts_name() {
+        for (asked_for, there) in [
+            (None, "first"),
+            (Some("2023-06-01"), "first"),
+            (Some("2023-01-01"), "first"),
+            (Some("2026-10-21"), "2026-10-21"),
+            (Some("2026-10-2\""), "first"),
+            (Some("newest"), "first"),
+        ] {
+            assert_eq!(version("first", asked_for.map(str::as_bytes)), there, "{asked_for:?}");
+        }
     }
 }

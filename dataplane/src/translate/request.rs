@@ -190,9 +190,10 @@ fn gemini_path(asked: &Asked<'_>, model: &Text<'_>) -> Vec<u8> {
 fn move_in(x: &Exchange<'_>, hosting: &Hosting, dialect: Dialect, intake: &Intake, words: &mut Words) {
     let asked = hosted::Asked { verb: words.verb, dialect, model: &words.model, path: &words.path };
     let path = hosted::path(hosting, &asked);
-    let betas = x.scratch.head.find(intake.head(), "anthropic-beta").filter(|_| words.form.is_verbatim());
+    let said = |name| x.scratch.head.find(intake.head(), name).filter(|_| words.form.is_verbatim());
+    let fields = hosted::Fields { version: said("anthropic-version"), betas: said("anthropic-beta") };
     let text = std::str::from_utf8(&words.body).expect("what is written is text");
-    if let Some(body) = hosted::body(hosting, &asked, betas, text) {
+    if let Some(body) = hosted::body(hosting, &asked, &fields, text) {
         words.body = body.into_bytes();
     }
     words.path = path;
