@@ -5,13 +5,17 @@
 //! Must not: care how each caller fared; only the canary's answers and the gauges are judged.
 //! Read next: `faults/callers.rs`, each way of leaving alone.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringway_contract::Millis;
-use ringway_tests::client::{get, post, post_chunked};
+use ringway_contract::snapshot::{BackendTls, ListenerTls};
+use ringway_tests::client::{Wire, get, post, post_chunked};
+use ringway_tests::tls::{self, Front};
 use ringway_tests::{Client, Gateway, Io, Origin, Peer, Setup, each_driver, long};
+use rustls::ClientConfig;
 
 const CALLERS: u64 = 24;
 const SETTLE_MAX: Duration = Duration::from_secs(8);
@@ -67,17 +71,56 @@ fn whole(peer: &mut Peer, target: &str, body_bytes: usize) -> bool {
     peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{own}", own.len()))
 }
 
-/// One caller's life: connect, do something at random, leave at random.
-fn live(address: std::net::SocketAddr, random: &mut fastrand::Rng) {
-    let Ok(caller) = Client::try_connect(address) else { return };
-    let mut caller = caller.patient(Duration::from_millis(random.u64(1..400)));
+/// How callers come: in plain text, or over TLS.
+#[derive(Clone)]
+struct Callers {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// The name in the certificates here.
+const NAME: &str = "gateway.test";
+
+impl Callers {
+    /// One caller's life: connect, do something at random, leave at random.
+    fn live(&self, random: &mut fastrand::Rng) {
+        let patience = Duration::from_millis(random.u64(1..400));
+        match &self.tls {
+            None => {
+                let Ok(caller) = Client::try_connect(self.address) else { return };
+                let caller = talk(caller.patient(patience), random);
+                match random.u8(..3) {
+                    0 => caller.reset(),
+                    1 => caller.half_close(),
+                    _ => {}
+                }
+            }
+            Some(config) => {
+                let Ok(stream) = tls::try_connect(config, self.address, NAME) else { return };
+                talk(Client::over(stream).patient(patience), random);
+            }
+        }
+    }
+
+    /// Asks for its own all the time; anything but its own answer is a desync.
+    fn canary(&self, over: &AtomicBool) -> u64 {
+        let mut asked = 0;
+        while !over.load(Ordering::Acquire) {
+            match &self.tls {
+                None => ask_for_own(Client::connect(self.address), &mut asked),
+                Some(config) => ask_for_own(tls::connect(config, self.address, NAME), &mut asked),
+            }
+        }
+        asked
+    }
+}
+
+/// Asks a few times, and not always to the end.
+fn talk<S: Wire>(mut caller: Client<S>, random: &mut fastrand::Rng) -> Client<S> {
     for _ in 0..random.usize(1..5) {
         let bytes = some_request(random);
         let cut = if random.u8(..10) < 3 { random.usize(..=bytes.len()) } else { bytes.len() };
-        if caller.try_send(&bytes[..cut]).is_err() {
-            return;
-        }
-        if cut < bytes.len() && random.bool() {
+        if caller.try_send(&bytes[..cut]).is_err() || (cut < bytes.len() && random.bool()) {
             break;
         }
         match random.u8(..10) {
@@ -87,11 +130,7 @@ fn live(address: std::net::SocketAddr, random: &mut fastrand::Rng) {
             _ => {}
         }
     }
-    match random.u8(..3) {
-        0 => caller.reset(),
-        1 => caller.half_close(),
-        _ => {}
-    }
+    caller
 }
 
 fn some_request(random: &mut fastrand::Rng) -> Vec<u8> {
@@ -107,29 +146,25 @@ fn some_request(random: &mut fastrand::Rng) -> Vec<u8> {
     }
 }
 
-/// Asks for its own all the time; anything but its own answer is a desync.
-fn canary(address: std::net::SocketAddr, over: &AtomicBool) -> u64 {
-    let mut asked = 0;
-    while !over.load(Ordering::Acquire) {
-        let mut caller = Client::connect(address);
-        for _ in 0..20 {
-            asked += 1;
-            let body = format!("canary {asked}");
-            let answer = caller.ask(post(&format!("/whole/canary-{asked}"), &body));
-            assert_eq!(
-                answer.text(),
-                format!("/whole/canary-{asked} {}\n", body.len()),
-                "the canary's own answer"
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
+fn ask_for_own<S: Wire>(mut caller: Client<S>, asked: &mut u64) {
+    for _ in 0..20 {
+        *asked += 1;
+        let body = format!("canary {asked}");
+        let answer = caller.ask(post(&format!("/whole/canary-{asked}"), &body));
+        let own = format!("/whole/canary-{asked} {}\n", body.len());
+        assert_eq!(answer.text(), own, "the canary's own answer");
+        std::thread::sleep(Duration::from_millis(2));
     }
-    asked
 }
 
-fn soak(io: Io, span: Duration, seed: u64) {
+fn soak(io: Io, span: Duration, seed: u64, secure: bool) {
     let origin = moody();
-    let setup = Setup::raw(origin.address())
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let authority = tls::Authority::new();
+    let own = authority.issue(&[NAME]);
+    let front = secure
+        .then(|| Front::start(authority.server(&own, false, tls::ANY_VERSION), origin.address(), false));
+    let setup = Setup::raw(front.as_ref().map_or(origin.address(), Front::address))
         .workers(2)
         .caller_timeouts(|timeouts| {
             timeouts.head_ms = Millis::new(1_000);
@@ -140,22 +175,34 @@ fn soak(io: Io, span: Duration, seed: u64) {
         .route_timeouts(|timeouts| {
             timeouts.first_byte_ms = Millis::new(2_000);
             timeouts.idle_ms = Millis::new(2_000);
+        })
+        .tune(|snapshot| {
+            if secure {
+                let ca = Some(authority.write(folder.path(), "ca.pem"));
+                let certificates = vec![own.write(folder.path(), "site")];
+                snapshot.listeners[0].tls = Some(ListenerTls { certificates, client_ca: None });
+                let tls = BackendTls { ca, server_name: Some(NAME.to_owned()), ..BackendTls::default() };
+                snapshot.backends[0].tls = Some(tls);
+                snapshot.backends[0].endpoints[0].secure = true;
+            }
         });
     let gateway = Gateway::start(io, setup);
-    let (address, over) = (gateway.address(), Arc::new(AtomicBool::new(false)));
+    let config = secure.then(|| Arc::new(authority.client(None, tls::ANY_VERSION)));
+    let people = Callers { address: gateway.address(), tls: config };
+    let over = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
-            let over = over.clone();
+            let (over, people) = (over.clone(), people.clone());
             std::thread::spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed + number);
                 while !over.load(Ordering::Acquire) {
-                    live(address, &mut random);
+                    people.live(&mut random);
                 }
             })
         })
         .collect();
     let watched = over.clone();
-    let canary = std::thread::spawn(move || canary(address, &watched));
+    let canary = std::thread::spawn(move || people.canary(&watched));
     let began = Instant::now();
     std::thread::sleep(span);
     over.store(true, Ordering::Release);
@@ -178,5 +225,12 @@ fn soak(io: Io, span: Duration, seed: u64) {
 fn after_random_disconnects_every_gauge_is_back_where_it_began() {
     let seed = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let span = Duration::from_secs(if long() { 60 } else { 5 });
-    each_driver(|io| soak(io, span, seed));
+    each_driver(|io| soak(io, span, seed, false));
+}
+
+#[test]
+fn after_random_disconnects_over_tls_on_both_sides_every_gauge_is_back_too() {
+    let seed = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let span = Duration::from_secs(if long() { 60 } else { 5 });
+    each_driver(|io| soak(io, span, seed, true));
 }

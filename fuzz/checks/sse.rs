@@ -2,7 +2,7 @@
 //! Owns: cuts that may change nothing, and a second reading of the event-stream algorithm.
 //! Must not: know how the scanner works.
 
-use ringway_wire::sse::{Field, Observer, Reader, Scanner, Seen, Shape, Sink, UnaryObserver, Usage};
+use ringway_wire::sse::{Field, Observer, Reader, Scanner, Seen, Shape, Sieve, Sink, UnaryObserver, Usage};
 
 /// So small that a fuzzer finds it.
 const SMALL_EVENT_BYTES_MAX: usize = 24;
@@ -17,6 +17,7 @@ pub fn check(bytes: &[u8]) {
     same_fields(bytes, halves);
     same_events(bytes, halves);
     same_body(bytes, halves);
+    same_passing(bytes, halves);
     for shape in SHAPES {
         let whole = observe(shape, [bytes]);
         assert_eq!(observe(shape, halves), whole, "{shape:?}: a cut at {cut} changed the account");
@@ -24,6 +25,23 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(whole.first_tokens, u32::from(whole.content_events > 0), "{shape:?}: announced once");
         assert!(whole.content_events <= u64::from(whole.events), "{shape:?}: content without an event");
     }
+}
+
+// The sieve.
+
+fn same_passing(bytes: &[u8], halves: [&[u8]; 2]) {
+    let whole = passing([bytes]);
+    assert_eq!(passing(halves), whole, "a cut changed what passes");
+    assert_eq!(passing(bytes.chunks(1)), whole, "byte by byte, something else passes");
+    assert!(whole.len() <= bytes.len(), "a sieve adds nothing");
+    assert_eq!(passing([&whole[..]]), whole, "what passed once passes again");
+}
+
+fn passing<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let (mut sieve, mut out) = (Sieve::new(), Vec::new());
+    pieces.into_iter().for_each(|piece| sieve.feed(piece, &mut out));
+    sieve.finish(&mut out);
+    out
 }
 
 // The scanner.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use ringway_contract::Snapshot;
 use ringway_contract::snapshot::{Backend, Endpoint, Match, Route};
-use ringway_contract::stats::{EndpointStats, Reported, Stats};
+use ringway_contract::stats::{EndpointStats, QueueStats, Reported, Stats};
 use serde::Serialize;
 
 use super::args::{Output, Which};
@@ -171,7 +171,7 @@ fn targets(route: &Route) -> String {
     route.targets.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
-/// A backend, the load of its endpoints, and the token that it is spoken to with, if the daemon gets one.
+/// A backend, the load of its endpoints, the token that it is spoken to with if the daemon gets one, and its queue.
 #[derive(Serialize)]
 struct Loaded {
     #[serde(flatten)]
@@ -179,6 +179,8 @@ struct Loaded {
     load: Vec<EndpointStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<TokenStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<QueueStats>,
 }
 
 pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
@@ -190,7 +192,8 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
         let load =
             stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
         let token = tokens.iter().find(|token| token.backend == backend.name).cloned();
-        Loaded { backend, load, token }
+        let waiting = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
+        Loaded { backend, load, token, waiting }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
     match which {
@@ -225,9 +228,35 @@ fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
         "attempts",
         "failures",
     ];
-    let rows =
-        backends.flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
-    output::table(&header, rows)
+    let backends: Vec<&Loaded> = backends.collect();
+    let rows = backends
+        .iter()
+        .flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
+    let table = output::table(&header, rows);
+    let queues: Vec<&QueueStats> = backends.iter().filter_map(|it| it.waiting.as_ref()).collect();
+    if queues.is_empty() { table } else { table + "\n" + &queue_table(&queues) }
+}
+
+/// The queues in front of backends: who waits now, and what became of the others since the start.
+fn queue_table(queues: &[&QueueStats]) -> String {
+    let header =
+        ["queue of", "interactive", "default", "batch", "bytes", "served", "refused", "most often because"];
+    let row = |queue: &&QueueStats| {
+        let most = queue.refused_total.iter().max_by_key(|(_, count)| count).filter(|(_, count)| *count > 0);
+        let refused: u64 = queue.refused_total.iter().map(|(_, count)| count).sum();
+        let [interactive, default, batch] = queue.waiting.map(|count| count.to_string());
+        vec![
+            queue.backend.clone(),
+            interactive,
+            default,
+            batch,
+            queue.bytes.to_string(),
+            queue.granted_total.to_string(),
+            refused.to_string(),
+            most.map_or("-".to_owned(), |(why, _)| why.replace('_', " ")),
+        ]
+    };
+    output::table(&header, queues.iter().map(row))
 }
 
 /// A line for each token that cannot be had.

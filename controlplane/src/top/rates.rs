@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ringway_contract::stats::{EndpointStats, Stats, Timed};
+use ringway_contract::stats::{EndpointStats, QueueStats, Stats, Timed};
 
 /// Everything that is drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +31,27 @@ pub struct View {
     pub verdict: Verdict,
     /// One per endpoint.
     pub rows: Vec<Row>,
+    /// One per backend that has a queue in front.
+    pub queues: Vec<Queue>,
     /// How they are ordered.
     pub sort: Sort,
     /// It does not move.
     pub paused: bool,
+}
+
+/// The queue in front of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// Whose.
+    pub backend: String,
+    /// Requests that wait: interactive, default, batch.
+    pub waiting: [u32; 3],
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Requests a second that went after a wait.
+    pub granted: f64,
+    /// Requests a second that were refused.
+    pub refused: f64,
 }
 
 /// What flows per second.
@@ -178,6 +195,7 @@ impl View {
             all,
             verdict,
             rows,
+            queues: now.queues.iter().map(|it| queue(before, it, apart)).collect(),
             sort,
             paused: false,
         }
@@ -187,6 +205,20 @@ impl View {
     pub fn sort(&mut self, sort: Sort) {
         self.sort = sort;
         sort.order(&mut self.rows);
+    }
+}
+
+fn queue(before: &Stats, now: &QueueStats, apart: Duration) -> Queue {
+    let before = before.queues.iter().find(|it| it.backend == now.backend).unwrap_or(now);
+    let refused = |it: &QueueStats| it.refused_total.iter().map(|(_, count)| count).sum::<u64>();
+    let per_second =
+        |before: u64, now: u64| now.saturating_sub(before) as f64 / apart.as_secs_f64().max(1e-3);
+    Queue {
+        backend: now.backend.clone(),
+        waiting: now.waiting,
+        bytes: now.bytes,
+        granted: per_second(before.granted_total, now.granted_total),
+        refused: per_second(refused(before), refused(now)),
     }
 }
 
@@ -321,6 +353,28 @@ mod tests {
         assert_eq!(row.first_token_ms, Some(100.0));
         let again = View::between(&now, &before, Duration::from_secs(2), Sort::Config);
         assert_eq!(again.all, Flow::default(), "another process: its counts are smaller");
+    }
+
+    #[test]
+    fn a_queue_shows_who_waits_and_how_fast_it_moves() {
+        let queue = |granted_total, refused_total| QueueStats {
+            backend: "llama".to_owned(),
+            waiting: [1, 4, 0],
+            bytes: 2_048,
+            granted_total,
+            refused_total: vec![("full".to_owned(), refused_total), ("timed_out".to_owned(), 1)],
+        };
+        let with = |queue| Stats { queues: vec![queue], ..times(timed(0, 0), timed(0, 0)) };
+        let view =
+            View::between(&with(queue(10, 0)), &with(queue(20, 6)), Duration::from_secs(2), Sort::Config);
+        let expected = Queue {
+            backend: "llama".to_owned(),
+            waiting: [1, 4, 0],
+            bytes: 2_048,
+            granted: 5.0,
+            refused: 3.0,
+        };
+        assert_eq!(view.queues, [expected]);
     }
 
     #[test]

@@ -10,14 +10,21 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
-use super::rates::{FRESH_S, Flow, Row, Verdict, View};
+use super::rates::{FRESH_S, Flow, Queue, Row, Verdict, View};
 
 /// Draws all of it. Without colours emphasis is all there is.
 pub fn draw(frame: &mut Frame<'_>, view: &View, colored: bool) {
     let paint = Paint { colored };
-    let areas = Layout::vertical([Constraint::Length(3), Constraint::Min(1), Constraint::Length(1)]);
-    let [head, table, foot] = areas.areas(frame.area());
+    let queues = view.queues.len().min(QUEUE_LINES_MAX) as u16;
+    let areas = Layout::vertical([
+        Constraint::Length(3),
+        Constraint::Length(queues),
+        Constraint::Min(1),
+        Constraint::Length(1),
+    ]);
+    let [head, lines, table, foot] = areas.areas(frame.area());
     frame.render_widget(Paragraph::new(heading(view, &paint)), head);
+    frame.render_widget(Paragraph::new(queued(view, &paint)), lines);
     endpoints(frame, table, view, &paint);
     frame.render_widget(Paragraph::new(footing(view)), foot);
 }
@@ -57,6 +64,39 @@ fn heading(view: &View, paint: &Paint) -> Vec<Line<'static>> {
         rate(tokens_in)
     );
     vec![Line::raw(first), second, Line::raw(third)]
+}
+
+/// Backends whose queue has a line of its own.
+const QUEUE_LINES_MAX: usize = 8;
+
+/// The queues in front of backends, those with most waiting first where there are too many.
+fn queued(view: &View, paint: &Paint) -> Vec<Line<'static>> {
+    let mut queues: Vec<&Queue> = view.queues.iter().collect();
+    if queues.len() > QUEUE_LINES_MAX {
+        queues.sort_by_key(|queue| std::cmp::Reverse(queue.waiting.iter().sum::<u32>()));
+    }
+    let line = |queue: &&Queue| {
+        let [interactive, default, batch] = queue.waiting;
+        let all = interactive + default + batch;
+        let style = if all > 0 { paint.strong(Color::Yellow) } else { Style::new() };
+        let text = format!(
+            "queue {}: {all} wait ({interactive} interactive, {default} default, {batch} batch; {}), {} go/s, {} refused/s",
+            queue.backend,
+            size(queue.bytes),
+            rate(queue.granted),
+            rate(queue.refused)
+        );
+        Line::styled(text, style)
+    };
+    queues.iter().take(QUEUE_LINES_MAX).map(line).collect()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        small if small < 1 << 10 => format!("{small} B"),
+        middle if middle < 1 << 20 => format!("{} KiB", middle >> 10),
+        large => format!("{} MiB", large >> 20),
+    }
 }
 
 /// Who it is, and why.
@@ -252,6 +292,13 @@ mod tests {
                 fullest: Some(0.62),
             },
             rows: vec![row("llama/10.0.0.1:8000", "ok"), silent],
+            queues: vec![Queue {
+                backend: "llama".to_owned(),
+                waiting: [2, 9, 1],
+                bytes: 40_960,
+                granted: 3.5,
+                refused: 0.5,
+            }],
             sort: Sort::Config,
             paused: false,
         }
@@ -267,7 +314,7 @@ mod tests {
     #[test]
     fn the_whole_view_is_this() {
         let expected = include_str!("view.txt");
-        let found = drawn(&view(), 114, 7);
+        let found = drawn(&view(), 114, 8);
         assert_eq!(found, expected, "\n{found}");
     }
 
