@@ -679,7 +679,10 @@ impl<'a> Exchange<'a> {
         held: &mut Dispatched,
     ) -> Result<Option<Refusal>, Refusal> {
         if self.credential_refused(aim) {
-            return Err(Refusal::UpstreamAuth);
+            self.unfit.add(aim.route, aim.backend); // all its endpoints are sent the same
+            let error = AttemptError::new(Reason::UpAuth, Retry::Declined);
+            let elsewhere = self.may_fail_over(error, search, intake);
+            return if elsewhere { Ok(Some(Refusal::UpstreamAuth)) } else { Err(Refusal::UpstreamAuth) };
         }
         let head = answer.buffer.bytes();
         match dispatch::note_answer(self, aim, head, held) {

@@ -91,6 +91,12 @@ fn a_callers_credentials_never_reach_a_backend_that_is_spoken_to_in_our_name() {
                 assert!(!received.contains("theirs"), "{name} was sent {received}");
                 assert!(!received.contains("hidden"), "{name} was sent a secret that signs: {received}");
             }
+            let told = gateway.control("GET", "/metrics", "", b"").text() + &gateway.log_text();
+            gateway.access().line_for("/v1/models/m"); // the last one: all are written
+            let logged = std::fs::read_to_string(gateway.folder().join("access.log")).unwrap_or_default();
+            for secret in ["theirs", "ours", "hidden"] {
+                assert!(!logged.contains(secret) && !told.contains(secret), "{name}: {secret} was told");
+            }
             gateway.finish();
         }
     });

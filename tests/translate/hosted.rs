@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ringway_contract::snapshot::{AwsKey, Credential, Engine, Fallback, Hosting};
+use ringway_contract::snapshot::{AwsKey, Balance, Credential, Engine, Fallback, Hosting};
 use ringway_tests::client::post;
 use ringway_tests::setup::backend;
 use ringway_tests::{Gateway, Io, Origin, each_driver, http};
@@ -186,6 +186,22 @@ fn vertex_serves_gemini_at_the_publishers_path_without_the_callers_key() {
 }
 
 #[test]
+fn vertex_counts_gemini_prompts_for_callers_of_every_dialect() {
+    each_driver(|io| {
+        let origin = Origin::answering(whole(200, &json!({"totalTokens": 5})));
+        let gateway = hosted(io, Engine::Gemini, &origin, vertex(), "gemini-3");
+        let ask = json!({"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        let answer = gateway.ask(post("/v1/messages/count_tokens", ask));
+        assert_eq!(answer.json()["input_tokens"], 5, "{}", answer.text());
+        let path = "/v1/projects/p/locations/us-east5/publishers/google/models/gemini-3:countTokens";
+        let (_, body) = sent(&origin, path);
+        assert_eq!(body["contents"][0]["parts"][0]["text"], "Hi");
+        assert!(body.get("generateContentRequest").is_none() && body.get("model").is_none(), "{body}");
+        gateway.finish();
+    });
+}
+
+#[test]
 fn bedrock_streams_reach_callers_as_the_events_of_their_dialect() {
     each_driver(|io| {
         let frames: Vec<_> = events().iter().map(framed).collect();
@@ -340,6 +356,45 @@ fn a_host_that_refuses_our_proof_is_our_trouble_and_not_the_callers() {
             gateway.finish();
         }
     });
+}
+
+#[test]
+fn where_one_proof_is_refused_a_destination_with_another_takes_the_request() {
+    each_driver(|io| {
+        let refusing = Origin::answering(whole(403, &json!({"message": "The security token is not valid"})));
+        let sibling = Origin::answering(whole(200, &message()));
+        let other = Origin::answering(whole(200, &message()));
+        let gateway = gateway(io, Engine::Anthropic, &refusing, |setup| {
+            let first = &mut setup.snapshot.backends[0];
+            (first.hosting, first.credential) = (Some(bedrock()), None);
+            let mut second = backend("vertex", Engine::Anthropic, &[other.address()]);
+            second.hosting = Some(vertex());
+            second.credential =
+                Some(Credential { header: "authorization".to_owned(), value: "Bearer ours".to_owned() });
+            setup.snapshot.backends.push(second);
+            setup.snapshot.routes[0].fallback.push(Fallback { backend: "vertex".to_owned(), model: None });
+        });
+        for _ in 0..2 {
+            assert_eq!(gateway.ask(post(MESSAGES, messages(false))).json(), message());
+        }
+        assert_eq!((refusing.requests().len(), other.requests().len()), (2, 2));
+        assert_eq!(gateway.metric(&["reason", "up_auth"]) as u64, 2);
+        gateway.finish();
+
+        let gateway = gateway_of_two(io, &refusing, &sibling);
+        let answers: Vec<_> = (0..2).map(|_| gateway.ask(post(MESSAGES, messages(false))).status()).collect();
+        assert!(answers.contains(&502), "an endpoint with the same proof is not asked as well: {answers:?}");
+        gateway.finish();
+    });
+}
+
+/// Bedrock at two addresses, in turn.
+fn gateway_of_two(io: Io, one: &Origin, two: &Origin) -> Gateway {
+    gateway(io, Engine::Anthropic, one, |setup| {
+        let mut both = backend("model", Engine::Anthropic, &[one.address(), two.address()]);
+        (both.hosting, both.balance) = (Some(bedrock()), Balance::RoundRobin);
+        setup.snapshot.backends[0] = both;
+    })
 }
 
 #[test]

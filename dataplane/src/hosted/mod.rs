@@ -8,6 +8,7 @@ pub mod bedrock;
 pub mod sigv4;
 
 use ringway_contract::snapshot::Hosting;
+use ringway_dialect::counting::gemini_request;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::json::{Edits, Surrogates, Tape, string};
 
@@ -136,6 +137,7 @@ fn version<'a>(first: &'static str, asked_for: Option<&'a [u8]>) -> &'a str {
 pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &str) -> Option<String> {
     let first = match (hosting, asked.dialect) {
         (Hosting::Vertex { .. }, Dialect::Anthropic) => "vertex-2023-10-16",
+        (Hosting::Vertex { .. }, Dialect::Gemini) if asked.verb == Verb::Count => return unwrapped(body),
         (Hosting::Bedrock { .. }, _) => "bedrock-2023-05-31",
         (Hosting::Azure { .. } | Hosting::Vertex { .. }, _) => return None,
     };
@@ -163,6 +165,22 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &st
     let at = root.range().start + 1;
     edits.put(at..at, first);
     edits.cut(&entries);
+    edits.apply(body)
+}
+
+/// What Vertex counts: a request, where Gemini's own service also takes one wrapped, with its model in it.
+fn unwrapped(body: &str) -> Option<String> {
+    let mut tape = Tape::new();
+    let root = tape.read(body, Surrogates::Replace).ok()?;
+    let inner = gemini_request(root);
+    if inner.range() == root.range() {
+        return None;
+    }
+    let mut edits = Edits::default();
+    edits.put(0..inner.range().start, "");
+    let entries: Vec<_> = inner.fields()?.map(|entry| (entry.range(), entry.is("model"))).collect();
+    edits.cut(&entries);
+    edits.put(inner.range().end..body.len(), "");
     edits.apply(body)
 }
 
@@ -311,6 +329,27 @@ mod tests {
         );
         let azure = Hosting::Azure { api_version: None, deployment: None };
         assert_eq!(body(&azure, &asked(CALL), &betas, text), None);
+    }
+
+    #[test]
+    fn vertex_counts_what_geminis_own_service_takes_wrapped() {
+        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
+        let asked = Asked {
+            verb: Verb::Count,
+            dialect: Dialect::Gemini,
+            model: "m",
+            path: b"/v1beta/models/m:countTokens",
+        };
+        for (text, there) in [
+            (r#"{"contents":[]}"#, None),
+            (
+                r#" {"generateContentRequest": {"model":"models/m", "contents":[1.0],"tools":[]} }"#,
+                Some(r#"{"contents":[1.0],"tools":[]}"#),
+            ),
+            (r#"{"generate_content_request":{"contents":[]}}"#, Some(r#"{"contents":[]}"#)),
+        ] {
+            assert_eq!(body(&vertex, &asked, &Fields::default(), text).as_deref(), there, "{text}");
+        }
     }
 
     #[test]

@@ -319,6 +319,11 @@ impl Backend {
         self.credential.is_some() || self.hosting.is_some()
     }
 
+    /// Whether its first token is still to come: until then it has no addresses, whatever its names resolve to.
+    pub fn awaits_token(&self) -> bool {
+        self.credential.is_none() && matches!(self.hosting, Some(Hosting::Vertex { .. }))
+    }
+
     /// What its endpoints can do, where tokens are counted on them.
     pub fn pool(&self) -> Option<&Pool> {
         let admission = self.admission.as_ref().map(Admission::pool);
