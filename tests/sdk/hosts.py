@@ -85,6 +85,7 @@ def answer(path: str) -> tuple[str, bytes]:
         "/invoke": MESSAGE,
         ":generateContent": CANDIDATE,
         ":countTokens": {"totalTokens": 7},
+        ":batchEmbedContents": {"embeddings": [{"values": [0.5]}, {"values": [-1.0]}]},
         "/chat/completions": CHAT,
         "/embeddings": VECTORS,
         "/responses": RESPONSE,

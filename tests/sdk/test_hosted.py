@@ -182,6 +182,9 @@ GEMINI = {
     "whole": lambda client: client.models.generate_content(model="gemini-3", contents="Grüße").text,
     "stream": lambda client: [it.text for it in client.models.generate_content_stream(model="gemini-3", contents="Hi")],
     "count": lambda client: client.models.count_tokens(model="gemini-3", contents="Grüße").total_tokens,
+    "vectors": lambda client: [it.values for it in client.models.embed_content(
+        model="gemini-embedding-001", contents=["Grüße", "世界"],
+        config={"task_type": "RETRIEVAL_QUERY", "output_dimensionality": 1}).embeddings],
 }
 
 

@@ -202,6 +202,24 @@ fn vertex_counts_gemini_prompts_for_callers_of_every_dialect() {
 }
 
 #[test]
+fn vertex_makes_vectors_for_callers_of_openais_dialect() {
+    each_driver(|io| {
+        let vectors = json!({"embeddings": [{"values": [0.5]}, {"values": [-1.0]}]});
+        let origin = Origin::answering(whole(200, &vectors));
+        let gateway = hosted(io, Engine::Gemini, &origin, vertex(), "gemini-embedding-001");
+        let ask = json!({"model": "e", "input": ["a", "b"], "dimensions": 1}).to_string();
+        let answer = gateway.ask(post("/v1/embeddings", ask));
+        assert_eq!(answer.json()["data"][1]["embedding"], json!([-1.0]), "{}", answer.text());
+        let front = "/v1/projects/p/locations/us-east5/publishers/google/models/gemini-embedding-001";
+        let (_, body) = sent(&origin, &format!("{front}:batchEmbedContents"));
+        let config = json!({"outputDimensionality": 1});
+        let one = |text: &str| json!({"embedContentConfig": config, "content": {"parts": [{"text": text}]}});
+        assert_eq!(body, json!({"requests": [one("a"), one("b")]}));
+        gateway.finish();
+    });
+}
+
+#[test]
 fn bedrock_streams_reach_callers_as_the_events_of_their_dialect() {
     each_driver(|io| {
         let frames: Vec<_> = events().iter().map(framed).collect();
@@ -311,7 +329,7 @@ fn what_a_host_has_no_place_for_is_refused_here_or_goes_to_a_destination_that_ha
             setup.snapshot.backends.push(backend("other", Engine::Openai, &[openai.address()]));
             setup.snapshot.routes[0].fallback.push(Fallback { backend: "other".to_owned(), model: None });
         });
-        for path in ["/v1/completions", "/v1/embeddings"] {
+        for path in ["/v1/completions", "/v1/files"] {
             assert!(
                 gateway.ask(post(path, r#"{"model":"m","input":"Hi"}"#)).text().starts_with("POST"),
                 "{path}"

@@ -2,13 +2,13 @@
 //!
 //! Owns: where a hosted model is asked for, and what its host wants changed in the body.
 //! Must not: know a dialect's words beyond the few fields a host moves, or send anything.
-//! Read next: `sigv4.rs`, how requests to Amazon are signed; `bedrock.rs`, how its streams are unframed.
+//! Read next: `vertex.rs`; `sigv4.rs`, how requests to Amazon are signed; `bedrock.rs`, how its streams are unframed.
 
 pub mod bedrock;
 pub mod sigv4;
+mod vertex;
 
 use ringway_contract::snapshot::Hosting;
-use ringway_dialect::counting::gemini_request;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::json::{Edits, Surrogates, Tape, string};
 
@@ -65,7 +65,7 @@ pub fn path(hosting: &Hosting, asked: &Asked<'_>) -> Vec<u8> {
         Hosting::Azure { api_version, deployment } => {
             azure(asked, api_version.as_deref(), deployment.as_deref())
         }
-        Hosting::Vertex { project, location } => vertex(asked, project, location),
+        Hosting::Vertex { project, location } => vertex::path(asked, project, location),
         Hosting::Bedrock { .. } => bedrock::path(asked),
     }
 }
@@ -88,29 +88,6 @@ fn azure(asked: &Asked<'_>, api_version: Option<&str>, deployment: Option<&str>)
         path.extend_from_slice(b"?api-version=");
         write_segment(version, &mut path);
     }
-    path
-}
-
-fn vertex(asked: &Asked<'_>, project: &str, location: &str) -> Vec<u8> {
-    let mut path = b"/v1/projects/".to_vec();
-    write_segment(project, &mut path);
-    path.extend_from_slice(b"/locations/");
-    write_segment(location, &mut path);
-    if asked.dialect == Dialect::Gemini {
-        path.extend_from_slice(b"/publishers/google/models/");
-        let behind =
-            memchr::memmem::find(asked.path, b"/models/").map_or(asked.path, |at| &asked.path[at + 8..]);
-        path.extend_from_slice(behind);
-        return path;
-    }
-    path.extend_from_slice(b"/publishers/anthropic/models/");
-    let verb: &[u8] = match asked.verb {
-        Verb::Call { stream: true } => b":streamRawPredict",
-        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b":rawPredict",
-    };
-    // All models share one counter.
-    write_segment(if asked.verb == Verb::Count { "count-tokens" } else { asked.model }, &mut path);
-    path.extend_from_slice(verb);
     path
 }
 
@@ -137,7 +114,7 @@ fn version<'a>(first: &'static str, asked_for: Option<&'a [u8]>) -> &'a str {
 pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &str) -> Option<String> {
     let first = match (hosting, asked.dialect) {
         (Hosting::Vertex { .. }, Dialect::Anthropic) => "vertex-2023-10-16",
-        (Hosting::Vertex { .. }, Dialect::Gemini) if asked.verb == Verb::Count => return unwrapped(body),
+        (Hosting::Vertex { .. }, Dialect::Gemini) => return vertex::gemini_body(asked.verb, body),
         (Hosting::Bedrock { .. }, _) => "bedrock-2023-05-31",
         (Hosting::Azure { .. } | Hosting::Vertex { .. }, _) => return None,
     };
@@ -165,22 +142,6 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &st
     let at = root.range().start + 1;
     edits.put(at..at, first);
     edits.cut(&entries);
-    edits.apply(body)
-}
-
-/// What Vertex counts: a request, where Gemini's own service also takes one wrapped, with its model in it.
-fn unwrapped(body: &str) -> Option<String> {
-    let mut tape = Tape::new();
-    let root = tape.read(body, Surrogates::Replace).ok()?;
-    let inner = gemini_request(root);
-    if inner.range() == root.range() {
-        return None;
-    }
-    let mut edits = Edits::default();
-    edits.put(0..inner.range().start, "");
-    let entries: Vec<_> = inner.fields()?.map(|entry| (entry.range(), entry.is("model"))).collect();
-    edits.cut(&entries);
-    edits.put(inner.range().end..body.len(), "");
     edits.apply(body)
 }
 
@@ -277,20 +238,6 @@ mod tests {
     }
 
     #[test]
-    fn vertex_has_a_path_for_each_publisher() {
-        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "us-east5".to_owned() };
-        assert_eq!(
-            at(&vertex, STREAM, Dialect::Gemini, "g", "/v1beta/models/g:streamGenerateContent?alt=sse"),
-            "/v1/projects/p/locations/us-east5/publishers/google/models/g:streamGenerateContent?alt=sse"
-        );
-        let of = |verb| at(&vertex, verb, Dialect::Anthropic, "claude-4@1", "/v1/messages");
-        let front = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/";
-        assert_eq!(of(CALL), format!("{front}claude-4@1:rawPredict"));
-        assert_eq!(of(STREAM), format!("{front}claude-4@1:streamRawPredict"));
-        assert_eq!(of(Verb::Count), format!("{front}count-tokens:rawPredict"));
-    }
-
-    #[test]
     fn bedrock_has_a_path_for_each_model_and_says_there_whether_it_streams() {
         let of = |verb| at(&bedrock(), verb, Dialect::Anthropic, "anthropic.claude-v2:0", "/v1/messages");
         assert_eq!(of(CALL), "/model/anthropic.claude-v2%3A0/invoke");
@@ -329,27 +276,6 @@ mod tests {
         );
         let azure = Hosting::Azure { api_version: None, deployment: None };
         assert_eq!(body(&azure, &asked(CALL), &betas, text), None);
-    }
-
-    #[test]
-    fn vertex_counts_what_geminis_own_service_takes_wrapped() {
-        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
-        let asked = Asked {
-            verb: Verb::Count,
-            dialect: Dialect::Gemini,
-            model: "m",
-            path: b"/v1beta/models/m:countTokens",
-        };
-        for (text, there) in [
-            (r#"{"contents":[]}"#, None),
-            (
-                r#" {"generateContentRequest": {"model":"models/m", "contents":[1.0],"tools":[]} }"#,
-                Some(r#"{"contents":[1.0],"tools":[]}"#),
-            ),
-            (r#"{"generate_content_request":{"contents":[]}}"#, Some(r#"{"contents":[]}"#)),
-        ] {
-            assert_eq!(body(&vertex, &asked, &Fields::default(), text).as_deref(), there, "{text}");
-        }
     }
 
     #[test]

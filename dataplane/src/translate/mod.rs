@@ -11,7 +11,7 @@ mod source;
 pub use answer::live;
 pub use request::{ask_usage, come_home, prepare, prepare_hosted};
 
-use ringway_contract::snapshot::{self, Hosting};
+use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::model::{Echo, Losses, Realm};
 use ringway_dialect::surface::{Surface, Verb, surface, without_query};
@@ -119,8 +119,6 @@ impl Speaks {
         };
         match self {
             Self::Calls(_) | Self::Anything => true,
-            // Many texts at once are asked for, and Vertex takes one.
-            Self::Embeds(_) if matches!(backend.hosting, Some(Hosting::Vertex { .. })) => false,
             Self::Embeds(_) => embeds_in(upstream).is_some(),
             Self::Counts(_) => counts_at(upstream, backend.engine),
             Self::Beside(_) => false,
