@@ -438,12 +438,17 @@ impl<'a> Exchange<'a> {
                 })
             }
             (Speaks::Calls(_), _) => Ok(Unfit::default()),
-            (Speaks::Anything, _) if !route.hosted => Ok(Unfit::default()),
-            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_) | Speaks::Anything, _) => {
-                Unfit::of(route, |target| {
-                    (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
-                })
-            }
+            (Speaks::Completes | Speaks::Anything, _) if !route.hosted => Ok(Unfit::default()),
+            (
+                Speaks::Embeds(_)
+                | Speaks::Counts(_)
+                | Speaks::Beside(_)
+                | Speaks::Completes
+                | Speaks::Anything,
+                _,
+            ) => Unfit::of(route, |target| {
+                (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
+            }),
         }
     }
 

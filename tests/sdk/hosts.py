@@ -31,6 +31,8 @@ CHAT = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Sunny."}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
 }
+COMPLETION = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "gpt",
+              "choices": [{"index": 0, "text": "Sunny.", "finish_reason": "stop", "logprobs": None}]}
 RESPONSE = {
     "id": "resp_1", "object": "response", "created_at": 1, "model": "gpt", "status": "completed", "tools": [],
     "parallel_tool_calls": True, "tool_choice": "auto",
@@ -87,6 +89,7 @@ def answer(path: str) -> tuple[str, bytes]:
         ":countTokens": {"totalTokens": 7},
         ":batchEmbedContents": {"embeddings": [{"values": [0.5]}, {"values": [-1.0]}]},
         "/chat/completions": CHAT,
+        "/completions": COMPLETION,
         "/embeddings": VECTORS,
         "/responses": RESPONSE,
     }

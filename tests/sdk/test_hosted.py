@@ -160,6 +160,7 @@ AZURE = {
     "chat": lambda client: client.chat.completions.create(model="gpt-5", messages=PROMPT).choices[0].message.content,
     "vectors": lambda client: client.embeddings.create(
         model="gpt-e", input="Grüße", encoding_format="float").data[0].embedding,
+    "completions": lambda client: client.completions.create(model="gpt-i", prompt="Grüße").choices[0].text,
     "responses": lambda client: client.responses.create(model="gpt-5", input="Grüße").output_text,
 }
 

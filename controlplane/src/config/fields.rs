@@ -422,7 +422,12 @@ const BEDROCK: Section = Section {
             "none: the `credential` is an API key of Bedrock's, and is sent",
             "Which key requests are signed with; its secret is the `credential`.",
         ),
-        optional("session_token", Kind::Section(&CREDENTIAL), "none", "Of keys that last for a session."),
+        optional(
+            "session_token",
+            Kind::Section(&CREDENTIAL),
+            "none",
+            "Of keys that last for a session. Put new ones in place before that ends, and have the file read again (SIGHUP).",
+        ),
     ],
 };
 

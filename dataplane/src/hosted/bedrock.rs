@@ -16,7 +16,7 @@ pub(super) fn path(asked: &Asked<'_>) -> Vec<u8> {
     write_segment(asked.model, &mut path);
     let verb: &[u8] = match asked.verb {
         Verb::Call { stream: true } => b"/invoke-with-response-stream",
-        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b"/invoke",
+        Verb::Call { stream: false } | Verb::Complete | Verb::Embed | Verb::Count => b"/invoke",
     };
     path.extend_from_slice(verb);
     path

@@ -20,6 +20,8 @@ pub enum Verb {
         /// Piece by piece.
         stream: bool,
     },
+    /// The rest of a text.
+    Complete,
     /// Vectors.
     Embed,
     /// The length of a prompt.
@@ -42,12 +44,13 @@ pub struct Asked<'a> {
 /// Whether this host has a place for it at all; without a verb it is none of a model's: a file, a list, a batch.
 pub fn has_place(hosting: &Hosting, verb: Option<Verb>) -> bool {
     match (hosting, verb) {
-        (Hosting::Azure { .. } | Hosting::Vertex { .. }, Some(_))
+        (Hosting::Azure { .. }, Some(_))
+        | (Hosting::Vertex { .. }, Some(Verb::Call { .. } | Verb::Embed | Verb::Count))
         | (Hosting::Bedrock { .. }, Some(Verb::Call { .. })) => true,
         (Hosting::Azure { api_version, .. }, None) => api_version.is_none(),
         // Bedrock counts and embeds in a dialect of its own.
-        (Hosting::Bedrock { .. }, Some(Verb::Embed | Verb::Count) | None)
-        | (Hosting::Vertex { .. }, None) => false,
+        (Hosting::Bedrock { .. }, Some(Verb::Embed | Verb::Count | Verb::Complete) | None)
+        | (Hosting::Vertex { .. }, Some(Verb::Complete) | None) => false,
     }
 }
 
@@ -226,12 +229,12 @@ mod tests {
             deployment: None,
         };
         let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
-        let verbs = [Some(CALL), Some(Verb::Embed), Some(Verb::Count), None];
+        let verbs = [Some(CALL), Some(Verb::Embed), Some(Verb::Count), Some(Verb::Complete), None];
         for (hosting, places) in [
-            (azure(None), [true, true, true, true]),
-            (azure(Some("2024-10-21")), [true, true, true, false]),
-            (vertex, [true, true, true, false]),
-            (bedrock(), [true, false, false, false]),
+            (azure(None), [true, true, true, true, true]),
+            (azure(Some("2024-10-21")), [true, true, true, true, false]),
+            (vertex, [true, true, true, false, false]),
+            (bedrock(), [true, false, false, false, false]),
         ] {
             assert_eq!(verbs.map(|verb| has_place(&hosting, verb)), places, "{hosting:?}");
         }

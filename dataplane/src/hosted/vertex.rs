@@ -27,7 +27,7 @@ pub(super) fn path(asked: &Asked<'_>, project: &str, location: &str) -> Vec<u8> 
     path.extend_from_slice(b"/publishers/anthropic/models/");
     let verb: &[u8] = match asked.verb {
         Verb::Call { stream: true } => b":streamRawPredict",
-        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b":rawPredict",
+        Verb::Call { stream: false } | Verb::Complete | Verb::Embed | Verb::Count => b":rawPredict",
     };
     // All models share one counter.
     write_segment(if asked.verb == Verb::Count { "count-tokens" } else { asked.model }, &mut path);
@@ -40,7 +40,7 @@ pub(super) fn gemini_body(verb: Verb, body: &str) -> Option<String> {
     let mut tape = Tape::new();
     let mut edits = Edits::default();
     match verb {
-        Verb::Call { .. } => return None,
+        Verb::Call { .. } | Verb::Complete => return None,
         Verb::Count => unwrap(tape.read(body, Surrogates::Replace).ok()?, body.len(), &mut edits)?,
         Verb::Embed => {
             let root = tape.read(body, Surrogates::Replace).ok()?;

@@ -128,7 +128,7 @@ fn translated(
         Speaks::Calls(caller) => call(asked, caller, target, losses),
         Speaks::Embeds(caller) => embedding(asked, caller, target, losses),
         Speaks::Counts(caller) => count(asked, caller, target, losses),
-        Speaks::Beside(_) | Speaks::Anything => Err(Refusal::NotTranslated),
+        Speaks::Beside(_) | Speaks::Completes | Speaks::Anything => Err(Refusal::NotTranslated),
     }
 }
 
