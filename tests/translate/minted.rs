@@ -15,6 +15,7 @@ use ringway_contract::snapshot::Engine;
 use ringway_tests::client::post;
 use ringway_tests::process::Companion;
 use ringway_tests::programs::program;
+use ringway_tests::tls::{Authority, Front};
 use ringway_tests::{Gateway, Origin, each_driver};
 use serde_json::json;
 
@@ -64,11 +65,11 @@ fn answer(mut stream: TcpStream, body: Option<&str>) {
     let _ = stream.write_all(answer.as_bytes()); // whoever asked may have gone
 }
 
-fn place(gateway: &Gateway, origin: &Origin, tokens: &Tokens) {
+fn place(gateway: &Gateway, origin: &Origin, service: &str) {
     let write = |name: &str, text: String| {
         std::fs::write(gateway.folder().join(name), text).expect("the folder is ours");
     };
-    write("account.json", ACCOUNT.replace("127.0.0.1:9/", &format!("{}/", tokens.address)));
+    write("account.json", ACCOUNT.replace("http://127.0.0.1:9", service));
     write(
         "ringway.yaml",
         format!(
@@ -81,12 +82,12 @@ fn place(gateway: &Gateway, origin: &Origin, tokens: &Tokens) {
     );
 }
 
-fn serve(gateway: &Gateway) -> Companion {
+fn serve(gateway: &Gateway, variables: &[(&str, &str)]) -> Companion {
     let path = |name: &str| gateway.folder().join(name).to_str().expect("plain").to_owned();
     let (socket, control) = (path("run/daemon.sock"), path("run/dataplane.sock"));
     let (config, data) = (path("ringway.yaml"), path("data"));
     let args = ["--socket", &socket, "--control", &control, "serve", "--config", &config, "--data", &data];
-    Companion::start("ringctl", &args, gateway.folder())
+    Companion::start_with("ringctl", &args, gateway.folder(), variables)
 }
 
 /// What `ringctl backends` says.
@@ -110,8 +111,8 @@ fn a_token_reaches_its_backend_is_renewed_and_goes_on_while_no_other_can_be_had(
         let (origin, tokens) = (Origin::answering(whole(200, &json!({"candidates": []}))), Tokens::start());
         let nobody = Origin::answering(whole(503, &json!({})));
         let gateway = gateway(io, Engine::Gemini, &nobody, untuned);
-        place(&gateway, &origin, &tokens);
-        let mut daemon = serve(&gateway);
+        place(&gateway, &origin, &format!("http://{}", tokens.address));
+        let mut daemon = serve(&gateway, &[]);
         let ask = || gateway.ask(post(CALL, json!({"contents": []}).to_string())).status();
         daemon.wait_until("a first token", |_| ask() == 200);
         let first = last_sent(&origin);
@@ -130,7 +131,7 @@ fn a_token_reaches_its_backend_is_renewed_and_goes_on_while_no_other_can_be_had(
         assert!(until > 1e9, "an alert can be made of {until}");
 
         daemon.kill();
-        let mut daemon = serve(&gateway);
+        let mut daemon = serve(&gateway, &[]);
         daemon.wait_until("it was refused", |daemon| daemon.output().contains("no token can be had"));
         daemon.wait_until("it has looked at what runs", |_| backends(&gateway).contains("there was none"));
         assert_eq!((ask(), last_sent(&origin)), (200, last.clone()), "what runs is not replaced by nothing");
@@ -141,6 +142,33 @@ fn a_token_reaches_its_backend_is_renewed_and_goes_on_while_no_other_can_be_had(
             last_sent(&origin) != last
         });
         assert!(!gateway.log_text().contains("Bearer") && !daemon.output().contains("Bearer"));
+        drop(daemon);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_token_service_has_to_prove_itself_to_the_authorities_that_the_system_trusts() {
+    each_driver(|io| {
+        let (origin, tokens) = (Origin::answering(whole(200, &json!({"candidates": []}))), Tokens::start());
+        let nobody = Origin::answering(whole(503, &json!({})));
+        let gateway = gateway(io, Engine::Gemini, &nobody, untuned);
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let server = authority.server(&authority.issue(&["localhost"]), false, rustls::ALL_VERSIONS);
+        let front = Front::start(server, tokens.address, false);
+        place(&gateway, &origin, &format!("https://localhost:{}", front.address().port()));
+
+        let trusted = stranger.write(gateway.folder(), "stranger.pem");
+        let mut daemon = serve(&gateway, &[("SSL_CERT_FILE", &trusted)]);
+        daemon.wait_until("it was refused", |daemon| daemon.output().contains("invalid peer certificate"));
+        daemon.kill();
+
+        let trusted = authority.write(gateway.folder(), "authority.pem");
+        let mut daemon = serve(&gateway, &[("SSL_CERT_FILE", &trusted)]);
+        let ask = || gateway.ask(post(CALL, json!({"contents": []}).to_string())).status();
+        daemon.wait_until("a token", |_| ask() == 200);
+        assert!(last_sent(&origin).starts_with('t'));
+        assert_eq!(front.names().last(), Some(&Some("localhost".to_owned())));
         drop(daemon);
         gateway.finish();
     });

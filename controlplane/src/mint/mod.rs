@@ -30,7 +30,15 @@ struct Token {
 #[derive(Default)]
 pub struct Mint {
     known: BTreeMap<String, Known>,
-    asking: JoinSet<(String, Result<Token, String>)>,
+    asking: JoinSet<Asked>,
+}
+
+/// An asking that has ended.
+struct Asked {
+    backend: String,
+    /// For whom: the backend may be another's by now.
+    account: ServiceAccount,
+    answer: Result<Token, String>,
 }
 
 struct Known {
@@ -121,7 +129,7 @@ impl Mint {
             };
             tokio::select! {
                 Some(ended) = self.asking.join_next() => {
-                    if let Ok((backend, answer)) = ended && self.take(&backend, answer) {
+                    if let Ok(asked) = ended && self.take(asked) {
                         return;
                     }
                 }
@@ -140,14 +148,18 @@ impl Mint {
             self.asking.spawn(async move {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let answer = timeout(bounds::MINT_MS_MAX, ask::token(&account, since.as_secs())).await;
-                (backend, answer.unwrap_or_else(|_| Err("no answer in time".to_owned())))
+                let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+                Asked { backend, account, answer }
             });
         }
     }
 
     /// Takes an answer in; true if there is a new token, or something else to tell of it.
-    fn take(&mut self, backend: &str, answer: Result<Token, String>) -> bool {
-        let Some(known) = self.known.get_mut(backend) else { return false };
+    fn take(&mut self, asked: Asked) -> bool {
+        let Asked { backend, account, answer } = asked;
+        let Some(known) = self.known.get_mut(&backend).filter(|known| known.account == account) else {
+            return false;
+        };
         known.settled = true;
         let now = Instant::now();
         match answer {
@@ -177,5 +189,69 @@ impl Mint {
                 told != known.error
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../tests/fixtures/mint/account.json");
+
+    fn account(email: &str) -> ServiceAccount {
+        ServiceAccount::read(&FILE.replace("ringway@", email)).expect("a key file")
+    }
+
+    fn mint(account: &ServiceAccount) -> Mint {
+        let known = Known { due: None, ..Known::new(account.clone()) };
+        Mint { known: [("claude".to_owned(), known)].into(), asking: JoinSet::new() }
+    }
+
+    fn asked(account: &ServiceAccount, answer: Result<u64, &str>) -> Asked {
+        let token = |holds_s| Token { text: format!("for {holds_s}"), holds: Duration::from_secs(holds_s) };
+        let answer = answer.map(token).map_err(str::to_owned);
+        Asked { backend: "claude".to_owned(), account: account.clone(), answer }
+    }
+
+    #[test]
+    fn an_answer_for_an_account_that_was_replaced_is_nobodys() {
+        let (before, now) = (account("before@"), account("now@"));
+        let mut mint = mint(&now);
+        assert!(!mint.take(asked(&before, Ok(3_600))) && mint.credential("claude").is_none());
+        assert!(mint.take(asked(&now, Ok(3_600))));
+        let (credential, until_s) = mint.credential("claude").expect("a token that holds");
+        assert_eq!(credential.value, "Bearer for 3600");
+        let left = UNIX_EPOCH + Duration::from_secs(until_s);
+        assert!(left.duration_since(SystemTime::now()).expect("later") > Duration::from_mins(50));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_leaves_the_token_that_holds() {
+        let account = account("one@");
+        let mut mint = mint(&account);
+        assert!(mint.take(asked(&account, Ok(3_600))));
+        assert!(mint.take(asked(&account, Err("away"))) && !mint.take(asked(&account, Err("away"))));
+        assert!(mint.take(asked(&account, Err("another reason"))), "what is new is told");
+        assert!(mint.credential("claude").is_some());
+        let status = &mint.status()[0];
+        assert_eq!(
+            (status.account.as_str(), status.error.as_deref()),
+            ("one@test-only.example", Some("another reason"))
+        );
+        assert!(mint.take(asked(&account, Ok(60))) && mint.status()[0].error.is_none());
+    }
+
+    #[test]
+    fn a_token_is_asked_for_anew_when_a_fifth_of_its_time_is_left_and_sooner_where_that_failed() {
+        let account = account("one@");
+        let mut mint = mint(&account);
+        let due = |mint: &Mint| mint.known["claude"].due.expect("it is asked again") - Instant::now();
+        mint.take(asked(&account, Ok(3_600)));
+        assert!((2_800..=2_880).contains(&due(&mint).as_secs()), "{:?}", due(&mint));
+        for _ in 0..20 {
+            mint.take(asked(&account, Err("away")));
+            assert!(due(&mint) <= bounds::MINT_WAIT_MS_MAX);
+        }
+        assert!(due(&mint) > bounds::MINT_WAIT_MS_MAX / 2, "it does not knock all the time");
     }
 }
