@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::bounds::ADDRESSES_MAX;
+use crate::config::may_connect;
+
 /// Bytes both ways.
 pub enum Stream {
     /// In plain text.
@@ -29,8 +32,7 @@ pub enum Stream {
 /// Why there is no connection, for people.
 pub async fn host(host: &str, port: u16, secure: bool) -> Result<Stream, String> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    let stream =
-        TcpStream::connect((name, port)).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let stream = connect(name, port).await?;
     let _ = stream.set_nodelay(true);
     if !secure {
         return Ok(Stream::Plain(stream));
@@ -38,6 +40,21 @@ pub async fn host(host: &str, port: u16, secure: bool) -> Result<Stream, String>
     let server =
         ServerName::try_from(name.to_owned()).map_err(|_| format!("{name} is no name of a server"))?;
     over_tls(stream, server, Arc::clone(trusting_the_system()?)).await.map_err(|error| error.to_string())
+}
+
+/// Connects to the first of a name's addresses that takes it; those that no name may lead to are not tried, and what was
+/// checked is what is connected to (SEC-SSRF-02, SEC-SSRF-05).
+async fn connect(name: &str, port: u16) -> Result<TcpStream, String> {
+    let found = tokio::net::lookup_host((name, port)).await;
+    let found = found.map_err(|error| format!("{name} does not resolve: {error}"))?;
+    let mut why = format!("{name} leads to no address that may be asked");
+    for address in found.filter(|address| may_connect(address.ip())).take(ADDRESSES_MAX) {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => why = format!("cannot connect to {address}: {error}"),
+        }
+    }
+    Err(why)
 }
 
 /// Does the handshake on a connection that was made.
@@ -105,6 +122,19 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_metadata_service_is_not_asked_whoever_names_it() {
+        for name in ["169.254.169.254", "[fd00:ec2::254]", "0.0.0.0"] {
+            let refused = host(name, 80, false).await.err().expect("nobody is connected to");
+            assert!(refused.contains("leads to no address that may be asked"), "{refused}");
         }
     }
 }

@@ -113,8 +113,13 @@ fn hosts_of_models_get_the_proof_that_each_asks_for() {
         secret: "sk-canary".to_owned(),
         session_token: Some("sk-from-file".to_owned()),
     };
-    assert_eq!(bedrock.hosting, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key }));
+    assert_eq!(bedrock.hosting, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key: Some(key) }));
     assert_eq!(bedrock.credential, None, "it is never sent");
+    let keyed = backend(
+        "{engine: anthropic, endpoints: [\"https://h\"], credential: {env: AWS_API_KEY}, hosting: {bedrock: {region: us-east-1}}}",
+    );
+    assert_eq!(keyed.hosting, Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key: None }));
+    assert_eq!(keyed.credential, credential("authorization", "Bearer sk-canary"));
     let vertex = backend(
         "{engine: gemini, endpoints: [\"https://h\"], credential: {env: GOOGLE_API_KEY}, hosting: {vertex: {project: p, location: global}}}",
     );

@@ -5,6 +5,7 @@
 //! Must not: send anything to the caller, choose the endpoint, or decide on the retry.
 //! Read next: `relay.rs`, which passes the answer on.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use crate::downstream::Downstream;
 use crate::exchange::Exchange;
 use crate::heartbeat;
 use crate::hedge::{self, Bet};
+use crate::hosted;
 use crate::intake::{Cut, Intake, PumpError, Pumped, pump};
 use crate::observe::Counter;
 use crate::orca;
@@ -350,9 +352,16 @@ fn append_piece(
 fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Framing) {
     let scratch = &mut *x.scratch;
     let buf = intake.head();
-    let host =
-        if aim.route.preserve_host { scratch.head.host().of(buf) } else { aim.endpoint.authority.as_bytes() };
+    let host = if aim.route.preserve_host && aim.backend.hosting.is_none() {
+        scratch.head.host().of(buf)
+    } else {
+        aim.endpoint.authority.as_bytes()
+    };
     let credential = aim.backend.credential.as_ref();
+    let base = match &aim.backend.hosting {
+        None => Cow::Borrowed(&*aim.endpoint.base_path),
+        Some(hosting) => Cow::Owned(aim.endpoint.base_path.to_string() + hosted::front(hosting)),
+    };
     let path = scratch.head.path();
     let named = aim.target.model.as_ref().and_then(|alias| {
         let span = path_model_span(path, buf)?;
@@ -361,7 +370,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
     let renamed = named.as_ref().map(|(span, there)| (*span, there.as_bytes()));
     x.worker.lend_out(&mut scratch.out);
     let how = RequestOut {
-        base_path: aim.endpoint.base_path.as_bytes(),
+        base_path: base.as_bytes(),
         host,
         renamed,
         framing,
@@ -369,7 +378,7 @@ fn write_head(x: &mut Exchange<'_>, aim: Aim<'_>, intake: &Intake, framing: Fram
         forwarded_proto: if x.down.listener.tls.is_some() { "https" } else { "http" },
         trust_forwarded: x.trusted,
         request_id: x.record.request_id.as_bytes(),
-        strip_credentials: false,
+        strip_credentials: aim.backend.is_ours(),
         decoded: x.decoded,
         credential: credential.map(|it| (&*it.header, &*it.value)),
         identity_coding: !aim.route.raw,

@@ -84,6 +84,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         tls: None,
         connections: Connections::default(),
         credential: None,
+        credential_until_s: None,
         orca: None,
         admission: None,
         hosting: None,

@@ -211,7 +211,8 @@ impl<'t> Search<'t> {
 
 /// Why no endpoint of the route may be chosen, before any was tried.
 fn nowhere(route: &Route) -> Refusal {
-    let mut endpoints = route.targets.list.iter().flat_map(|target| &target.backend.endpoints);
+    let named = route.targets.list.iter().filter(|target| !target.backend.awaits_token());
+    let mut endpoints = named.flat_map(|target| &target.backend.endpoints);
     if endpoints.any(|endpoint| endpoint.addresses.is_empty() && !endpoint.is_drained()) {
         return Refusal::NameUnresolved;
     }

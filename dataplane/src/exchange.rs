@@ -451,8 +451,16 @@ impl<'a> Exchange<'a> {
                     fit::lacks(self.known(route, target), &target.backend, needs.as_ref()?)
                 })
             }
-            (Speaks::Calls(_) | Speaks::Anything, _) => Ok(Unfit::default()),
-            (Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_), _) => Unfit::of(route, |target| {
+            (Speaks::Calls(_), _) => Ok(Unfit::default()),
+            (Speaks::Completes | Speaks::Anything, _) if !route.hosted => Ok(Unfit::default()),
+            (
+                Speaks::Embeds(_)
+                | Speaks::Counts(_)
+                | Speaks::Beside(_)
+                | Speaks::Completes
+                | Speaks::Anything,
+                _,
+            ) => Unfit::of(route, |target| {
                 (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
             }),
         }
@@ -609,7 +617,9 @@ impl<'a> Exchange<'a> {
 
     /// Whether the model has to be known on this route: to match, to be replaced, or because something is known of it.
     fn wants_model(&self, route: &Route) -> bool {
-        route.reads_body || (route.catalogue.is_some() && self.speaks.is_metered())
+        route.reads_body
+            || (route.catalogue.is_some() && self.speaks.is_metered())
+            || (route.hosted && self.speaks.verb(false).is_some())
     }
 
     /// What is known of the model that this target calls what the caller asks for.
@@ -694,7 +704,10 @@ impl<'a> Exchange<'a> {
         held: &mut Dispatched,
     ) -> Result<Option<Refusal>, Refusal> {
         if self.credential_refused(aim) {
-            return Err(Refusal::UpstreamAuth);
+            self.unfit.add(aim.route, aim.backend); // all its endpoints are sent the same
+            let error = AttemptError::new(Reason::UpAuth, Retry::Declined);
+            let elsewhere = self.may_fail_over(error, search, intake);
+            return if elsewhere { Ok(Some(Refusal::UpstreamAuth)) } else { Err(Refusal::UpstreamAuth) };
         }
         let head = answer.buffer.bytes();
         match dispatch::note_answer(self, aim, head, held) {
@@ -744,7 +757,7 @@ impl<'a> Exchange<'a> {
 
     /// The endpoint refused our own credential: that is not the caller's doing, and none of its business (UF-36).
     fn credential_refused(&self, aim: Aim<'_>) -> bool {
-        aim.backend.credential.is_some() && matches!(self.scratch.answer.status(), 401 | 403)
+        aim.backend.is_ours() && matches!(self.scratch.answer.status(), 401 | 403)
     }
 
     /// Whether the body is compressed.

@@ -263,6 +263,9 @@ pub fn score(backend: &Backend, endpoint: &Endpoint, cost: Option<&(f64, Cost)>)
 }
 
 fn why_ranked(backend: &Backend, endpoint: &Endpoint, in_flight: u64) -> String {
+    if backend.awaits_token() {
+        return "there is no token for it yet; `ringctl backends` says why".to_owned();
+    }
     if endpoint.addresses.is_empty() {
         return "its name has no address".to_owned();
     }
@@ -403,6 +406,18 @@ mod tests {
             [("a:2", true, 0, 0.0), ("a:1", true, 2, 2.0), ("b:1", true, 0, 0.0), ("g:1", false, 0, 0.0)]
         );
         assert_eq!(explanation.endpoints[3].why, "its name has no address");
+    }
+
+    #[test]
+    fn a_backend_without_its_first_token_is_not_taken_for_one_without_an_address() {
+        let mut vertex = backend("v", "gemini", &["v:1"]);
+        vertex.hosting =
+            Some(snapshot::Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() });
+        vertex.endpoints[0].addresses.clear();
+        let route = route("all", json!({"path_prefix": "/"}), "v");
+        let table = compiled(&snapshot(vec![vertex], vec![route]));
+        let explanation = explain(&table, &question(json!({"path": "/x"})), Moment::default());
+        assert!(explanation.endpoints[0].why.contains("no token"), "{}", explanation.endpoints[0].why);
     }
 
     #[test]

@@ -42,14 +42,27 @@ impl Unfit {
                 continue;
             };
             first.get_or_insert(refusal);
-            match at.checked_sub(route.targets.list.len()) {
-                None => unfit.targets |= 1 << at,
-                Some(later) => unfit.fallback |= 1 << later,
-            }
+            unfit.mark(route, at);
         }
         match first {
             Some(refusal) if fits == 0 => Err(refusal),
             _ => Ok(unfit),
+        }
+    }
+
+    /// Passes over all destinations that lead to this backend from here on: it has shown that it cannot.
+    pub fn add(&mut self, route: &Route, backend: &Backend) {
+        for (at, target) in route.destinations().enumerate() {
+            if std::ptr::eq(&raw const *target.backend, backend) {
+                self.mark(route, at);
+            }
+        }
+    }
+
+    fn mark(&mut self, route: &Route, at: usize) {
+        match at.checked_sub(route.targets.list.len()) {
+            None => self.targets |= 1 << at,
+            Some(later) => self.fallback |= 1 << later,
         }
     }
 

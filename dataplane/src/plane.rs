@@ -410,6 +410,7 @@ impl Plane for Process {
             load_underflow_total: underflows,
             endpoints: endpoints.collect(),
             queues: table.queues(now),
+            credentials: table.credentials(),
             times: shared.metrics.times(),
         }
     }

@@ -272,7 +272,7 @@ impl Refusal {
             Self::Untranslatable { pointer, message, .. } => return format!("{pointer}: {message}").into(),
             Self::Incapable { need } => incapable(*need),
             Self::NotTranslated => {
-                "the server behind this route speaks another dialect and has nothing that answers this request"
+                "the server behind this route has nothing that answers this request: it speaks another dialect, or hosts models and nothing beside"
             }
             Self::PlainHttp => "plain HTTP was sent to a port that speaks TLS; use https://",
             Self::TargetTooLong => "the request line is too long; put the data into the body",

@@ -23,9 +23,15 @@ pub struct Companion {
 impl Companion {
     /// Starts a program of the workspace.
     pub fn start(name: &str, args: &[&str], folder: &Path) -> Self {
+        Self::start_with(name, args, folder, &[])
+    }
+
+    /// The same, in an environment with these variables too.
+    pub fn start_with(name: &str, args: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Self {
         let log = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let output = || Stdio::from(log.reopen().expect("the file is ours"));
         let mut command = Command::new(program(name));
+        command.envs(variables.iter().copied());
         command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(output()).stderr(output());
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         Self { child, name: name.to_owned(), log }

@@ -151,6 +151,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         tls: None,
         connections: Connections::default(),
         credential: None,
+        credential_until_s: None,
         orca: None,
         admission: None,
         hosting: None,

@@ -6,8 +6,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ringway_contract::snapshot::{AwsKey, Credential, Engine, Hosting};
+use ringway_contract::snapshot::{AwsKey, Balance, Credential, Engine, Fallback, Hosting};
 use ringway_tests::client::post;
+use ringway_tests::setup::backend;
 use ringway_tests::{Gateway, Io, Origin, each_driver, http};
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ fn hosted(io: Io, engine: Engine, origin: &Origin, hosting: Hosting, model: &str
 fn bedrock() -> Hosting {
     let key =
         AwsKey { id: "AKID".to_owned(), secret: "hidden".to_owned(), session_token: Some("tok".to_owned()) };
-    Hosting::Bedrock { region: "us-east-1".to_owned(), key }
+    Hosting::Bedrock { region: "us-east-1".to_owned(), key: Some(key) }
 }
 
 fn vertex() -> Hosting {
@@ -150,7 +151,7 @@ fn vertex_serves_claude_to_its_own_callers_and_to_others() {
         assert_eq!((answer.status(), answer.json()), (200, message()));
         let (head, body) = sent(
             &origin,
-            "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-4%401:rawPredict",
+            "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-4@1:rawPredict",
         );
         assert_eq!(body["anthropic_version"], "vertex-2023-10-16");
         assert!(body.get("model").is_none() && !head.text().contains("theirs"), "{}", head.text());
@@ -180,6 +181,40 @@ fn vertex_serves_gemini_at_the_publishers_path_without_the_callers_key() {
             "/v1/projects/p/locations/us-east5/publishers/google/models/gemini-3:generateContent?alt=json",
         );
         assert!(!request.head.text().contains("theirs"));
+        gateway.finish();
+    });
+}
+
+#[test]
+fn vertex_counts_gemini_prompts_for_callers_of_every_dialect() {
+    each_driver(|io| {
+        let origin = Origin::answering(whole(200, &json!({"totalTokens": 5})));
+        let gateway = hosted(io, Engine::Gemini, &origin, vertex(), "gemini-3");
+        let ask = json!({"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        let answer = gateway.ask(post("/v1/messages/count_tokens", ask));
+        assert_eq!(answer.json()["input_tokens"], 5, "{}", answer.text());
+        let path = "/v1/projects/p/locations/us-east5/publishers/google/models/gemini-3:countTokens";
+        let (_, body) = sent(&origin, path);
+        assert_eq!(body["contents"][0]["parts"][0]["text"], "Hi");
+        assert!(body.get("generateContentRequest").is_none() && body.get("model").is_none(), "{body}");
+        gateway.finish();
+    });
+}
+
+#[test]
+fn vertex_makes_vectors_for_callers_of_openais_dialect() {
+    each_driver(|io| {
+        let vectors = json!({"embeddings": [{"values": [0.5]}, {"values": [-1.0]}]});
+        let origin = Origin::answering(whole(200, &vectors));
+        let gateway = hosted(io, Engine::Gemini, &origin, vertex(), "gemini-embedding-001");
+        let ask = json!({"model": "e", "input": ["a", "b"], "dimensions": 1}).to_string();
+        let answer = gateway.ask(post("/v1/embeddings", ask));
+        assert_eq!(answer.json()["data"][1]["embedding"], json!([-1.0]), "{}", answer.text());
+        let front = "/v1/projects/p/locations/us-east5/publishers/google/models/gemini-embedding-001";
+        let (_, body) = sent(&origin, &format!("{front}:batchEmbedContents"));
+        let config = json!({"outputDimensionality": 1});
+        let one = |text: &str| json!({"embedContentConfig": config, "content": {"parts": [{"text": text}]}});
+        assert_eq!(body, json!({"requests": [one("a"), one("b")]}));
         gateway.finish();
     });
 }
@@ -224,6 +259,26 @@ fn bedrock_streams_reach_callers_as_the_events_of_their_dialect() {
 }
 
 #[test]
+fn a_key_of_bedrocks_own_is_sent_and_nothing_is_signed() {
+    each_driver(|io| {
+        let origin = Origin::answering(whole(200, &message()));
+        let gateway = gateway(io, Engine::Anthropic, &origin, |setup| {
+            let backend = &mut setup.snapshot.backends[0];
+            backend.hosting = Some(Hosting::Bedrock { region: "us-east-1".to_owned(), key: None });
+            backend.credential =
+                Some(Credential { header: "authorization".to_owned(), value: "Bearer ours".to_owned() });
+        });
+        let answer =
+            gateway.ask(with_field(&post(MESSAGES, messages(false)), "Authorization: Bearer theirs"));
+        assert_eq!((answer.status(), answer.json()), (200, message()));
+        let (head, _) = sent(&origin, "/model/claude/invoke");
+        assert_eq!(head.one("authorization").as_deref(), Some("Bearer ours"));
+        assert!(!head.has("x-amz-date"));
+        gateway.finish();
+    });
+}
+
+#[test]
 fn what_goes_wrong_at_bedrock_is_told_in_the_callers_dialect_before_and_in_a_stream() {
     each_driver(|io| {
         let origin = Origin::answering(whole(429, &json!({"message": "Too many requests"})));
@@ -258,13 +313,117 @@ fn what_goes_wrong_at_bedrock_is_told_in_the_callers_dialect_before_and_in_a_str
 }
 
 #[test]
-fn bedrock_has_no_counter_for_claudes_dialect() {
+fn what_a_host_has_no_place_for_is_refused_here_or_goes_to_a_destination_that_has() {
+    each_driver(|io| {
+        let (origin, openai) = (Origin::echo(), Origin::echo());
+        let lone = hosted(io, Engine::Anthropic, &origin, bedrock(), "anthropic.claude-v2:0");
+        let answer = lone.ask(post("/v1/messages/count_tokens", messages(false)));
+        assert_eq!((answer.status(), &answer.json()["type"]), (404, &json!("error")));
+        for path in ["/v1/messages/batches", "/v1/completions", "/v1/files"] {
+            assert_eq!(lone.ask(post(path, "{}")).status(), 404, "{path}");
+        }
+        lone.finish();
+
+        let gateway = gateway(io, Engine::Gemini, &origin, |setup| {
+            setup.snapshot.backends[0].hosting = Some(vertex());
+            setup.snapshot.backends.push(backend("other", Engine::Openai, &[openai.address()]));
+            setup.snapshot.routes[0].fallback.push(Fallback { backend: "other".to_owned(), model: None });
+        });
+        for path in ["/v1/completions", "/v1/files"] {
+            assert!(
+                gateway.ask(post(path, r#"{"model":"m","input":"Hi"}"#)).text().starts_with("POST"),
+                "{path}"
+            );
+        }
+        assert_eq!((origin.connections(), openai.requests().len()), (0, 2));
+        gateway.finish();
+    });
+}
+
+#[test]
+fn azures_newest_paths_have_a_place_for_all_of_openais() {
+    each_driver(|io| {
+        let origin = Origin::echo();
+        let azure = Hosting::Azure { api_version: None, deployment: None };
+        let gateway = hosted(io, Engine::Openai, &origin, azure, "gpt-5");
+        for (path, there) in [
+            ("/v1/files?purpose=x&api_key=theirs", "/openai/v1/files?purpose=x"),
+            (CHAT, "/openai/v1/chat/completions"),
+        ] {
+            let _ = gateway.ask(post(path, r#"{"model":"fast"}"#));
+            assert_eq!(origin.request_for(there).head.one("api-key").as_deref(), Some("ours"));
+        }
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_host_that_refuses_our_proof_is_our_trouble_and_not_the_callers() {
+    each_driver(|io| {
+        for (engine, hosting, status) in [
+            (Engine::Anthropic, bedrock(), 403),
+            (Engine::Anthropic, vertex(), 401),
+            (Engine::Gemini, vertex(), 401),
+        ] {
+            let origin =
+                Origin::answering(whole(status, &json!({"message": "The security token is not valid"})));
+            let gateway = hosted(io, engine, &origin, hosting, "m");
+            let answer = gateway.ask(post(MESSAGES, messages(false)));
+            assert_eq!(answer.status(), 502, "{}", answer.text());
+            assert!(!answer.text().contains("security token"), "{}", answer.text());
+            gateway.finish();
+        }
+    });
+}
+
+#[test]
+fn where_one_proof_is_refused_a_destination_with_another_takes_the_request() {
+    each_driver(|io| {
+        let refusing = Origin::answering(whole(403, &json!({"message": "The security token is not valid"})));
+        let sibling = Origin::answering(whole(200, &message()));
+        let other = Origin::answering(whole(200, &message()));
+        let gateway = gateway(io, Engine::Anthropic, &refusing, |setup| {
+            let first = &mut setup.snapshot.backends[0];
+            (first.hosting, first.credential) = (Some(bedrock()), None);
+            let mut second = backend("vertex", Engine::Anthropic, &[other.address()]);
+            second.hosting = Some(vertex());
+            second.credential =
+                Some(Credential { header: "authorization".to_owned(), value: "Bearer ours".to_owned() });
+            setup.snapshot.backends.push(second);
+            setup.snapshot.routes[0].fallback.push(Fallback { backend: "vertex".to_owned(), model: None });
+        });
+        for _ in 0..2 {
+            assert_eq!(gateway.ask(post(MESSAGES, messages(false))).json(), message());
+        }
+        assert_eq!((refusing.requests().len(), other.requests().len()), (2, 2));
+        assert_eq!(gateway.metric(&["reason", "up_auth"]) as u64, 2);
+        gateway.finish();
+
+        let gateway = gateway_of_two(io, &refusing, &sibling);
+        let answers: Vec<_> = (0..2).map(|_| gateway.ask(post(MESSAGES, messages(false))).status()).collect();
+        assert!(answers.contains(&502), "an endpoint with the same proof is not asked as well: {answers:?}");
+        gateway.finish();
+    });
+}
+
+/// Bedrock at two addresses, in turn.
+fn gateway_of_two(io: Io, one: &Origin, two: &Origin) -> Gateway {
+    gateway(io, Engine::Anthropic, one, |setup| {
+        let mut both = backend("model", Engine::Anthropic, &[one.address(), two.address()]);
+        (both.hosting, both.balance) = (Some(bedrock()), Balance::RoundRobin);
+        setup.snapshot.backends[0] = both;
+    })
+}
+
+#[test]
+fn a_key_that_comes_twice_is_refused_before_a_host_can_read_the_other() {
     each_driver(|io| {
         let origin = Origin::echo();
         let gateway = hosted(io, Engine::Anthropic, &origin, bedrock(), "anthropic.claude-v2:0");
-        let answer = gateway.ask(post("/v1/messages/count_tokens", messages(false)));
-        assert_eq!((answer.status(), &answer.json()["type"]), (404, &json!("error")));
-        assert_eq!(origin.connections(), 0);
+        for twice in [r#""stream":true,"stream":false"#, r#""max_tokens":1,"max\u005ftokens":2"#] {
+            let answer = gateway.ask(post(MESSAGES, format!(r#"{{"model":"m",{twice},"messages":[]}}"#)));
+            assert_eq!((answer.status(), origin.connections()), (400, 0), "{}", answer.text());
+        }
         gateway.finish();
     });
 }

@@ -7,6 +7,8 @@
 mod beside;
 mod calls;
 mod catalogue;
+mod credentials;
 mod hosted;
+mod minted;
 mod rig;
 mod usage;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Hosting {
     /// Azure `OpenAI`.
     Azure {
-        /// The version in the query, and with it a path for each deployment; none: the paths of `/openai/v1`.
+        /// The version in the query. That of a day goes with a path for each deployment; with a word (`preview`), or none,
+        /// the paths are those of `/openai/v1`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         api_version: Option<String>,
         /// The deployment, whatever the model is called; none: as the model.
@@ -30,8 +31,9 @@ pub enum Hosting {
     Bedrock {
         /// Where: `us-east-1`.
         region: String,
-        /// What requests are signed with.
-        key: AwsKey,
+        /// What requests are signed with; none: the backend's credential is sent, an API key of Bedrock's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<AwsKey>,
     },
 }
 

@@ -261,6 +261,9 @@ pub struct Backend {
     /// A secret sent with each request, in the form the engine expects.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// When the credential ends, in seconds since 1970; none: not that anybody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_until_s: Option<u64>,
     /// Whether each answer is asked for the server's load, and in which form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orca: Option<Orca>,
@@ -273,11 +276,21 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Whether each of its endpoints is one of another's, by scheme, host and port, and has to prove that in the same way:
+    /// then what is secret between the other and its servers may go to them, and to nobody else (SEC-KEY-04).
+    pub fn leads_only_where(&self, other: &Self) -> bool {
+        let is_others = |endpoint: &Endpoint| {
+            let place = |it: &Endpoint| (it.secure, it.authority.to_ascii_lowercase());
+            other.endpoints.iter().any(|one| place(one) == place(endpoint))
+        };
+        self.tls == other.tls && self.endpoints.iter().all(is_others)
+    }
+
     /// Its secrets, each with its place.
     pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let credential = self.credential.as_ref().map(|it| ("credential.value", &it.value));
         let key = match &self.hosting {
-            Some(Hosting::Bedrock { key, .. }) => Some(key),
+            Some(Hosting::Bedrock { key, .. }) => key.as_ref(),
             Some(Hosting::Azure { .. } | Hosting::Vertex { .. }) | None => None,
         };
         let token = key.and_then(|key| Some((SESSION_TOKEN, key.session_token.as_ref()?)));
@@ -288,11 +301,12 @@ impl Backend {
     pub fn secrets_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut String)> {
         let credential = self.credential.as_mut().map(|it| ("credential.value", &mut it.value));
         let (secret, token) = match &mut self.hosting {
-            Some(Hosting::Bedrock { key, .. }) => (
+            Some(Hosting::Bedrock { key: Some(key), .. }) => (
                 Some((SIGNING_SECRET, &mut key.secret)),
                 key.session_token.as_mut().map(|token| (SESSION_TOKEN, token)),
             ),
-            Some(Hosting::Azure { .. } | Hosting::Vertex { .. }) | None => (None, None),
+            Some(Hosting::Bedrock { key: None, .. } | Hosting::Azure { .. } | Hosting::Vertex { .. })
+            | None => (None, None),
         };
         [credential, secret, token].into_iter().flatten()
     }

@@ -26,6 +26,9 @@ pub struct Stats {
     /// One per backend that has a queue, in snapshot order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<QueueStats>,
+    /// One per backend whose credential ends, in snapshot order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<CredentialStats>,
     /// Where the time of exchanges went, all of them since start.
     #[serde(default)]
     pub times: Times,
@@ -99,6 +102,15 @@ pub struct WorkerStats {
     pub upstream_idle: u64,
     /// Upstream connections in use now.
     pub upstream_active: u64,
+}
+
+/// A credential that ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialStats {
+    /// Name of its backend.
+    pub backend: String,
+    /// When, in seconds since 1970.
+    pub until_s: u64,
 }
 
 /// One endpoint, as `GET /v1/stats` shows it.

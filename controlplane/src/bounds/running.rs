@@ -55,9 +55,11 @@ pub const LOOKUPS_MAX: usize = 16;
 /// For a token to be had, the connection included.
 pub const MINT_MS_MAX: Duration = Duration::from_secs(10);
 /// Between two tokens of one account, however short they hold.
-pub const MINT_GAP_MS_MIN: Duration = Duration::from_secs(10);
+pub const MINT_GAP_MS_MIN: Duration = Duration::from_secs(1);
 /// Longest wait before a token is asked for again.
 pub const MINT_WAIT_MS_MAX: Duration = Duration::from_secs(30);
+/// A token that is said to hold longer is renewed as if it held this long.
+pub const TOKEN_HOLDS_MAX: Duration = Duration::from_hours(24);
 /// Bytes of a token service's answer.
 pub const TOKEN_BYTES_MAX: usize = 64 * KIB;
 /// Characters of a token service's reason that are repeated.

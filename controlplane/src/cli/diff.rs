@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ringway_contract::snapshot::Backend;
 use ringway_contract::{Generation, Snapshot};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,6 +16,7 @@ use similar::{ChangeTag, TextDiff};
 use super::args::Output;
 use super::file::{self, STAND_IN};
 use super::{Context, Failure, output, say};
+use crate::daemon::assemble::keep_token;
 use crate::{config, digest};
 
 /// Unchanged lines around a change.
@@ -48,6 +50,11 @@ pub(super) async fn diff(context: &Context, path: &Path, output: Output) -> Resu
     let mut wanted = config::snapshot(&checked.config, &|_, _| Vec::new());
     if let Some(running) = &running {
         borrow_secrets(&mut wanted, &running.snapshot);
+        let accounts = checked.config.accounts();
+        let minted = |backend: &&mut Backend| accounts.iter().any(|(name, _)| *name == backend.name);
+        for backend in wanted.backends.iter_mut().filter(minted) {
+            keep_token(backend, Some(&running.snapshot)); // no file says which token it is
+        }
     }
     for secret in &checked.missing {
         say(&format!("warning: a secret is not compared, it is not at hand here: {secret}\n"));

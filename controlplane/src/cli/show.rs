@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::{Output, Which};
 use super::{Context, Failure, output, say};
 use crate::client::Running;
-use crate::daemon::api::Status;
+use crate::daemon::api::{Status, TokenStatus};
 use crate::digest;
 
 pub(super) async fn show(context: &Context, effective: bool, output: Output) -> Result<(), Failure> {
@@ -98,6 +98,11 @@ fn daemon_facts(facts: &mut Vec<(&str, String)>, status: &Status) {
     if !status.connected {
         facts.push(("link", "the daemon does not reach the data plane".to_owned()));
     }
+    for token in &status.tokens {
+        if let Some(error) = &token.error {
+            facts.push(("token", format!("none for {}: {error}", token.backend)));
+        }
+    }
     if let Some(trouble) = &status.trouble {
         let first = trouble.what.lines().next().unwrap_or_default();
         facts.push(("trouble", format!("{first} (since {})", trouble.at)));
@@ -166,12 +171,14 @@ fn targets(route: &Route) -> String {
     route.targets.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
-/// A backend and the load of its endpoints.
+/// A backend, the load of its endpoints, the token that it is spoken to with if the daemon gets one, and its queue.
 #[derive(Serialize)]
 struct Loaded {
     #[serde(flatten)]
     backend: Backend,
     load: Vec<EndpointStats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<QueueStats>,
 }
@@ -179,20 +186,28 @@ struct Loaded {
 pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
     let Snapshot { backends, .. } = running(context).await?.snapshot;
     let stats = context.dataplane().stats().await?;
+    let status = context.if_daemon(async |daemon| daemon.status().await).await?;
+    let tokens = status.map(|status| status.tokens).unwrap_or_default();
     let load = |backend: Backend| {
         let load =
             stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
+        let token = tokens.iter().find(|token| token.backend == backend.name).cloned();
         let waiting = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
-        Loaded { backend, load, waiting }
+        Loaded { backend, load, token, waiting }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
     match which {
-        Which::List { print } => output::show(print.output, &backends, || endpoint_table(backends.iter())),
+        Which::List { print } => output::show(print.output, &backends, || {
+            endpoint_table(backends.iter()) + &token_troubles(backends.iter())
+        }),
         Which::Get { name, print } => {
             let names = backends.iter().map(|it| it.backend.name.as_str());
             let one = pick(names, &name, "backend").map(|at| &backends[at])?;
             output::show(print.output, one, || {
-                output::yaml(&one.backend) + "\n" + &endpoint_table([one].into_iter())
+                output::yaml(&one.backend)
+                    + "\n"
+                    + &endpoint_table([one].into_iter())
+                    + &token_troubles([one].into_iter())
             })
         }
     }
@@ -259,12 +274,30 @@ fn queue_table(queues: &[&QueueStats]) -> String {
     output::table(&header, queues.iter().map(row))
 }
 
+/// A line for each token that cannot be had.
+fn token_troubles<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
+    let line = |token: &TokenStatus| {
+        let last = token
+            .until
+            .as_ref()
+            .map_or("there was none".to_owned(), |until| format!("the last one holds until {until}"));
+        Some(format!(
+            "no token for {} ({}): {}; {last}\n",
+            token.backend,
+            token.account,
+            token.error.as_ref()?
+        ))
+    };
+    backends.filter_map(|it| it.token.as_ref()).filter_map(line).collect()
+}
+
 fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {
     let load = loaded.load.iter().find(|load| load.endpoint == endpoint.authority);
     let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
     let drained = endpoint.drained || load.is_some_and(|load| load.drained);
     let state = match (drained, addresses.is_empty()) {
         (true, _) => "drained",
+        (false, true) if loaded.token.as_ref().is_some_and(|token| token.until.is_none()) => "no token",
         (false, true) => "no address",
         (false, false) => load.map_or("in use", |load| match load.state.as_str() {
             "" | "ok" => "in use",

@@ -373,7 +373,7 @@ pub(super) const HOSTING: Section = Section {
             "bedrock",
             Kind::Section(&BEDROCK),
             "none",
-            "Amazon Bedrock: models of Anthropic's; the `credential` is the secret access key, and signs.",
+            "Amazon Bedrock: models of Anthropic's; the `credential` is the secret access key, which signs, or an API key of Bedrock's.",
         ),
     ],
 };
@@ -386,13 +386,13 @@ const AZURE: Section = Section {
             "api_version",
             Kind::Text(&NAME),
             "none: the paths of `/openai/v1`",
-            "`api-version` in the query; with it each deployment has a path of its own.",
+            "`api-version` in the query. With that of a day (`2024-10-21`) each deployment has a path of its own; with a word (`preview`) the paths are those of `/openai/v1`.",
         ),
         optional(
             "deployment",
             Kind::Text(&MODEL),
             "called as the model",
-            "The one deployment of this backend, where `api_version` is set.",
+            "The one deployment of this backend, where `api_version` is that of a day.",
         ),
     ],
 };
@@ -417,8 +417,18 @@ const BEDROCK: Section = Section {
     about: "Amazon Bedrock. Endpoints are as `https://bedrock-runtime.REGION.amazonaws.com`.",
     fields: &[
         required("region", Kind::Text(&NAME), "Where: `us-east-1`."),
-        required("access_key_id", Kind::Text(&NAME), "Which key; its secret is the `credential`."),
-        optional("session_token", Kind::Section(&CREDENTIAL), "none", "Of keys that last for a session."),
+        optional(
+            "access_key_id",
+            Kind::Text(&NAME),
+            "none: the `credential` is an API key of Bedrock's, and is sent",
+            "Which key requests are signed with; its secret is the `credential`.",
+        ),
+        optional(
+            "session_token",
+            Kind::Section(&CREDENTIAL),
+            "none",
+            "Of keys that last for a session. Put new ones in place before that ends, and have the file read again (SIGHUP).",
+        ),
     ],
 };
 

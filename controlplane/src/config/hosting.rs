@@ -52,9 +52,21 @@ fn azure(
     sink: &Sink,
 ) -> Option<Hosted> {
     speaks("azure", dialect, &[Dialect::OpenaiChat, Dialect::OpenaiResponses], at, sink)?;
-    if let (Some(deployment), None) = (&from.deployment, &from.api_version) {
-        let fault = Fault::new("without `api_version` the model's name is the deployment's");
-        sink.error(&deployment.at, fault.mend("give targets `model: NAME`, or set `api_version`"));
+    if credential.is_none() {
+        let fault = Fault::new("Azure OpenAI asks for a key");
+        sink.error(at, fault.mend("add `credential: {env: AZURE_OPENAI_API_KEY}`"));
+        return None;
+    }
+    let of_a_day =
+        |version: &Written<String>| version.value.starts_with(|first: char| first.is_ascii_digit());
+    if let Some(deployment) =
+        from.deployment.as_ref().filter(|_| !from.api_version.as_ref().is_some_and(of_a_day))
+    {
+        let fault = Fault::new("without the `api_version` of a day the model's name is the deployment's");
+        sink.error(
+            &deployment.at,
+            fault.mend("give targets `model: NAME`, or set `api_version: \"2024-10-21\"`"),
+        );
     }
     let text = |written: &Option<Written<String>>| written.as_ref().map(|it| it.value.clone());
     Some(Hosted {
@@ -133,9 +145,23 @@ fn bedrock(
 ) -> Option<Hosted> {
     speaks("bedrock", dialect, &[Dialect::AnthropicMessages], at, sink)?;
     let Some(secret) = credential else {
-        let fault = Fault::new("requests to Bedrock are signed with a secret access key");
+        let fault =
+            Fault::new("requests to Bedrock are signed with a secret access key, or carry an API key");
         sink.error(at, fault.mend("add `credential: {env: AWS_SECRET_ACCESS_KEY}`"));
         return None;
+    };
+    let region = from.region.as_ref()?.value.clone();
+    let Some(id) = &from.access_key_id else {
+        if let Some(source) = &from.session_token {
+            let fault = Fault::new("a `session_token` belongs to an `access_key_id`");
+            sink.error(&source.at, fault.mend("add `access_key_id`, or leave it out: an API key goes alone"));
+        }
+        let value = format!("Bearer {}", bare(secret.value));
+        return Some(Hosted {
+            hosting: Some(Hosting::Bedrock { region, key: None }),
+            credential: Some(Credential { header: "authorization".to_owned(), value }),
+            account: None,
+        });
     };
     let session_token = match &from.session_token {
         None => None,
@@ -147,10 +173,8 @@ fn bedrock(
             }
         },
     };
-    let key =
-        AwsKey { id: from.access_key_id.as_ref()?.value.clone(), secret: bare(secret.value), session_token };
-    let hosting = Hosting::Bedrock { region: from.region.as_ref()?.value.clone(), key };
-    Some(Hosted { hosting: Some(hosting), credential: None, account: None })
+    let key = Some(AwsKey { id: id.value.clone(), secret: bare(secret.value), session_token });
+    Some(Hosted { hosting: Some(Hosting::Bedrock { region, key }), credential: None, account: None })
 }
 
 /// A secret as it was read, whatever its engine's header wants in front.

@@ -19,7 +19,7 @@ use super::environment::Environment;
 use super::hosting::{self, Hosted};
 use super::overlap;
 use super::report::Report;
-use super::resolved::{Backend, BackendId, Config, Endpoint, Route, Target};
+use super::resolved::{Backend, BackendId, Config, Endpoint, Host, Route, Target};
 use super::secret;
 use super::source::Source;
 use super::speaks;
@@ -259,6 +259,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         None => None,
         Some(credential) => Some(credential?),
     };
+    hosted_in_plain_text(from, sink);
     let hosted = match &from.hosting {
         None => Hosted { credential, ..Hosted::default() },
         Some(written) => hosting::resolve(written, credential, dialect, env, sink)?,
@@ -290,6 +291,22 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         hosting: hosted.hosting,
         account: hosted.account,
     })
+}
+
+/// Hosts of models are elsewhere, so what proves us to them would cross networks in plain text.
+fn hosted_in_plain_text(from: &written::Backend, sink: &Sink) {
+    if from.hosting.is_none() {
+        return;
+    }
+    let is_near = |host: &Host| matches!(host, Host::Address(ip) if ip.is_loopback());
+    for url in from.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref()) {
+        if !url.value.secure && !is_near(&url.value.host) {
+            let fault = Fault::new(
+                "prompts, and the key or token that goes with them, cross the network in plain text",
+            );
+            sink.warn(&url.at, fault.mend(format!("write `https://{}`", url.value.authority)));
+        }
+    }
 }
 
 /// The readings speak plain HTTP only, so what is written for endpoints behind TLS has no effect yet.

@@ -44,6 +44,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         tls: from.tls.clone(),
         connections: from.connections,
         credential: from.credential.clone(),
+        credential_until_s: None,
         orca: from.orca,
         admission: from.admission,
         hosting: from.hosting.clone(),

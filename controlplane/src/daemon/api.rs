@@ -44,6 +44,9 @@ pub struct Status {
     pub trouble: Option<Trouble>,
     /// Names of the config and where they resolve to.
     pub names: Vec<NameStatus>,
+    /// Tokens that it gets for backends.
+    #[serde(default)]
+    pub tokens: Vec<TokenStatus>,
 }
 
 /// Something that went wrong and when.
@@ -63,6 +66,21 @@ pub struct NameStatus {
     /// Its addresses, the last good ones.
     pub addresses: Vec<IpAddr>,
     /// Why the last lookup failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A token of one backend, and how the last asking for it went. Never the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// Whom it is for.
+    pub backend: String,
+    /// Whose it is.
+    pub account: String,
+    /// When the last one ends, RFC 3339; none: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Why there is no newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

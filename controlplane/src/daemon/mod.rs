@@ -489,6 +489,7 @@ impl Daemon {
         status.pending = self.candidate.is_some() || (self.dirty && self.desired.is_some());
         status.trouble = self.file_trouble.clone().or_else(|| self.push_trouble.clone());
         status.names = self.names.status();
+        status.tokens = self.mint.status();
     }
 }
 
@@ -545,5 +546,6 @@ fn first_status(options: &Options) -> Status {
         pending: true,
         trouble: None,
         names: Vec::new(),
+        tokens: Vec::new(),
     }
 }

@@ -72,11 +72,11 @@ impl Publisher {
         addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>,
         mint: &Mint,
     ) -> Result<Published, ClientError> {
-        let wanted = assemble(config, addresses, mint);
         let mut tries = 0;
         loop {
             tries += 1;
             let running = self.dataplane.snapshot().await?;
+            let wanted = assemble(config, addresses, mint, running.as_ref().map(|running| &running.snapshot));
             if let Some(Running { generation, snapshot }) = &running
                 && same(snapshot, &wanted)
             {

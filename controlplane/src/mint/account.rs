@@ -18,7 +18,8 @@ const CLAIM_S: u64 = 3_600;
 /// A service account, from its key file. Its key never shows in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceAccount {
-    email: String,
+    /// Who it is.
+    pub(super) email: String,
     key_id: String,
     /// PKCS #8, DER.
     key: Vec<u8>,
@@ -50,6 +51,9 @@ impl ServiceAccount {
         if token_uri.host().is_none() || !matches!(token_uri.scheme_str(), Some("http" | "https")) {
             return Err("`token_uri` is no http address".to_owned());
         }
+        if token_uri.scheme_str() == Some("http") && !token_uri.host().is_some_and(is_this_machine) {
+            return Err("`token_uri` is not https: whoever listens on the way could use the claim".to_owned());
+        }
         Ok(Self { email: file.client_email, key_id: file.private_key_id, key, token_uri })
     }
 
@@ -65,6 +69,11 @@ impl ServiceAccount {
             .map_err(|_| "the claim cannot be signed".to_owned())?;
         Ok(format!("{text}.{}", BASE64URL.encode(signature)))
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl std::fmt::Debug for ServiceAccount {
@@ -97,7 +106,16 @@ mod tests {
         let claim: serde_json::Value = serde_json::from_slice(&claim).expect("JSON");
         assert_eq!((&claim["iss"], &claim["exp"]), (&json!("ringway@test-only.example"), &json!(4_600)));
         assert_eq!(claim["aud"], "http://127.0.0.1:9/token");
+        // What OpenSSL makes of the same text and key: this signature has no chance in it (RFC 8017 section 8.2).
+        assert_eq!(assertion.rsplit_once('.').expect("three parts").1, BY_OPENSSL.concat());
     }
+
+    const BY_OPENSSL: [&str; 4] = [
+        "IiY8CV9LARMRKro0lXluMkylkAThVsPTE7YUsG2jglbyk3N_yIc8MUcjNKyQUvtn3v9Yt28su0Do33Xe2dNR8gr_J8",
+        "pBYyphpj1J0scZJMbQjp5eMYBCzr-xTNxe0e5HWvT2FSS_DeyV0TQJxh_-J1HarKBe5ZYAHalzXlnjgVJ_WsW0kh80",
+        "xJ5pwePQHXBWZmAoStE8sc-lPJ3nCuePW0NH8QD7fjzYWKCjIhIvyIcKFmjv_VS5lA8LY6rErFHrC7RRlrKNCcYMIN",
+        "XsngCMpGjTReQ8mKIh0xCU6sDYSP-cWES093ct_iG2CYvDcYPil-gsSLZxWWwPTTlVNIHe4Q",
+    ];
 
     #[test]
     fn a_file_that_is_none_says_what_is_wrong_and_nothing_of_its_content() {
@@ -106,6 +124,8 @@ mod tests {
             ("MII", "M!!", "is no PEM"),
             ("MII", "AAA", "is no RSA key"),
             ("http://127", "ftp://127", "is no http address"),
+            ("http://127.0.0.1:9", "http://tokens.example", "is not https"),
+            ("http://127.0.0.1:9", "http://127.0.0.1.example", "is not https"),
         ] {
             let error = ServiceAccount::read(&FILE.replacen(from, to, 1)).expect_err("it is wrong");
             assert!(error.contains(says), "{error}");

@@ -71,7 +71,10 @@ pub(super) async fn token(account: &ServiceAccount, now_s: u64) -> Result<Token,
     if granted.access_token.is_empty() || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the answer holds no token that can be sent".to_owned());
     }
-    Ok(Token { text: granted.access_token, holds: Duration::from_secs(granted.expires_in) })
+    Ok(Token {
+        text: granted.access_token,
+        holds: Duration::from_secs(granted.expires_in).min(bounds::TOKEN_HOLDS_MAX),
+    })
 }
 
 /// What an error says of itself (RFC 6749 section 5.2).

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::account::ServiceAccount;
 use crate::bounds::running as bounds;
+use crate::daemon::api::TokenStatus;
 use crate::log;
 
 /// A token, and how long it holds.
@@ -29,24 +30,41 @@ struct Token {
 #[derive(Default)]
 pub struct Mint {
     known: BTreeMap<String, Known>,
-    asking: JoinSet<(String, Result<Token, String>)>,
+    asking: JoinSet<Asked>,
+}
+
+/// An asking that has ended.
+struct Asked {
+    backend: String,
+    /// For whom: the backend may be another's by now.
+    account: ServiceAccount,
+    answer: Result<Token, String>,
 }
 
 struct Known {
     account: ServiceAccount,
-    token: Option<(String, Instant)>,
+    token: Option<Held>,
     /// When to ask next; none: it is being asked.
     due: Option<Instant>,
     wait: Duration,
     /// Whether any asking has ended, well or not.
     settled: bool,
-    failing: bool,
+    /// Why the last asking brought nothing; none: it brought a token.
+    error: Option<String>,
+}
+
+/// A token that was got.
+struct Held {
+    text: String,
+    until: Instant,
+    /// The same moment for others, in seconds since 1970.
+    until_s: u64,
 }
 
 impl Known {
     fn new(account: ServiceAccount) -> Self {
         let (due, wait) = (Some(Instant::now()), bounds::BACKOFF_MS_MIN);
-        Self { account, token: None, due, wait, settled: false, failing: false }
+        Self { account, token: None, due, wait, settled: false, error: None }
     }
 }
 
@@ -62,11 +80,27 @@ impl Mint {
         self.start_due();
     }
 
-    /// What a request of this backend is proved with now; none: there is no token that holds.
-    pub fn credential(&self, backend: &str) -> Option<Credential> {
-        let (token, until) = self.known.get(backend)?.token.as_ref()?;
-        let value = format!("Bearer {token}");
-        (Instant::now() < *until).then(|| Credential { header: "authorization".to_owned(), value })
+    /// What a request of this backend is proved with now, and until when, in seconds since 1970; none: there is no token
+    /// that holds.
+    pub fn credential(&self, backend: &str) -> Option<(Credential, u64)> {
+        let held = self.known.get(backend)?.token.as_ref()?;
+        let value = format!("Bearer {}", held.text);
+        let credential = || Credential { header: "authorization".to_owned(), value };
+        (Instant::now() < held.until).then(|| (credential(), held.until_s))
+    }
+
+    /// How all of them stand, for `GET /v1/status`.
+    pub fn status(&self) -> Vec<TokenStatus> {
+        let of = |(backend, known): (&String, &Known)| TokenStatus {
+            backend: backend.clone(),
+            account: known.account.email.clone(),
+            until: known
+                .token
+                .as_ref()
+                .map(|held| log::rfc3339(UNIX_EPOCH + Duration::from_secs(held.until_s))),
+            error: known.error.clone(),
+        };
+        self.known.iter().map(of).collect()
     }
 
     /// Backends that have no token that holds.
@@ -95,7 +129,7 @@ impl Mint {
             };
             tokio::select! {
                 Some(ended) = self.asking.join_next() => {
-                    if let Ok((backend, answer)) = ended && self.take(&backend, answer) {
+                    if let Ok(asked) = ended && self.take(asked) {
                         return;
                     }
                 }
@@ -114,30 +148,36 @@ impl Mint {
             self.asking.spawn(async move {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let answer = timeout(bounds::MINT_MS_MAX, ask::token(&account, since.as_secs())).await;
-                (backend, answer.unwrap_or_else(|_| Err("no answer in time".to_owned())))
+                let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+                Asked { backend, account, answer }
             });
         }
     }
 
-    /// Takes an answer in; true if there is a new token, or the first asking failed.
-    fn take(&mut self, backend: &str, answer: Result<Token, String>) -> bool {
-        let Some(known) = self.known.get_mut(backend) else { return false };
-        let first = !std::mem::replace(&mut known.settled, true);
+    /// Takes an answer in; true if there is a new token, or something else to tell of it.
+    fn take(&mut self, asked: Asked) -> bool {
+        let Asked { backend, account, answer } = asked;
+        let Some(known) = self.known.get_mut(&backend).filter(|known| known.account == account) else {
+            return false;
+        };
+        known.settled = true;
         let now = Instant::now();
         match answer {
             Ok(Token { text, holds }) => {
-                if std::mem::take(&mut known.failing) {
+                if known.error.take().is_some() {
                     log::info("a token could be had again", &[("backend", &backend)]);
                 }
                 // A fifth of its time is left for whatever goes wrong.
                 known.due = Some(now + (holds * 4 / 5).max(bounds::MINT_GAP_MS_MIN));
                 known.wait = bounds::BACKOFF_MS_MIN;
-                known.token = Some((text, now + holds));
+                let until_s = (SystemTime::now() + holds).duration_since(UNIX_EPOCH).unwrap_or_default();
+                known.token = Some(Held { text, until: now + holds, until_s: until_s.as_secs() });
                 true
             }
             Err(why) => {
-                let left = known.token.as_ref().map_or(0, |(_, until)| (*until - now.min(*until)).as_secs());
-                if !std::mem::replace(&mut known.failing, true) {
+                let left = known.token.as_ref().map_or(0, |it| (it.until - now.min(it.until)).as_secs());
+                let told = known.error.replace(why.clone());
+                if told.is_none() {
                     let (backend, left) = (&backend, format!("{left} s"));
                     log::warn(
                         "no token can be had",
@@ -146,8 +186,72 @@ impl Mint {
                 }
                 known.due = Some(now + known.wait);
                 known.wait = (known.wait * 2).min(bounds::MINT_WAIT_MS_MAX);
-                first
+                told != known.error
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../tests/fixtures/mint/account.json");
+
+    fn account(email: &str) -> ServiceAccount {
+        ServiceAccount::read(&FILE.replace("ringway@", email)).expect("a key file")
+    }
+
+    fn mint(account: &ServiceAccount) -> Mint {
+        let known = Known { due: None, ..Known::new(account.clone()) };
+        Mint { known: [("claude".to_owned(), known)].into(), asking: JoinSet::new() }
+    }
+
+    fn asked(account: &ServiceAccount, answer: Result<u64, &str>) -> Asked {
+        let token = |holds_s| Token { text: format!("for {holds_s}"), holds: Duration::from_secs(holds_s) };
+        let answer = answer.map(token).map_err(str::to_owned);
+        Asked { backend: "claude".to_owned(), account: account.clone(), answer }
+    }
+
+    #[test]
+    fn an_answer_for_an_account_that_was_replaced_is_nobodys() {
+        let (before, now) = (account("before@"), account("now@"));
+        let mut mint = mint(&now);
+        assert!(!mint.take(asked(&before, Ok(3_600))) && mint.credential("claude").is_none());
+        assert!(mint.take(asked(&now, Ok(3_600))));
+        let (credential, until_s) = mint.credential("claude").expect("a token that holds");
+        assert_eq!(credential.value, "Bearer for 3600");
+        let left = UNIX_EPOCH + Duration::from_secs(until_s);
+        assert!(left.duration_since(SystemTime::now()).expect("later") > Duration::from_mins(50));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_leaves_the_token_that_holds() {
+        let account = account("one@");
+        let mut mint = mint(&account);
+        assert!(mint.take(asked(&account, Ok(3_600))));
+        assert!(mint.take(asked(&account, Err("away"))) && !mint.take(asked(&account, Err("away"))));
+        assert!(mint.take(asked(&account, Err("another reason"))), "what is new is told");
+        assert!(mint.credential("claude").is_some());
+        let status = &mint.status()[0];
+        assert_eq!(
+            (status.account.as_str(), status.error.as_deref()),
+            ("one@test-only.example", Some("another reason"))
+        );
+        assert!(mint.take(asked(&account, Ok(60))) && mint.status()[0].error.is_none());
+    }
+
+    #[test]
+    fn a_token_is_asked_for_anew_when_a_fifth_of_its_time_is_left_and_sooner_where_that_failed() {
+        let account = account("one@");
+        let mut mint = mint(&account);
+        let due = |mint: &Mint| mint.known["claude"].due.expect("it is asked again") - Instant::now();
+        mint.take(asked(&account, Ok(3_600)));
+        assert!((2_800..=2_880).contains(&due(&mint).as_secs()), "{:?}", due(&mint));
+        for _ in 0..20 {
+            mint.take(asked(&account, Err("away")));
+            assert!(due(&mint) <= bounds::MINT_WAIT_MS_MAX);
+        }
+        assert!(due(&mint) > bounds::MINT_WAIT_MS_MAX / 2, "it does not knock all the time");
     }
 }

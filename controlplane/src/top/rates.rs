@@ -323,6 +323,7 @@ mod tests {
             workers: Vec::<WorkerStats>::new(),
             endpoints,
             queues: Vec::new(),
+            credentials: Vec::new(),
             times: Times { own, first_byte, ..Times::default() },
         }
     }

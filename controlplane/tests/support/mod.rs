@@ -288,6 +288,7 @@ fn stats(held: &Held) -> Stats {
         workers: (0..WORKERS).map(worker).collect(),
         endpoints: endpoints.collect(),
         queues: Vec::new(),
+        credentials: Vec::new(),
         times: Times::default(),
     }
 }

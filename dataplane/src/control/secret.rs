@@ -34,7 +34,8 @@ pub fn redacted(snapshot: &Snapshot) -> Snapshot {
 }
 
 /// Puts secrets back for fingerprints: a snapshot that was read, edited and sent again keeps its credentials. A
-/// fingerprint stands for the running credential of the backend of the same name, and for no other.
+/// fingerprint stands for the running credential of the backend of the same name, and for no other; and only where that
+/// goes already, by scheme, host and port (SEC-KEY-04): who wants it sent elsewhere has to know it.
 pub fn restore(backends: &mut [Backend], running: Option<&Snapshot>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, backend) in backends.iter_mut().enumerate() {
@@ -43,13 +44,19 @@ pub fn restore(backends: &mut [Backend], running: Option<&Snapshot>) -> Vec<Prob
         let field =
             |backend: &Backend| backend.credential.as_ref().map(|credential| credential.header.clone());
         let same = same.filter(|running| field(running) == field(backend));
+        let moved = same.is_some_and(|running| !backend.leads_only_where(running));
+        let same = same.filter(|_| !moved);
         for (at, secret) in backend.secrets_mut().filter(|(_, secret)| is_fingerprint(secret)) {
             match same.and_then(|running| known(running, at, secret)) {
                 Some(known) => *secret = known,
                 None => problems.push(
                     Problem::new(
                         format!("backends[{index}].{at}"),
-                        "is a fingerprint, and not that of the running credential of this backend",
+                        if moved {
+                            "is a fingerprint, and this backend leads elsewhere than the one whose secret it was"
+                        } else {
+                            "is a fingerprint, and not that of the running credential of this backend"
+                        },
                     )
                     .mend("send the secret itself"),
                 ),

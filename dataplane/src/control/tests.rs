@@ -84,6 +84,7 @@ impl Plane for Pretender {
             load_underflow_total: 0,
             endpoints,
             queues: Vec::new(),
+            credentials: Vec::new(),
             times: Times::default(),
         }
     }
@@ -301,6 +302,42 @@ fn what_was_shown_can_be_edited_and_sent_again_with_its_secrets_kept() {
     let reply = rig.put("", &shown);
     assert_eq!(reply.status, 422, "a fingerprint stands for the secret of its own backend only");
     assert_eq!(reply.json()["problems"][0]["at"], "backends[0].credential.value");
+}
+
+/// SEC-KEY-04: whoever may read and write the configuration may still not lead a secret to a place of its choice.
+#[test]
+fn a_secret_that_is_not_known_goes_only_where_it_went_before() {
+    let rig = Rig::start();
+    let mut running = document(0);
+    running["backends"][0]["endpoints"] = json!([
+        {"authority": "a:1", "addresses": ["127.0.0.1:1"]}, {"authority": "b:2", "addresses": ["127.0.0.1:2"]}
+    ]);
+    assert_eq!(rig.put("", &running).status, 200);
+    let shown = rig.call("GET", "/v1/snapshot", "", b"").json();
+    let put = |at: &str, value: serde_json::Value| {
+        let mut moved = shown.clone();
+        moved["generation"] = json!(0);
+        *moved.pointer_mut(at).expect("a place in it") = value;
+        rig.put("", &moved)
+    };
+    let backend = &shown["backends"][0];
+    let mut skips = backend.clone();
+    skips["tls"] = json!({"insecure_skip_verify": true});
+    let mut secure = backend["endpoints"][0].clone();
+    secure["secure"] = json!(true);
+    for (at, value) in [
+        ("/backends/0/endpoints/0/authority", json!("evil:1")),
+        ("/backends/0/endpoints/0/authority", json!("a:2")),
+        ("/backends/0/endpoints/0", secure),
+        ("/backends/0", skips),
+    ] {
+        let reply = put(at, value);
+        assert_eq!(reply.status, 422, "{at}");
+        assert!(reply.body.contains("leads elsewhere"), "{}", reply.body);
+    }
+    assert_eq!(put("/backends/0/endpoints", json!([backend["endpoints"][1]])).status, 200, "fewer are fine");
+    let kept = rig.plane.running().expect("running");
+    assert_eq!(kept.backends[0].credential.as_ref().expect("kept").value, "Bearer sk-canary");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn path(asked: &Asked<'_>) -> Vec<u8> {
     write_segment(asked.model, &mut path);
     let verb: &[u8] = match asked.verb {
         Verb::Call { stream: true } => b"/invoke-with-response-stream",
-        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b"/invoke",
+        Verb::Call { stream: false } | Verb::Complete | Verb::Embed | Verb::Count => b"/invoke",
     };
     path.extend_from_slice(verb);
     path
@@ -26,44 +26,55 @@ pub(super) fn path(asked: &Asked<'_>) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub struct Unframed {
     frames: Frames,
+    room: Room,
+}
+
+/// Room to read one message in, kept for the next.
+#[derive(Debug, Default)]
+struct Room {
+    payload: Tape,
+    event: Tape,
     /// An event that is about to be named.
-    scratch: Vec<u8>,
+    data: Vec<u8>,
 }
 
 impl Unframed {
     /// Takes the next bytes, cut anywhere, and appends the events that end in them; false: they cannot be read.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let Self { frames, scratch } = self;
+        let Self { frames, room } = self;
         let mut sound = true;
-        let read = frames.feed(bytes, |message| sound &= write(&message, scratch, out));
+        let read = frames.feed(bytes, |message| sound &= write(&message, room, out));
         read.is_ok() && sound
     }
 }
 
-fn write(message: &Message<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+fn write(message: &Message<'_>, room: &mut Room, out: &mut Vec<u8>) -> bool {
     let Ok(text) = std::str::from_utf8(message.payload) else { return false };
-    let mut tape = Tape::new();
-    let payload = tape.read(text, Surrogates::Replace).ok();
+    let Room { payload, event, data } = room;
+    let payload = payload.read(text, Surrogates::Replace).ok();
     match message.kind {
         MessageKind::Exception => {
             let said = payload.and_then(|payload| payload.get_text("message"));
-            let said = said.as_ref().map_or("the service ended its answer".into(), |said| said.plain());
+            let said = match said.as_ref() {
+                Some(said) => said.plain(),
+                None if message.reason.is_empty() => "the service ended its answer".into(),
+                None => String::from_utf8_lossy(message.reason),
+            };
             write_exception(message.name, &said, out);
             true
         }
         MessageKind::Event => {
             // Events of other kinds are the service's own.
             let Some(bytes) = payload.and_then(|payload| payload.get_text("bytes")) else { return true };
-            scratch.clear();
-            STANDARD.decode_vec(bytes.plain().as_bytes(), scratch).is_ok() && write_event(scratch, out)
+            data.clear();
+            STANDARD.decode_vec(bytes.plain().as_bytes(), data).is_ok() && write_event(data, event, out)
         }
     }
 }
 
 /// An event of Anthropic's, named by its type.
-fn write_event(data: &[u8], out: &mut Vec<u8>) -> bool {
+fn write_event(data: &[u8], tape: &mut Tape, out: &mut Vec<u8>) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    let mut tape = Tape::new();
     let Ok(root) = tape.read(text, Surrogates::Replace) else { return false };
     if let Some(name) = root.get_text("type") {
         out.extend_from_slice(b"event: ");
@@ -97,12 +108,12 @@ mod tests {
     use super::*;
 
     fn message<'a>(kind: MessageKind, name: &'a str, payload: &'a str) -> Message<'a> {
-        Message { kind, name: name.as_bytes(), payload: payload.as_bytes() }
+        Message { kind, name: name.as_bytes(), reason: b"", payload: payload.as_bytes() }
     }
 
     fn written(message: &Message<'_>) -> Option<String> {
         let mut out = Vec::new();
-        write(message, &mut Vec::new(), &mut out).then(|| String::from_utf8(out).expect("text"))
+        write(message, &mut Room::default(), &mut out).then(|| String::from_utf8(out).expect("text"))
     }
 
     #[test]
@@ -131,5 +142,8 @@ mod tests {
             body["error"],
             serde_json::json!({"type": "rate_limit_error", "message": "slow \"down\""})
         );
+        let bare = Message { reason: b"no \"more\"", ..message(MessageKind::Exception, "500", "") };
+        let told = written(&bare).expect("an event");
+        assert!(told.contains(r#""message":"no \"more\"""#), "what it says beside its payload: {told}");
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Owns: where a hosted model is asked for, and what its host wants changed in the body.
 //! Must not: know a dialect's words beyond the few fields a host moves, or send anything.
-//! Read next: `sigv4.rs`, how requests to Amazon are signed; `bedrock.rs`, how its streams are unframed.
+//! Read next: `vertex.rs`; `sigv4.rs`, how requests to Amazon are signed; `bedrock.rs`, how its streams are unframed.
 
 pub mod bedrock;
 pub mod sigv4;
+mod vertex;
 
 use ringway_contract::snapshot::Hosting;
 use ringway_dialect::dialect::Dialect;
@@ -19,6 +20,8 @@ pub enum Verb {
         /// Piece by piece.
         stream: bool,
     },
+    /// The rest of a text.
+    Complete,
     /// Vectors.
     Embed,
     /// The length of a prompt.
@@ -38,13 +41,24 @@ pub struct Asked<'a> {
     pub path: &'a [u8],
 }
 
-/// Whether this host has an answer to it at all.
-pub const fn has_answer(hosting: &Hosting, verb: Verb) -> bool {
+/// Whether this host has a place for it at all; without a verb it is none of a model's: a file, a list, a batch.
+pub fn has_place(hosting: &Hosting, verb: Option<Verb>) -> bool {
     match (hosting, verb) {
-        (Hosting::Azure { .. } | Hosting::Vertex { .. }, _)
-        | (Hosting::Bedrock { .. }, Verb::Call { .. }) => true,
-        // It counts and embeds in a dialect of its own.
-        (Hosting::Bedrock { .. }, Verb::Embed | Verb::Count) => false,
+        (Hosting::Azure { .. }, Some(_))
+        | (Hosting::Vertex { .. }, Some(Verb::Call { .. } | Verb::Embed | Verb::Count))
+        | (Hosting::Bedrock { .. }, Some(Verb::Call { .. })) => true,
+        (Hosting::Azure { api_version, .. }, None) => api_version.is_none(),
+        // Bedrock counts and embeds in a dialect of its own.
+        (Hosting::Bedrock { .. }, Some(Verb::Embed | Verb::Count | Verb::Complete) | None)
+        | (Hosting::Vertex { .. }, Some(Verb::Complete) | None) => false,
+    }
+}
+
+/// What a host puts in front of paths that keep their names: where it has a place for them, it is Azure's new one.
+pub const fn front(hosting: &Hosting) -> &'static str {
+    match hosting {
+        Hosting::Azure { .. } => "/openai",
+        Hosting::Vertex { .. } | Hosting::Bedrock { .. } => "",
     }
 }
 
@@ -54,60 +68,60 @@ pub fn path(hosting: &Hosting, asked: &Asked<'_>) -> Vec<u8> {
         Hosting::Azure { api_version, deployment } => {
             azure(asked, api_version.as_deref(), deployment.as_deref())
         }
-        Hosting::Vertex { project, location } => vertex(asked, project, location),
+        Hosting::Vertex { project, location } => vertex::path(asked, project, location),
         Hosting::Bedrock { .. } => bedrock::path(asked),
     }
 }
 
-/// With a version each model has a path, a deployment; without one the paths are `OpenAI`'s, below one of Azure's.
+/// With the version of a day each model has a path, a deployment. With none, or one in a word (`preview`), the paths are
+/// `OpenAI`'s, below one of Azure's.
 fn azure(asked: &Asked<'_>, api_version: Option<&str>, deployment: Option<&str>) -> Vec<u8> {
     let below = asked.path.strip_prefix(b"/v1").unwrap_or(asked.path);
     let mut path = b"/openai".to_vec();
-    let Some(version) = api_version else {
+    let of_a_day =
+        api_version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()));
+    if !of_a_day {
         path.extend_from_slice(b"/v1");
-        path.extend_from_slice(below);
-        return path;
-    };
-    if asked.dialect != Dialect::OpenAiResponses {
+    } else if asked.dialect != Dialect::OpenAiResponses {
         path.extend_from_slice(b"/deployments/");
         write_segment(deployment.unwrap_or(asked.model), &mut path);
     }
     path.extend_from_slice(below);
-    path.extend_from_slice(b"?api-version=");
-    write_segment(version, &mut path);
+    if let Some(version) = api_version {
+        path.extend_from_slice(b"?api-version=");
+        write_segment(version, &mut path);
+    }
     path
 }
 
-fn vertex(asked: &Asked<'_>, project: &str, location: &str) -> Vec<u8> {
-    let mut path = b"/v1/projects/".to_vec();
-    write_segment(project, &mut path);
-    path.extend_from_slice(b"/locations/");
-    write_segment(location, &mut path);
-    if asked.dialect == Dialect::Gemini {
-        path.extend_from_slice(b"/publishers/google/models/");
-        let behind =
-            memchr::memmem::find(asked.path, b"/models/").map_or(asked.path, |at| &asked.path[at + 8..]);
-        path.extend_from_slice(behind);
-        return path;
-    }
-    path.extend_from_slice(b"/publishers/anthropic/models/");
-    let verb: &[u8] = match asked.verb {
-        Verb::Call { stream: true } => b":streamRawPredict",
-        Verb::Call { stream: false } | Verb::Embed | Verb::Count => b":rawPredict",
-    };
-    // All models share one counter.
-    write_segment(if asked.verb == Verb::Count { "count-tokens" } else { asked.model }, &mut path);
-    path.extend_from_slice(verb);
-    path
+/// What callers of Anthropic's dialect say in fields, and their hosts want in the body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    /// `anthropic-version`
+    pub version: Option<&'a [u8]>,
+    /// `anthropic-beta`
+    pub betas: Option<&'a [u8]>,
+}
+
+/// The version of Anthropic's dialect as a host names it. The first has a name of each host's; later ones are days
+/// everywhere, as in the field, and so does Anthropic's own client send them (2.14).
+fn version<'a>(first: &'static str, asked_for: Option<&'a [u8]>) -> &'a str {
+    let later = asked_for.and_then(|version| std::str::from_utf8(version).ok()).filter(|version| {
+        let is_day = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        version.len() == "2026-10-21".len() && version.bytes().all(is_day) && !version.starts_with("2023-")
+    });
+    later.unwrap_or(first)
 }
 
 /// The body as the host wants it, if otherwise than the dialect's provider. Not another byte changes.
-pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &str) -> Option<String> {
-    let version = match (hosting, asked.dialect) {
+pub fn body(hosting: &Hosting, asked: &Asked<'_>, fields: &Fields<'_>, body: &str) -> Option<String> {
+    let first = match (hosting, asked.dialect) {
         (Hosting::Vertex { .. }, Dialect::Anthropic) => "vertex-2023-10-16",
+        (Hosting::Vertex { .. }, Dialect::Gemini) => return vertex::gemini_body(asked.verb, body),
         (Hosting::Bedrock { .. }, _) => "bedrock-2023-05-31",
         (Hosting::Azure { .. } | Hosting::Vertex { .. }, _) => return None,
     };
+    let version = version(first, fields.version);
     let is_bedrock = matches!(hosting, Hosting::Bedrock { .. });
     let mut tape = Tape::new();
     let root = tape.read(body, Surrogates::Replace).ok()?;
@@ -120,18 +134,10 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &s
     let mut edits = Edits::default();
     let entries: Vec<_> = root.fields()?.map(|entry| (entry.range(), moved(&entry.plain()))).collect();
     let mut first = format!(r#""anthropic_version":"{version}""#);
-    if let Some(betas) = betas.filter(|_| is_bedrock) {
-        first.push_str(r#","anthropic_beta":["#);
-        let names = betas.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-        let mut list = Vec::new();
-        for name in names {
-            if !list.is_empty() {
-                list.push(b',');
-            }
-            string(&mut list, &String::from_utf8_lossy(name));
-        }
-        first.push_str(&String::from_utf8_lossy(&list));
-        first.push(']');
+    let betas = fields.betas.filter(|_| is_bedrock && root.get("anthropic_beta").is_none());
+    if let Some(list) = betas.and_then(listed) {
+        first.push_str(",\"anthropic_beta\":");
+        first.push_str(&list);
     }
     if entries.iter().any(|(_, gone)| !gone) {
         first.push(',');
@@ -142,11 +148,26 @@ pub fn body(hosting: &Hosting, asked: &Asked<'_>, betas: Option<&[u8]>, body: &s
     edits.apply(body)
 }
 
+/// The names in a field as a JSON array; none: there are none.
+fn listed(field: &[u8]) -> Option<String> {
+    let names = field.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let mut list = Vec::new();
+    for name in names {
+        list.push(if list.is_empty() { b'[' } else { b',' });
+        string(&mut list, &String::from_utf8_lossy(name));
+    }
+    (!list.is_empty()).then(|| {
+        list.push(b']');
+        String::from_utf8(list).expect("JSON strings are text")
+    })
+}
+
 /// A segment of a path, percent-encoded (RFC 3986 section 2.3).
 pub fn write_segment(segment: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        // `@` needs none there, and models of Anthropic's at Vertex have one.
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
@@ -170,7 +191,7 @@ mod tests {
 
     fn bedrock() -> Hosting {
         let key = AwsKey { id: "AKID".to_owned(), secret: "s".to_owned(), session_token: None };
-        Hosting::Bedrock { region: "us-east-1".to_owned(), key }
+        Hosting::Bedrock { region: "us-east-1".to_owned(), key: Some(key) }
     }
 
     #[test]
@@ -194,20 +215,29 @@ mod tests {
         );
         let new = Hosting::Azure { api_version: None, deployment: None };
         assert_eq!(at(&new, CALL, Dialect::OpenAiChat, "gpt-5", chat), "/openai/v1/chat/completions");
+        let newest = Hosting::Azure { api_version: Some("preview".to_owned()), deployment: None };
+        assert_eq!(
+            at(&newest, CALL, Dialect::OpenAiResponses, "gpt-5", "/v1/responses"),
+            "/openai/v1/responses?api-version=preview"
+        );
     }
 
     #[test]
-    fn vertex_has_a_path_for_each_publisher() {
-        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "us-east5".to_owned() };
-        assert_eq!(
-            at(&vertex, STREAM, Dialect::Gemini, "g", "/v1beta/models/g:streamGenerateContent?alt=sse"),
-            "/v1/projects/p/locations/us-east5/publishers/google/models/g:streamGenerateContent?alt=sse"
-        );
-        let of = |verb| at(&vertex, verb, Dialect::Anthropic, "claude-4@1", "/v1/messages");
-        let front = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/";
-        assert_eq!(of(CALL), format!("{front}claude-4%401:rawPredict"));
-        assert_eq!(of(STREAM), format!("{front}claude-4%401:streamRawPredict"));
-        assert_eq!(of(Verb::Count), format!("{front}count-tokens:rawPredict"));
+    fn what_a_host_has_no_place_for_does_not_go_there() {
+        let azure = |version: Option<&str>| Hosting::Azure {
+            api_version: version.map(str::to_owned),
+            deployment: None,
+        };
+        let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
+        let verbs = [Some(CALL), Some(Verb::Embed), Some(Verb::Count), Some(Verb::Complete), None];
+        for (hosting, places) in [
+            (azure(None), [true, true, true, true, true]),
+            (azure(Some("2024-10-21")), [true, true, true, true, false]),
+            (vertex, [true, true, true, false, false]),
+            (bedrock(), [true, false, false, false, false]),
+        ] {
+            assert_eq!(verbs.map(|verb| has_place(&hosting, verb)), places, "{hosting:?}");
+        }
     }
 
     #[test]
@@ -215,31 +245,53 @@ mod tests {
         let of = |verb| at(&bedrock(), verb, Dialect::Anthropic, "anthropic.claude-v2:0", "/v1/messages");
         assert_eq!(of(CALL), "/model/anthropic.claude-v2%3A0/invoke");
         assert_eq!(of(STREAM), "/model/anthropic.claude-v2%3A0/invoke-with-response-stream");
-        assert!(!has_answer(&bedrock(), Verb::Count) && has_answer(&bedrock(), CALL));
     }
 
     #[test]
     fn a_host_gets_what_its_path_says_taken_out_of_the_body_and_nothing_else_changes() {
         let asked = |verb| Asked { verb, dialect: Dialect::Anthropic, model: "m", path: b"/v1/messages" };
+        let betas = Fields { betas: Some(b"a-1, b-2"), version: Some(b"2023-06-01") };
         let text = r#"{ "model":"m", "max_tokens" : 1.0,"stream":true,"messages":[]}"#;
         assert_eq!(
-            body(&bedrock(), &asked(STREAM), Some(b"a-1, b-2"), text).as_deref(),
+            body(&bedrock(), &asked(STREAM), &betas, text).as_deref(),
             Some(
                 r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a-1","b-2"], "max_tokens" : 1.0,"messages":[]}"#
             )
         );
+        for (field, body_has) in [(&b""[..], ""), (b" , ", ""), (b"a-1", r#","anthropic_beta":["own"]"#)] {
+            let said = Fields { betas: Some(field), version: None };
+            let text = format!(r#"{{"max_tokens":1{body_has}}}"#);
+            assert_eq!(
+                body(&bedrock(), &asked(CALL), &said, &text),
+                Some(format!(r#"{{"anthropic_version":"bedrock-2023-05-31","max_tokens":1{body_has}}}"#))
+            );
+        }
         let vertex = Hosting::Vertex { project: "p".to_owned(), location: "l".to_owned() };
         assert_eq!(
-            body(&vertex, &asked(STREAM), Some(b"a-1"), text).as_deref(),
+            body(&vertex, &asked(STREAM), &betas, text).as_deref(),
             Some(
                 r#"{"anthropic_version":"vertex-2023-10-16", "max_tokens" : 1.0,"stream":true,"messages":[]}"#
             )
         );
         assert_eq!(
-            body(&vertex, &asked(Verb::Count), None, r#"{"model":"m"}"#).as_deref(),
+            body(&vertex, &asked(Verb::Count), &Fields::default(), r#"{"model":"m"}"#).as_deref(),
             Some(r#"{"anthropic_version":"vertex-2023-10-16","model":"m"}"#)
         );
         let azure = Hosting::Azure { api_version: None, deployment: None };
-        assert_eq!(body(&azure, &asked(CALL), None, text), None);
+        assert_eq!(body(&azure, &asked(CALL), &betas, text), None);
+    }
+
+    #[test]
+    fn a_later_version_is_the_callers_and_the_first_has_the_hosts_name() {
+        for (asked_for, there) in [
+            (None, "first"),
+            (Some("2023-06-01"), "first"),
+            (Some("2023-01-01"), "first"),
+            (Some("2026-10-21"), "2026-10-21"),
+            (Some("2026-10-2\""), "first"),
+            (Some("newest"), "first"),
+        ] {
+            assert_eq!(version("first", asked_for.map(str::as_bytes)), there, "{asked_for:?}");
+        }
     }
 }

@@ -502,6 +502,7 @@ mod tests {
             workers: Vec::new(),
             endpoints: (0..endpoints).map(one).collect(),
             queues: Vec::new(),
+            credentials: Vec::new(),
             times: Times::default(),
         }
     }

@@ -221,7 +221,11 @@ pub(super) fn credential(credential: &Credential) -> Checked {
             "use authorization, x-api-key or x-goog-api-key",
         ));
     }
-    let value = &credential.value;
+    secret(&credential.value)
+}
+
+/// A secret that goes into a field, or signs one. It never shows in what is said about it.
+pub(super) fn secret(value: &str) -> Checked {
     if value.is_empty() || value.len() > CREDENTIAL_BYTES_MAX {
         return Err(wrong("the secret is empty or too long", "check where it is read from"));
     }

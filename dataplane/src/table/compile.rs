@@ -264,7 +264,35 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
     if let Some(credential) = &backend.credential {
         found.check(format_args!("{at}.credential"), check::credential(credential));
     }
+    if let Some(hosting) = &backend.hosting {
+        check_hosting(&format!("{at}.hosting"), hosting, found);
+    }
     check_admission(&format!("{at}.admission"), backend, found);
+}
+
+fn check_hosting(at: &str, hosting: &snapshot::Hosting, found: &mut Found) {
+    match hosting {
+        snapshot::Hosting::Azure { api_version, deployment } => {
+            for (field, text) in [("api_version", api_version), ("deployment", deployment)] {
+                if let Some(text) = text {
+                    found.check(format_args!("{at}.azure.{field}"), check::model(text));
+                }
+            }
+        }
+        snapshot::Hosting::Vertex { project, location } => {
+            found.check(format_args!("{at}.vertex.project"), check::name(project));
+            found.check(format_args!("{at}.vertex.location"), check::name(location));
+        }
+        snapshot::Hosting::Bedrock { region, key } => {
+            found.check(format_args!("{at}.bedrock.region"), check::name(region));
+            let Some(key) = key else { return };
+            found.check(format_args!("{at}.bedrock.key.id"), check::name(&key.id));
+            found.check(format_args!("{at}.bedrock.key.secret"), check::secret(&key.secret));
+            if let Some(token) = &key.session_token {
+                found.check(format_args!("{at}.bedrock.key.session_token"), check::secret(token));
+            }
+        }
+    }
 }
 
 fn check_endpoint(at: &str, endpoint: &snapshot::Endpoint, found: &mut Found) {
@@ -485,6 +513,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         tls: None,
         connections: backend.connections,
         credential,
+        credential_until_s: backend.credential_until_s,
         orca: backend.orca.filter(|_| backend.engine != Engine::Http),
         hosting: backend.hosting.clone(),
         cumulative,
@@ -613,6 +642,7 @@ fn compile_route(
         prompt_key,
         catalogue: None,
         raw: all().all(|target| target.backend.engine == Engine::Http),
+        hosted: all().any(|target| target.backend.hosting.is_some()),
         class: match route.class {
             snapshot::Class::Interactive => Class::Interactive,
             snapshot::Class::Default => Class::Default,
@@ -769,6 +799,16 @@ mod tests {
                 "/routes/0/match/headers",
                 json!([{"name": "x", "value": "\n"}]),
                 "routes[0].match.headers[0].value",
+            ),
+            (
+                "/backends/0/hosting",
+                json!({"vertex": {"project": "p q", "location": "l"}}),
+                "backends[0].hosting.vertex.project",
+            ),
+            (
+                "/backends/0/hosting",
+                json!({"bedrock": {"region": "r", "key": {"id": "a", "secret": "s3cret\n"}}}),
+                "backends[0].hosting.bedrock.key.secret",
             ),
             ("/routes/0/targets", json!([]), "routes[0].targets"),
             ("/routes/0/targets/0/backend", json!("nobody"), "routes[0].targets[0].backend"),

@@ -25,7 +25,7 @@ use ringway_contract::Generation;
 use ringway_contract::snapshot::{
     Balance, Connections, Dialect, Engine, Hosting, Limits, Listener, Logging, Orca,
 };
-use ringway_contract::stats::QueueStats;
+use ringway_contract::stats::{CredentialStats, QueueStats};
 use rustls::pki_types::ServerName;
 
 use self::catalogue::Catalogue;
@@ -116,6 +116,15 @@ impl Table {
         self.backends.iter().flat_map(|backend| backend.endpoints.iter().map(move |it| (&**backend, it)))
     }
 
+    /// When the credentials of its backends end.
+    pub fn credentials(&self) -> Vec<CredentialStats> {
+        let ends = |backend: &Arc<Backend>| {
+            let until_s = backend.credential_until_s?;
+            Some(CredentialStats { backend: backend.name.as_str().to_owned(), until_s })
+        };
+        self.backends.iter().filter_map(ends).collect()
+    }
+
     /// How the queues of its backends stand.
     pub fn queues(&self, now: Moment) -> Vec<QueueStats> {
         let queues = self
@@ -183,6 +192,8 @@ pub struct Route {
     pub catalogue: Option<Arc<Catalogue>>,
     /// All targets are `engine: http`: nothing is read as JSON unless the route matches on the model.
     pub raw: bool,
+    /// A destination is a host of models that others make: it is asked in its own way.
+    pub hosted: bool,
 }
 
 impl Route {
@@ -294,6 +305,8 @@ pub struct Backend {
     pub connections: Connections,
     /// Field name and value sent with each request.
     pub credential: Option<Credential>,
+    /// When that ends, in seconds since 1970. It is sent all the same: who refuses it says so, and clocks differ.
+    pub credential_until_s: Option<u64>,
     /// What `balance: gpu` chooses by.
     pub gpu: Option<Gpu>,
     /// What `balance: hash` chooses by.
@@ -313,6 +326,17 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Whether it is spoken to in our own name: then nothing of what a caller proves itself with goes there, even where
+    /// our own proof is no field, or is not there yet.
+    pub fn is_ours(&self) -> bool {
+        self.credential.is_some() || self.hosting.is_some()
+    }
+
+    /// Whether its first token is still to come: until then it has no addresses, whatever its names resolve to.
+    pub fn awaits_token(&self) -> bool {
+        self.credential.is_none() && matches!(self.hosting, Some(Hosting::Vertex { .. }))
+    }
+
     /// What its endpoints can do, where tokens are counted on them.
     pub fn pool(&self) -> Option<&Pool> {
         let admission = self.admission.as_ref().map(Admission::pool);

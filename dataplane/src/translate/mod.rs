@@ -30,6 +30,8 @@ pub enum Speaks {
     Counts(Dialect),
     /// Something beside, which only a backend of the same dialect can answer.
     Beside(Dialect),
+    /// A text that is gone on with: a call in OpenAI's oldest form, which many servers have and none is translated to.
+    Completes,
     /// Nothing that is tied to a dialect: bytes go on as they are.
     Anything,
 }
@@ -52,6 +54,7 @@ impl Speaks {
                 Verb::Embed | Verb::BatchEmbed => Self::Embeds(Gemini),
                 Verb::CountTokens => Self::Counts(Gemini),
             },
+            Surface::Completions if post => Self::Completes,
             Surface::Completions | Surface::Rerank | Surface::Models { .. } | Surface::Other => {
                 Self::Anything
             }
@@ -75,14 +78,14 @@ impl Speaks {
             Self::Calls(dialect) | Self::Embeds(dialect) | Self::Counts(dialect) => {
                 dialect == Dialect::Gemini
             }
-            Self::Beside(_) | Self::Anything => false,
+            Self::Beside(_) | Self::Completes | Self::Anything => false,
         }
     }
 
     /// Whether a backend of this dialect cannot take it as it is.
     pub fn is_foreign_to(self, backend: snapshot::Dialect) -> bool {
         match (self, of_backend(backend)) {
-            (Self::Anything, _) | (_, None) => false,
+            (Self::Completes | Self::Anything, _) | (_, None) => false,
             (Self::Embeds(caller), Some(backend)) => embeds_in(backend) != Some(caller),
             (Self::Calls(caller) | Self::Counts(caller) | Self::Beside(caller), Some(backend)) => {
                 caller != backend
@@ -104,15 +107,14 @@ impl Speaks {
             Self::Calls(_) => Some(hosted::Verb::Call { stream }),
             Self::Embeds(_) => Some(hosted::Verb::Embed),
             Self::Counts(_) => Some(hosted::Verb::Count),
+            Self::Completes => Some(hosted::Verb::Complete),
             Self::Beside(_) | Self::Anything => None,
         }
     }
 
     /// Whether this backend can answer it at all, as it is or translated.
     pub fn reaches(self, backend: &Backend) -> bool {
-        if let (Some(hosting), Some(verb)) = (&backend.hosting, self.verb(false))
-            && !hosted::has_answer(hosting, verb)
-        {
+        if backend.hosting.as_ref().is_some_and(|hosting| !hosted::has_place(hosting, self.verb(false))) {
             return false;
         }
         let Some(upstream) = of_backend(backend.dialect).filter(|_| self.is_foreign_to(backend.dialect))
@@ -120,7 +122,7 @@ impl Speaks {
             return true;
         };
         match self {
-            Self::Calls(_) | Self::Anything => true,
+            Self::Calls(_) | Self::Completes | Self::Anything => true,
             Self::Embeds(_) => embeds_in(upstream).is_some(),
             Self::Counts(_) => counts_at(upstream, backend.engine),
             Self::Beside(_) => false,
@@ -257,7 +259,7 @@ mod tests {
             ("/v1beta/models/m:countTokens", Speaks::Counts(Gemini)),
             ("/v1beta/models/m:batchEmbedContents", Speaks::Embeds(Gemini)),
             ("/v1/embeddings", Speaks::Embeds(OpenAiChat)),
-            ("/v1/completions", Speaks::Anything),
+            ("/v1/completions", Speaks::Completes),
             ("/healthz", Speaks::Anything),
         ] {
             assert_eq!(Speaks::of(path.as_bytes(), true), speaks, "{path}");

@@ -138,7 +138,7 @@ fn translated(
         Speaks::Calls(caller) => call(asked, caller, target, losses),
         Speaks::Embeds(caller) => embedding(asked, caller, target, losses),
         Speaks::Counts(caller) => count(asked, caller, target, losses),
-        Speaks::Beside(_) | Speaks::Anything => Err(Refusal::NotTranslated),
+        Speaks::Beside(_) | Speaks::Completes | Speaks::Anything => Err(Refusal::NotTranslated),
     }
 }
 
@@ -154,6 +154,10 @@ fn as_hosted(
         _ => asked.body.get("stream").and_then(|stream| stream.truth()) == Some(true),
     };
     let verb = speaks.verb(stream).ok_or(Refusal::NotTranslated)?;
+    if let Some(twice) = asked.body.duplicate() {
+        // Its host might read the other one (dialects section 1.6).
+        return Err(Refusal::BadJson { what: format!("the key {:?} comes twice", twice.plain()).into() });
+    }
     let written = asked.body.get("model");
     let model =
         asked.named.map(Text::of).or_else(|| written.and_then(|model| model.text())).unwrap_or_default();
@@ -196,9 +200,10 @@ fn gemini_path(asked: &Asked<'_>, model: &Text<'_>) -> Vec<u8> {
 fn move_in(x: &Exchange<'_>, hosting: &Hosting, dialect: Dialect, intake: &Intake, words: &mut Words) {
     let asked = hosted::Asked { verb: words.verb, dialect, model: &words.model, path: &words.path };
     let path = hosted::path(hosting, &asked);
-    let betas = x.scratch.head.find(intake.head(), "anthropic-beta").filter(|_| words.form.is_verbatim());
+    let said = |name| x.scratch.head.find(intake.head(), name).filter(|_| words.form.is_verbatim());
+    let fields = hosted::Fields { version: said("anthropic-version"), betas: said("anthropic-beta") };
     let text = std::str::from_utf8(&words.body).expect("what is written is text");
-    if let Some(body) = hosted::body(hosting, &asked, betas, text) {
+    if let Some(body) = hosted::body(hosting, &asked, &fields, text) {
         words.body = body.into_bytes();
     }
     words.path = path;
@@ -384,7 +389,7 @@ fn composed(x: &Exchange<'_>, aim: Aim<'_>, intake: &Intake, target: &Target, wo
     if let Some(credential) = &aim.backend.credential {
         field(out, &credential.header, &credential.value);
     }
-    if let Some(Hosting::Bedrock { region, key }) = &aim.backend.hosting {
+    if let Some(Hosting::Bedrock { region, key: Some(key) }) = &aim.backend.hosting {
         let base = aim.endpoint.base_path.trim_end_matches('/').as_bytes();
         let path = [base, &words.path].concat();
         let unsigned = Unsigned { method: "POST", path: &path, host, content_type: JSON, body: &words.body };

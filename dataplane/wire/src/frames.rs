@@ -21,6 +21,8 @@ pub struct Message<'a> {
     pub kind: MessageKind,
     /// Which event or exception; empty if it does not say.
     pub name: &'a [u8],
+    /// Why, of an exception that says it beside its payload; empty otherwise.
+    pub reason: &'a [u8],
     /// What it carries.
     pub payload: &'a [u8],
 }
@@ -63,19 +65,13 @@ impl Frames {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        self.held.extend_from_slice(bytes);
-        let mut at = 0;
-        let read = loop {
-            match message(&self.held[at..]) {
-                Ok(Some((message, length))) => {
-                    each(message);
-                    at += length;
-                }
-                Ok(None) => break Ok(()),
-                Err(broken) => break Err(broken),
-            }
+        let read = if self.held.is_empty() {
+            // Mostly whole messages come: they are read where they lie.
+            messages(bytes, &mut each).map(|at| self.held.extend_from_slice(&bytes[at..]))
+        } else {
+            self.held.extend_from_slice(bytes);
+            messages(&self.held, &mut each).map(|at| drop(self.held.drain(..at)))
         };
-        self.held.drain(..at);
         read.inspect_err(|broken| self.broken = Some(*broken))
     }
 
@@ -83,6 +79,16 @@ impl Frames {
     pub fn is_between(&self) -> bool {
         self.held.is_empty() && self.broken.is_none()
     }
+}
+
+/// Hands out the messages that these bytes begin with, and says where the rest begins.
+fn messages(bytes: &[u8], each: &mut impl FnMut(Message<'_>)) -> Result<usize, Broken> {
+    let mut at = 0;
+    while let Some((message, length)) = message(&bytes[at..])? {
+        each(message);
+        at += length;
+    }
+    Ok(at)
 }
 
 /// The first message of these bytes, and its length; `None`: it is not whole.
@@ -110,7 +116,7 @@ fn message(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Broken> {
 
 /// What the headers say of a payload. Headers that are not known are passed over, whatever their type.
 fn described<'a>(mut headers: &'a [u8], payload: &'a [u8]) -> Result<Message<'a>, Broken> {
-    let mut message = Message { kind: MessageKind::Event, name: b"", payload };
+    let mut message = Message { kind: MessageKind::Event, name: b"", reason: b"", payload };
     while !headers.is_empty() {
         let name = taken(&mut headers, 1).and_then(|length| taken(&mut headers, length[0].into()));
         let of_type = taken(&mut headers, 1).ok_or(Broken::Length)?[0];
@@ -118,6 +124,7 @@ fn described<'a>(mut headers: &'a [u8], payload: &'a [u8]) -> Result<Message<'a>
         match name.ok_or(Broken::Length)? {
             b":message-type" if value != b"event" => message.kind = MessageKind::Exception,
             b":event-type" | b":exception-type" | b":error-code" => message.name = value,
+            b":error-message" => message.reason = value,
             _ => {}
         }
     }

@@ -23,4 +23,16 @@ proptest! {
     fn any_bytes_hold(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         check::check(&bytes);
     }
+
+    /// A header of any type, whole or not: what it may hold differs, and others are passed over.
+    #[test]
+    fn headers_of_every_type_hold(
+        name in "[:a-z-]{0,14}", of_type in 0..12_u8, value in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let mut bytes = vec![name.len() as u8];
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(of_type);
+        bytes.extend_from_slice(&value);
+        check::check(&bytes);
+    }
 }

@@ -11,7 +11,7 @@
 use std::sync::PoisonError;
 
 use ringway_contract::MicroDollars;
-use ringway_contract::stats::{EndpointStats, Estimate, Own, QueueStats, Reported, Stats};
+use ringway_contract::stats::{CredentialStats, EndpointStats, Estimate, Own, QueueStats, Reported, Stats};
 
 use super::super::bounds::ENDPOINTS_MAX;
 use super::super::exposition::{Family, Label, Page};
@@ -34,6 +34,7 @@ impl Metrics {
         self.render_measures(&mut page);
         render_endpoints(&mut page, &stats.endpoints);
         render_queues(&mut page, &stats.queues);
+        render_credentials(&mut page, &stats.credentials);
         page.counter("ringway_load_underflow_total", "Load given back that was never taken; must stay 0.")
             .sample(&[], stats.load_underflow_total);
         page.gauge("ringway_draining", "1 once a drain began.").sample(&[], u8::from(stats.draining));
@@ -281,6 +282,14 @@ fn render_loads(page: &mut Page<'_>, endpoints: &[EndpointStats]) {
 }
 
 /// Queues of backends. A backend's name is of the snapshot, the other labels are of closed sets.
+fn render_credentials(page: &mut Page<'_>, credentials: &[CredentialStats]) {
+    let help = "When the credential of a backend ends; one that is not renewed in time comes near to now.";
+    let mut family = page.gauge("ringway_credential_expiry_timestamp_seconds", help);
+    for one in &credentials[..credentials.len().min(ENDPOINTS_MAX)] {
+        family.sample(&[("backend", &one.backend)], one.until_s);
+    }
+}
+
 fn render_queues(page: &mut Page<'_>, queues: &[QueueStats]) {
     const CLASSES: [&str; 3] = ["interactive", "default", "batch"];
     let shown = &queues[..queues.len().min(ENDPOINTS_MAX)];
