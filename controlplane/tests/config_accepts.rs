@@ -414,7 +414,7 @@ fn tls_is_told_to_the_data_plane_by_the_places_of_its_files() {
     };
     assert_eq!(backend.tls, Some(tls));
     assert_eq!(backend.endpoints.iter().map(|it| it.secure).collect::<Vec<_>>(), [true, false]);
-    assert_eq!((&*backend.endpoints[0].authority, &*backend.endpoints[0].base_path), ("gpu.internal", "/v1"));
+    assert_eq!((&*backend.endpoints[0].authority, &*backend.endpoints[0].base_path), ("gpu.internal", ""));
 }
 
 #[test]
@@ -507,10 +507,33 @@ fn urls_of_endpoints_are_taken_apart() {
     let name = |authority: &str, base: &str| (authority.to_owned(), vec![], base.to_owned());
     assert_eq!(endpoint("http://10.0.0.1"), ip("10.0.0.1", "10.0.0.1:80", ""));
     assert_eq!(endpoint("http://10.0.0.1:8000/"), ip("10.0.0.1:8000", "10.0.0.1:8000", ""));
-    assert_eq!(endpoint("http://10.0.0.1:8000/v1/"), ip("10.0.0.1:8000", "10.0.0.1:8000", "/v1"));
+    assert_eq!(endpoint("http://10.0.0.1:8000/a/"), ip("10.0.0.1:8000", "10.0.0.1:8000", "/a"));
     assert_eq!(endpoint("http://[fd00::1]:8000"), ip("[fd00::1]:8000", "[fd00::1]:8000", ""));
     assert_eq!(endpoint("HTTP://GPU-1.Internal:8000/a/b"), name("gpu-1.internal:8000", "/a/b"));
     assert_eq!(endpoint("http://vllm_0"), name("vllm_0", ""));
+}
+
+#[test]
+fn a_base_url_as_clients_want_it_does_not_name_the_version_twice() {
+    let base = |engine: &str, path: &str| {
+        let text = format!(
+            "version: 1\nlisteners: [{{address: 127.0.0.1:8080}}]\nbackends:\n  b: {{engine: {engine}, endpoints: \
+             [\"http://10.0.0.1{path}\"]}}\nroutes: [{{name: all, match: {{path_prefix: /}}, targets: [{{backend: b}}]}}]\n"
+        );
+        config::snapshot(&accept(&text), &|_, _| Vec::new()).backends[0].endpoints[0].base_path.clone()
+    };
+    for (engine, path, left) in [
+        ("openai", "/api/v1", "/api"),
+        ("vllm", "/v1/", ""),
+        ("anthropic", "/v1", ""),
+        ("gemini", "/v1beta", ""),
+        ("openai", "/v1beta", "/v1beta"),
+        ("openai", "/v12", "/v12"),
+        ("openai", "/v1/team", "/v1/team"),
+        ("http", "/v1", "/v1"),
+    ] {
+        assert_eq!(base(engine, path), left, "{engine} {path}");
+    }
 }
 
 #[test]

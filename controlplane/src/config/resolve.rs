@@ -269,7 +269,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         name: from.name.value.clone(),
         engine,
         dialect,
-        endpoints: from.endpoints.iter().map(|it| endpoint(it, hardware)).collect::<Option<_>>()?,
+        endpoints: from.endpoints.iter().map(|it| endpoint(it, dialect, hardware)).collect::<Option<_>>()?,
         balance: or(from.balance.as_ref(), contract::Balance::default()),
         score: score(&from.score),
         models: values(&from.models),
@@ -480,7 +480,7 @@ fn score(from: &written::Score) -> contract::Score {
     }
 }
 
-fn endpoint(from: &written::Endpoint, backend: contract::Hardware) -> Option<Endpoint> {
+fn endpoint(from: &written::Endpoint, dialect: Dialect, backend: contract::Hardware) -> Option<Endpoint> {
     let url = &from.url.as_ref()?.value;
     let labels = from.labels.iter().map(|(name, label)| (name.value.clone(), label.value.clone()));
     Some(Endpoint {
@@ -488,11 +488,22 @@ fn endpoint(from: &written::Endpoint, backend: contract::Hardware) -> Option<End
         authority: url.authority.clone(),
         host: url.host.clone(),
         port: url.port,
-        base_path: url.base_path.clone(),
+        base_path: before_version(&url.base_path, dialect).to_owned(),
         weight: or_u32(from.weight.as_ref(), 1),
         hardware: from.hardware.or(backend),
         labels: labels.collect(),
     })
+}
+
+/// Base URLs are handed round as clients want them, with the version at their end (`https://host/api/v1`). Requests bring it
+/// themselves, and what is asked of engines beside calls (`/metrics`, `/tokenize`) stands before it.
+fn before_version(base_path: &str, dialect: Dialect) -> &str {
+    let versions: &[&str] = match dialect {
+        Dialect::Http => &[],
+        Dialect::Gemini => &["/v1beta", "/v1"],
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::AnthropicMessages => &["/v1"],
+    };
+    versions.iter().find_map(|version| base_path.strip_suffix(version)).unwrap_or(base_path)
 }
 
 /// An endpoint is known by backend and authority, in metrics and to `drain`.
