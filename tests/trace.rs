@@ -34,7 +34,11 @@ fn nobody() -> SocketAddr {
 }
 
 fn asking(id: &str) -> Vec<u8> {
-    let plain = post(CHAT, ASK);
+    asking_with(id, ASK)
+}
+
+fn asking_with(id: &str, body: &str) -> Vec<u8> {
+    let plain = post(CHAT, body);
     let end = plain.windows(2).position(|two| two == b"\r\n").expect("a request line") + 2;
     let fields = format!("x-ringway-trace: 1\r\nx-request-id: {id}\r\n");
     [&plain[..end], fields.as_bytes(), &plain[end..]].concat()
@@ -93,6 +97,34 @@ fn a_caller_that_asks_gets_every_candidate_with_every_term_and_why_it_lost() {
         assert_eq!((&*attempt.endpoint, attempt.status, attempt.reused), (&*fast, Some(200), false));
         assert_eq!((trace.end.status, &*trace.end.outcome, trace.end.attempts), (200, "complete", 1));
         assert!(trace.end.total_ms >= attempt.took_ms && trace.end.queued_ms.is_none(), "{:?}", trace.end);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_target_whose_model_cannot_do_it_is_told_from_one_that_was_not_drawn() {
+    each_driver(|io| {
+        let (blind, seeing) = (origin(), origin());
+        let setup = Setup::model(CHAT, Engine::Vllm, &[blind.address()]).tune(|snapshot| {
+            snapshot.backends.push(backend("seeing", Engine::Vllm, &[seeing.address()]));
+            let route = &mut snapshot.routes[0];
+            route.expose = true;
+            let mut other = route.targets[0].clone();
+            other.backend = "seeing".to_owned();
+            route.targets[0].model = Some("blind".to_owned());
+            route.targets.push(other);
+            let blind = serde_json::json!([{"name": "blind", "capabilities": {"images": false}}]);
+            snapshot.models = serde_json::from_value(blind).expect("a model");
+        });
+        let gateway = Gateway::start(io, setup);
+        let picture = r#"{"model":"m","messages":[{"role":"user","content":[
+            {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]}"#;
+        assert_eq!(gateway.ask(asking_with("r-p", picture)).status(), 200);
+        let trace = trace_of(&gateway, "r-p");
+        let [Step::Choice(choice), Step::Attempt(_)] = &trace.steps[..] else { panic!("{:?}", trace.steps) };
+        let [won, lost] = &choice.endpoints[..] else { panic!("{choice:?}") };
+        assert_eq!((&*won.backend, won.eligible, lost.eligible), ("seeing", true, false));
+        assert!(lost.why.starts_with("passed over: "), "{}", lost.why);
         gateway.finish();
     });
 }

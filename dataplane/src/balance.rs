@@ -124,16 +124,16 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let model = model_at(target, wish);
+    let model = model_at(target, wish.model);
     let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
     Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }
 
 /// What the prompt is asked of there, as far as prompts are told apart by it.
-pub fn model_at<'m>(target: &'m Target, wish: &Wish<'m>) -> &'m [u8] {
+pub fn model_at<'m>(target: &'m Target, asked: &'m [u8]) -> &'m [u8] {
     match &target.model {
         Some(Alias::Name(name)) => name.as_bytes(),
-        Some(Alias::Around { .. }) | None => wish.model, // two names, one to one
+        Some(Alias::Around { .. }) | None => asked, // two names, one to one
     }
 }
 

@@ -19,6 +19,7 @@ use crate::bounds::{ATTEMPTS_MAX, BYTES_PER_TOKEN, GRANTS_MAX};
 use crate::cells::Load;
 use crate::cells::unary::Dispatched;
 use crate::exchange::{Exchange, Stop};
+use crate::fit::Unfit;
 use crate::health::{Passive, Trial, to_readmit};
 use crate::heartbeat;
 use crate::intake::Intake;
@@ -76,7 +77,7 @@ impl<'t> Search<'t> {
         // Each turn but the last leaves a stage or adds an endpoint to those that were tried.
         for _ in 0..=(self.route.fallback.len() + ATTEMPTS_MAX) {
             let Some(pick) = x.pick(self.route, self.stage, &self.tried, intake) else {
-                trace::choice(x, &self.considered(None), intake);
+                trace::choice(x, &self.considered(x.unfit, None), intake);
                 if self.fall_back() {
                     continue;
                 }
@@ -96,7 +97,7 @@ impl<'t> Search<'t> {
                 }
                 Err(stop) => return Err(stop),
             };
-            trace::choice(x, &self.considered(Some(&pick)), intake);
+            trace::choice(x, &self.considered(x.unfit, Some(&pick)), intake);
             self.tried.add(pick.endpoint);
             let Ok(trial) = pick.endpoint.health.take() else { continue }; // another thread was faster
             return Ok(Bound { pick, permit, trial });
@@ -125,8 +126,8 @@ impl<'t> Search<'t> {
         self.route
     }
 
-    fn considered<'c>(&'c self, pick: Option<&'c Pick<'t>>) -> Considered<'c, 't> {
-        Considered { route: self.route, stage: self.stage, tried: &self.tried, pick }
+    fn considered<'c>(&'c self, unfit: Unfit, pick: Option<&'c Pick<'t>>) -> Considered<'c, 't> {
+        Considered { route: self.route, stage: self.stage, tried: &self.tried, unfit, pick }
     }
 
     /// Goes on to the next fallback, if there is one.

@@ -4,6 +4,7 @@
 //! Must not: hold a detail of any step. Read [`handle`]; each step is in the room it is called from.
 //! Read next: `intake.rs` (the request), `attempt.rs` (one try), `relay.rs` (the answer).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -24,7 +25,7 @@ use crate::coding::Coding;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Search, Taken};
 use crate::downstream::Downstream;
-use crate::fit::{self, Unfit};
+use crate::fit::{self, Demand, Unfit};
 use crate::heartbeat::{self, Beat};
 use crate::hedge;
 use crate::intake::{Cut, Intake, Pumped};
@@ -36,7 +37,6 @@ use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
 use crate::settle;
-use crate::table::catalogue::Profile;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::trace::{self, Trail};
 use crate::translate::{self, Speaks, Translation};
@@ -211,7 +211,7 @@ async fn first_answer<'t>(
     let mut search = Search::new(route);
     loop {
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
-        let aim = x.aim(route, &pick);
+        let aim = x.aim(route, &pick, intake.as_ref());
         x.translate(aim, intake.as_mut()).await?;
         let held = x.dispatch(&pick, intake.as_ref());
         permit.land();
@@ -276,11 +276,7 @@ async fn find_route<'t>(
     if held.is_complete() {
         x.record.bytes_in += held.payload_bytes(); // else whoever pumps the rest counts it all
     }
-    if let Some(model) = held.model() {
-        x.record.model.set(model.value.as_bytes());
-    } else if x.speaks.is_geminis()
-        && let Some(model) = path_model(x.scratch.head.target().of(held.head()))
-    {
+    if let Some(model) = x.named_model(held) {
         x.record.model.set(&model);
     }
     Ok(route)
@@ -397,7 +393,7 @@ impl<'a> Exchange<'a> {
     async fn read_first(&mut self, route: &Route, intake: Option<&mut Intake>) -> Result<(), Stop> {
         let Some(intake) = intake else { return Ok(()) };
         self.invite(intake).await?;
-        let needed = self.needed_first(route);
+        let needed = self.needed_first(route, &self.asked_model(Some(intake)));
         if needed > 0 && !intake.is_complete() {
             Box::pin(self.read_rest(intake, needed)).await?;
         }
@@ -421,9 +417,10 @@ impl<'a> Exchange<'a> {
         route.force_usage && self.speaks == Speaks::Calls(dialect::Dialect::OpenAiChat)
     }
 
-    /// How much of the body: all of one that may bring home state of another provider; all of one that may wait for a backend of another dialect, for once it may go it has to,
-    /// for those behind it; and all of a prompt that an endpoint is chosen by, unless it is very long.
-    fn needed_first(&self, route: &Route) -> u64 {
+    /// How much of the body: all of one that may bring home state of another provider, or ask for what some model cannot do;
+    /// all of one that may wait for a backend of another dialect, for once it may go it has to, for those behind it; and all of
+    /// a prompt that an endpoint is chosen by, unless it is very long.
+    fn needed_first(&self, route: &Route, model: &[u8]) -> u64 {
         let foreign = |target: &Target| {
             let worded =
                 self.speaks.is_foreign_to(target.backend.dialect) || target.backend.hosting.is_some();
@@ -431,7 +428,12 @@ impl<'a> Exchange<'a> {
         };
         match route.prompt_key {
             _ if route.queues && route.destinations().any(foreign) => u64::MAX,
-            _ if self.is_mixed(route) || self.is_choosy(route) || self.forces_usage(route) => u64::MAX,
+            _ if self.is_mixed(route)
+                || fit::is_choosy(self.speaks, route, model)
+                || self.forces_usage(route) =>
+            {
+                u64::MAX
+            }
             Some(_) => PROMPT_BODY_BYTES_MAX,
             // Whether it wants a stream must be known before it is told that one has begun; and what is sent twice is held.
             None if route.pulse.is_some_and(|pulse| pulse.commit_after_ms.is_some()) => PROMPT_BODY_BYTES_MAX,
@@ -442,35 +444,11 @@ impl<'a> Exchange<'a> {
 
     /// Which destinations are passed over, for they have no answer to it.
     fn judge(&self, route: &Route, intake: Option<&Intake>) -> Result<Unfit, Refusal> {
-        match (self.speaks, intake) {
-            (Speaks::Calls(dialect), Some(intake))
-                if self.is_choosy(route) && !self.has_coded_body(intake) =>
-            {
-                let needs = fit::needs(dialect, intake.pieces());
-                Unfit::of(route, |target| {
-                    fit::lacks(self.known(route, target), &target.backend, needs.as_ref()?)
-                })
-            }
-            (Speaks::Calls(_), _) => Ok(Unfit::default()),
-            (Speaks::Completes | Speaks::Anything, _) if !route.hosted => Ok(Unfit::default()),
-            (
-                Speaks::Embeds(_)
-                | Speaks::Counts(_)
-                | Speaks::Beside(_)
-                | Speaks::Completes
-                | Speaks::Anything,
-                _,
-            ) => Unfit::of(route, |target| {
-                (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated)
-            }),
-        }
-    }
-
-    /// Whether some destination cannot do what a call may ask for, so that the call is read for it.
-    fn is_choosy(&self, route: &Route) -> bool {
-        let restricts = |target: &Target| self.known(route, target).is_some_and(Profile::restricts);
-        let catalogue = route.catalogue.as_ref().filter(|_| matches!(self.speaks, Speaks::Calls(_)));
-        catalogue.is_some_and(|catalogue| catalogue.restricts()) && route.destinations().any(restricts)
+        let body = || {
+            let intake = intake.filter(|intake| !self.has_coded_body(intake))?;
+            Some(intake.pieces().collect::<Vec<_>>().concat())
+        };
+        Demand::new(self.speaks, &self.asked_model(intake), route, body).judge(route)
     }
 
     /// Reads on until the body is held whole, or so much of it.
@@ -622,14 +600,19 @@ impl<'a> Exchange<'a> {
             || (route.hosted && self.speaks.verb(false).is_some())
     }
 
-    /// What is known of the model that this target calls what the caller asks for.
-    fn known<'t>(&self, route: &'t Route, target: &Target) -> Option<&'t Profile> {
-        let asked = self.record.model.as_bytes();
-        let catalogue = route.catalogue.as_ref()?;
-        match target.model_there(asked, route) {
-            Some(there) => catalogue.find(there.as_bytes()),
-            None => catalogue.find(asked),
+    /// The model that this request names, by its body or else its path.
+    fn named_model<'i>(&self, intake: &'i Intake) -> Option<Cow<'i, [u8]>> {
+        match intake.model() {
+            Some(model) => Some(Cow::Borrowed(model.value.as_bytes())),
+            None if self.speaks.is_geminis() => path_model(self.scratch.head.target().of(intake.head())),
+            None => None,
         }
+    }
+
+    /// The model that is asked for, in full: the record keeps as much of a name as a log line has room for.
+    fn asked_model<'i>(&'i self, intake: Option<&'i Intake>) -> Cow<'i, [u8]> {
+        let whole = intake.filter(|_| self.record.model.is_cut()).and_then(|intake| self.named_model(intake));
+        whole.unwrap_or(Cow::Borrowed(self.record.model.as_bytes()))
     }
 
     /// Completes the books of a call: what nobody counted, and what it cost.
@@ -640,7 +623,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>) -> Aim<'t> {
+    fn aim<'t>(&mut self, route: &'t Route, pick: &Pick<'t>, intake: Option<&Intake>) -> Aim<'t> {
         self.record.attempts += 1;
         self.record.backend = pick.target.backend.name.as_str();
         self.record.endpoint = pick.endpoint.name.as_str();
@@ -650,7 +633,7 @@ impl<'a> Exchange<'a> {
             backend: &pick.target.backend,
             endpoint: pick.endpoint,
             target: pick.target,
-            known: self.known(route, pick.target),
+            known: fit::known(route, pick.target, &self.asked_model(intake)),
         }
     }
 

@@ -5,21 +5,25 @@
 //! the workers', scores are what balancing compares.
 //! Read next: [`crate::table::matching`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ringway_contract::explain::{Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
 use ringway_contract::snapshot::Balance;
+use ringway_dialect::surface::path_model;
 
 use crate::balance;
 use crate::balance::prompt::Prompt;
 use crate::balance::score::Terms;
 use crate::clock::Moment;
+use crate::fit::Demand;
 use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
-use crate::table::{Alias, Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
+use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
+use crate::translate::Speaks;
 
 /// What would happen to this request now.
 pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
@@ -40,23 +44,23 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
         Verdict::Route(route) => Some(*route),
         Verdict::ReadModel | Verdict::Models | Verdict::Probe | Verdict::Refused(_) => None,
     };
-    let targets = route.map(chances).unwrap_or_default();
-    let asked = Asked { body: question.body.as_ref(), model: model.unwrap_or_default(), now };
-    let endpoints: Vec<Candidate> = route.map(|route| candidates(route, &asked)).unwrap_or_default();
-    let lost = route.is_some() && !endpoints.iter().any(|candidate| candidate.eligible);
+    let asked = Asked::of(question, now);
+    let targets = route.map(|route| chances(route, &asked)).unwrap_or_default();
+    let endpoints = route.map(|route| candidates(route, &asked)).unwrap_or_default();
+    let refusal = match verdict {
+        Verdict::Route(route) => asked.lost(route, &endpoints).as_ref().map(refusal_text),
+        Verdict::Refused(refusal) => Some(refusal_text(&refusal)),
+        Verdict::Probe => Some("200: ringway answers that it is alive".to_owned()),
+        Verdict::Models => Some("200: ringway answers with the list of models itself".to_owned()),
+        Verdict::ReadModel => None,
+    };
     Explanation {
         generation: table.generation(),
         routes: verdicts(table, &ask),
         route: route.map(|route| route.name.as_str().to_owned()),
         targets,
-        refusal: match verdict {
-            Verdict::Refused(refusal) => Some(refusal_text(&refusal)),
-            Verdict::Probe => Some("200: ringway answers that it is alive".to_owned()),
-            Verdict::Models => Some("200: ringway answers with the list of models itself".to_owned()),
-            Verdict::Route(_) if lost => Some(refusal_text(&Refusal::NoEndpoint { retry_after_ms: SOON_MS })),
-            Verdict::Route(_) | Verdict::ReadModel => None,
-        },
         endpoints,
+        refusal,
     }
 }
 
@@ -154,14 +158,18 @@ fn any_of(values: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// Chances of the targets as they are now: one without an endpoint to give has none, and the others share.
-fn chances(route: &Route) -> Vec<TargetChance> {
-    let gives = |backend: &Backend| backend.endpoints.iter().any(Endpoint::is_eligible);
-    let live = route.targets.list.iter().filter(|target| gives(&target.backend));
+/// Chances of the targets as they are now: one without an endpoint to give, or without an answer to this request, has none,
+/// and the others share.
+fn chances(route: &Route, asked: &Asked<'_>) -> Vec<TargetChance> {
+    let demand = asked.demand(route);
+    let gives = |target: &Target| {
+        target.backend.endpoints.iter().any(Endpoint::is_eligible) && demand.against(route, target).is_none()
+    };
+    let live = route.targets.list.iter().filter(|target| gives(target));
     let total: u32 = live.map(|target| target.weight).sum();
-    let chance = |target: &crate::table::Target| match total {
+    let chance = |target: &Target| match total {
         0 => 0.0,
-        _ if !gives(&target.backend) => 0.0,
+        _ if !gives(target) => 0.0,
         _ => f64::from(target.weight) / f64::from(total),
     };
     let targets = route.targets.list.iter();
@@ -174,14 +182,36 @@ fn chances(route: &Route) -> Vec<TargetChance> {
         .collect()
 }
 
-/// What the scores depend on.
+/// What the scores depend on, and who has an answer at all.
 struct Asked<'a> {
     body: Option<&'a serde_json::Value>,
-    model: &'a str,
+    model: Cow<'a, [u8]>,
+    speaks: Speaks,
     now: Moment,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn of(question: &'a Question, now: Moment) -> Self {
+        let path = question.path.as_bytes();
+        let body = question.body.as_ref();
+        let named = body.and_then(|body| body.get("model")?.as_str()).map(str::as_bytes);
+        let model = named.map(Cow::Borrowed).or_else(|| path_model(path)).unwrap_or_default();
+        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), now }
+    }
+
+    fn demand(&self, route: &Route) -> Demand<'_> {
+        Demand::new(self.speaks, &self.model, route, || self.body.map(|body| body.to_string().into_bytes()))
+    }
+
+    /// Why nobody takes it, if nobody does.
+    fn lost(&self, route: &Route, endpoints: &[Candidate]) -> Option<Refusal> {
+        if let Err(refusal) = self.demand(route).judge(route) {
+            return Some(refusal);
+        }
+        let somebody = endpoints.iter().any(|candidate| candidate.eligible);
+        (!somebody).then_some(Refusal::NoEndpoint { retry_after_ms: SOON_MS })
+    }
+
     /// The cost on each endpoint of a backend that is balanced by it.
     fn costs(&self, target: &Target) -> Vec<(f64, Cost)> {
         let Some(gpu) = &target.backend.gpu else { return Vec::new() };
@@ -189,11 +219,7 @@ impl Asked<'_> {
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        let model = match &target.model {
-            Some(Alias::Name(name)) => name,
-            Some(Alias::Around { .. }) | None => self.model,
-        };
-        costs(&target.backend, Some(&mut prompt), model.as_bytes(), self.now)
+        costs(&target.backend, Some(&mut prompt), balance::model_at(target, &self.model), self.now)
     }
 }
 
@@ -225,17 +251,30 @@ fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
     (terms.cost().into(), parts)
 }
 
+/// The endpoints of all targets; where none of them takes it, those of the fallbacks behind them.
 fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
-    let mut all = Vec::new();
-    for target in &route.targets.list {
-        let backend = &target.backend;
-        let costs = asked.costs(target);
-        let endpoints = backend.endpoints.iter().enumerate();
-        let mut of_target: Vec<Candidate> =
-            endpoints.map(|(at, endpoint)| candidate(backend, endpoint, costs.get(at).copied())).collect();
-        of_target.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
-        all.extend(of_target);
+    let demand = asked.demand(route);
+    let of = |target: &Target| of_target(target, asked, demand.against(route, target).as_ref());
+    let mut all: Vec<Candidate> = route.targets.list.iter().flat_map(of).collect();
+    if !all.iter().any(|candidate| candidate.eligible) {
+        all.extend(route.fallback.iter().flat_map(of));
     }
+    all
+}
+
+/// The endpoints of one target, best first, and what speaks against all of them.
+fn of_target(target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
+    let backend = &target.backend;
+    let costs = asked.costs(target);
+    let told = |(at, endpoint)| {
+        let candidate = candidate(backend, endpoint, costs.get(at).copied());
+        match against {
+            Some(refusal) => Candidate { eligible: false, why: refusal.message().into_owned(), ..candidate },
+            None => candidate,
+        }
+    };
+    let mut all: Vec<Candidate> = backend.endpoints.iter().enumerate().map(told).collect();
+    all.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
     all
 }
 
@@ -390,6 +429,29 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_cannot_do_what_is_asked_is_passed_over_and_said_to_be() {
+        let mut known =
+            snapshot(vec![backend("a", "vllm", &["a:1"]), backend("b", "vllm", &["b:1"])], vec![]);
+        known.models = serde_json::from_value(json!([{"name": "blind", "capabilities": {"images": false}}]))
+            .expect("a model");
+        let mut both = route("both", json!({"path_prefix": "/"}), "a");
+        both.targets[0].model = Some("blind".into());
+        both.fallback = vec![snapshot::Fallback { backend: "b".to_owned(), model: None }];
+        known.routes = vec![both];
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]});
+        let picture = question(json!({"path": "/v1/chat/completions", "body": body}));
+        let told = explain(&compiled(&known), &picture, Moment::default());
+        let rows: Vec<_> = told.endpoints.iter().map(|it| (&*it.endpoint, it.eligible)).collect();
+        assert_eq!((rows, told.targets[0].chance), (vec![("a:1", false), ("b:1", true)], 0.0));
+        assert!(told.endpoints[0].why.contains("sees no pictures"), "{}", told.endpoints[0].why);
+        assert_eq!(told.refusal, None, "the fallback takes it");
+        known.routes[0].fallback.clear();
+        let refused = explain(&compiled(&known), &picture, Moment::default()).refusal.unwrap_or_default();
+        assert!(refused.starts_with("400 model_incapable: "), "{refused}");
+    }
+
+    #[test]
     fn endpoints_stand_in_the_order_balancing_sees_them() {
         let table = table();
         let busy = &table.endpoint("a/a:1").expect("it is there").cell;
@@ -416,7 +478,11 @@ mod tests {
         vertex.endpoints[0].addresses.clear();
         let route = route("all", json!({"path_prefix": "/"}), "v");
         let table = compiled(&snapshot(vec![vertex], vec![route]));
-        let explanation = explain(&table, &question(json!({"path": "/x"})), Moment::default());
+        let explanation = explain(
+            &table,
+            &question(json!({"path": "/v1beta/models/m:generateContent"})),
+            Moment::default(),
+        );
         assert!(explanation.endpoints[0].why.contains("no token"), "{}", explanation.endpoints[0].why);
     }
 

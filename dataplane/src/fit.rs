@@ -2,7 +2,7 @@
 //!
 //! Owns: the judgement, once for each exchange, before the first endpoint is chosen.
 //! Must not: look at load or health: whoever is judged unfit stays so, however idle.
-//! Read next: [`crate::dispatch`], which goes where this lets it.
+//! Read next: [`crate::dispatch`], which goes where this lets it; [`crate::explain`], which says why.
 
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::json::{Surrogates, Tape};
@@ -13,7 +13,7 @@ use crate::bounds::{FALLBACKS_MAX, TARGETS_MAX};
 use crate::refusal::Refusal;
 use crate::table::catalogue::Profile;
 use crate::table::{Backend, Route, Target};
-use crate::translate::of_backend;
+use crate::translate::{Speaks, of_backend};
 
 /// Destinations of one route that cannot do what is asked for; none at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Unfit {
     ///
     /// # Errors
     /// Something speaks against each of them: what was said of the first.
-    pub fn of(route: &Route, against: impl Fn(&Target) -> Option<Refusal>) -> Result<Self, Refusal> {
+    fn of(route: &Route, against: impl Fn(&Target) -> Option<Refusal>) -> Result<Self, Refusal> {
         let mut unfit = Self::default();
         let mut first = None;
         let mut fits = 0;
@@ -66,6 +66,15 @@ impl Unfit {
         }
     }
 
+    /// Whether this destination of the route is one of them.
+    pub fn has(self, route: &Route, target: &Target) -> bool {
+        let at = route.destinations().position(|other| std::ptr::eq(other, target));
+        at.is_some_and(|at| match at.checked_sub(route.targets.list.len()) {
+            None => self.targets & 1 << at != 0,
+            Some(later) => self.has_fallback(later),
+        })
+    }
+
     /// Those among the targets, a bit for each.
     pub const fn targets(self) -> u64 {
         self.targets
@@ -77,17 +86,85 @@ impl Unfit {
     }
 }
 
-/// What a call needs of a model; none where it cannot be read: then whoever reads it says so.
-pub fn needs<'b>(dialect: Dialect, body: impl Iterator<Item = &'b [u8]>) -> Option<Needs> {
-    let bytes: Vec<u8> = body.collect::<Vec<_>>().concat();
-    let text = std::str::from_utf8(&bytes).ok()?;
+/// What is asked for, as far as it decides who can do it.
+pub struct Demand<'a> {
+    speaks: Speaks,
+    model: &'a [u8],
+    needs: Option<Needs>,
+}
+
+impl<'a> Demand<'a> {
+    /// Of this model. The body of a call is read only where a model of the route may be unable to do what it says; none: it
+    /// cannot be read, and whoever has to says so.
+    pub fn new(
+        speaks: Speaks,
+        model: &'a [u8],
+        route: &Route,
+        body: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Self {
+        let needs = match speaks {
+            Speaks::Calls(dialect) if is_choosy(speaks, route, model) => {
+                body().and_then(|body| needs(dialect, &body))
+            }
+            _ => None,
+        };
+        Self { speaks, model, needs }
+    }
+
+    /// What speaks against this destination.
+    pub fn against(&self, route: &Route, target: &Target) -> Option<Refusal> {
+        match self.speaks {
+            Speaks::Calls(_) => {
+                lacks(known(route, target, self.model), &target.backend, self.needs.as_ref()?)
+            }
+            Speaks::Embeds(_)
+            | Speaks::Counts(_)
+            | Speaks::Beside(_)
+            | Speaks::Completes
+            | Speaks::Anything => (!self.speaks.reaches(&target.backend)).then_some(Refusal::NotTranslated),
+        }
+    }
+
+    /// Which destinations are passed over, for they have no answer to it.
+    ///
+    /// # Errors
+    /// None has: what speaks against the first.
+    pub fn judge(&self, route: &Route) -> Result<Unfit, Refusal> {
+        let fits_all = match self.speaks {
+            Speaks::Calls(_) => self.needs.is_none(),
+            Speaks::Completes | Speaks::Anything => !route.hosted,
+            Speaks::Embeds(_) | Speaks::Counts(_) | Speaks::Beside(_) => false,
+        };
+        if fits_all { Ok(Unfit::default()) } else { Unfit::of(route, |target| self.against(route, target)) }
+    }
+}
+
+/// Whether some destination cannot do what a call may ask for, so that the call is read for it.
+pub fn is_choosy(speaks: Speaks, route: &Route, model: &[u8]) -> bool {
+    let restricts = |target: &Target| known(route, target, model).is_some_and(Profile::restricts);
+    let catalogue = route.catalogue.as_ref().filter(|_| matches!(speaks, Speaks::Calls(_)));
+    catalogue.is_some_and(|catalogue| catalogue.restricts()) && route.destinations().any(restricts)
+}
+
+/// What is known of the model that this target calls what the caller asks for.
+pub fn known<'t>(route: &'t Route, target: &Target, model: &[u8]) -> Option<&'t Profile> {
+    let catalogue = route.catalogue.as_ref()?;
+    match target.model_there(model, route) {
+        Some(there) => catalogue.find(there.as_bytes()),
+        None => catalogue.find(model),
+    }
+}
+
+/// What a call needs of a model.
+fn needs(dialect: Dialect, body: &[u8]) -> Option<Needs> {
+    let text = std::str::from_utf8(body).ok()?;
     let mut tape = Tape::new();
     let body = tape.read(text, Surrogates::Replace).ok()?;
     read_request(dialect, body, &mut Losses::new()).ok().map(|request| Needs::of(&request))
 }
 
 /// Why a model that this much is known of cannot do what is needed.
-pub fn lacks(known: Option<&Profile>, backend: &Backend, needs: &Needs) -> Option<Refusal> {
+fn lacks(known: Option<&Profile>, backend: &Backend, needs: &Needs) -> Option<Refusal> {
     let capabilities = known?.capabilities(of_backend(backend.dialect)?);
     capabilities.lacks(needs).map(|need| Refusal::Incapable { need })
 }

@@ -14,6 +14,7 @@ use crate::attempt::{Aim, Failed};
 use crate::balance::{Pick, Tried};
 use crate::bounds::{TRACE_CANDIDATES_MAX, TRACE_STEPS_MAX};
 use crate::exchange::{Exchange, Stop};
+use crate::fit::Unfit;
 use crate::intake::Intake;
 use crate::observe::{Micros, Record};
 use crate::table::{Backend, Route, Table};
@@ -37,6 +38,8 @@ pub struct Considered<'c, 't> {
     pub stage: usize,
     /// What had been tried before.
     pub tried: &'c Tried,
+    /// Who has no answer to it.
+    pub unfit: Unfit,
     /// Who was chosen; none: nobody could be.
     pub pick: Option<&'c Pick<'t>>,
 }

@@ -119,6 +119,27 @@ fn the_log_and_the_metrics_tell_what_an_answer_cost() {
 }
 
 #[test]
+fn a_name_longer_than_the_log_has_room_for_is_found_whole() {
+    each_driver(|io| {
+        let usage = json!({"prompt_tokens": 1_000, "completion_tokens": 0});
+        let origin = Origin::answering(answer(&usage));
+        let name = format!("accounts/{}/llama", "x".repeat(100));
+        let gateway = gateway(io, Engine::Openai, &origin, |setup| {
+            known(setup, json!([{"name": &name, "price": {"input": 1_000_000, "output": 0}}]));
+        });
+        let ask = json!({"model": &name, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        assert_eq!(gateway.ask(post(CHAT, &ask)).status(), 200);
+        assert_eq!(gateway.access().line_for(CHAT)["cost_usd"], json!(0.001));
+        let ask = json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}).to_string();
+        let path = format!("/v1beta/models/{name}:generateContent");
+        assert_eq!(gateway.ask(post(&path, &ask)).status(), 200);
+        let metric = gateway.metric(&["ringway_cost_dollars_total", "route=\"all\""]);
+        assert!((metric - 0.002).abs() < 1e-9, "{metric}");
+        gateway.finish();
+    });
+}
+
+#[test]
 fn usage_that_nobody_told_is_estimated_for_the_log_and_never_for_the_caller() {
     each_driver(|io| {
         let event = |delta: Value, reason: Value| {

@@ -25,7 +25,7 @@ pub struct Question {
     /// Default 127.0.0.1.
     #[serde(default)]
     pub client: Option<IpAddr>,
-    /// The JSON body; only `model` matters to routing.
+    /// The JSON body: its `model`, its prompt, and what else decides which models can do it.
     #[serde(default)]
     pub body: Option<serde_json::Value>,
 }
@@ -45,7 +45,7 @@ pub struct Explanation {
     pub route: Option<String>,
     /// Its targets with their chances.
     pub targets: Vec<TargetChance>,
-    /// Endpoints of all targets, best first within their target.
+    /// Endpoints of all targets, best first within their target; where none takes it, those of the fallbacks too.
     pub endpoints: Vec<Candidate>,
     /// The refusal, if there would be one: status and reason.
     pub refusal: Option<String>,

@@ -31,6 +31,7 @@ enum Rank {
     Rival,
     OtherTarget,
     Out,
+    Unfit,
 }
 
 /// At most `room` of the endpoints, and how many more there were.
@@ -50,6 +51,7 @@ pub(super) fn candidates(
         if let Some(why) = why(considered, need, place, winner, wish.now) {
             candidate.why = why;
         }
+        candidate.eligible &= place.rank != Rank::Unfit;
         candidate
     });
     (told.collect(), left_out)
@@ -67,7 +69,7 @@ fn places<'t>(considered: &Considered<'_, 't>, wish: &mut Wish<'_>) -> Vec<Place
     let mut places = Vec::new();
     for target in others.chain(chosen) {
         let backend = &target.backend;
-        let model = balance::model_at(target, wish);
+        let model = balance::model_at(target, wish.model);
         let costs = explain::costs(backend, wish.prompt.as_deref_mut(), model, wish.now);
         for (at, endpoint) in backend.endpoints.iter().enumerate() {
             let cost = costs.get(at).copied();
@@ -84,6 +86,7 @@ fn rank(considered: &Considered<'_, '_>, target: &Target, endpoint: &Endpoint) -
         Some(pick) if std::ptr::eq(pick.endpoint, endpoint) && std::ptr::eq(pick.target, target) => {
             Rank::Chosen
         }
+        _ if considered.unfit.has(considered.route, target) => Rank::Unfit,
         _ if !endpoint.is_eligible() || considered.tried.has(endpoint) => Rank::Out,
         Some(pick) if std::ptr::eq(pick.target, target) => Rank::Rival,
         Some(_) | None => Rank::OtherTarget,
@@ -103,6 +106,7 @@ fn why(
     let admission = backend.admission.as_ref();
     match place.rank {
         Rank::Chosen => Some(chosen(backend.balance).to_owned()),
+        Rank::Unfit => Some(UNFIT.to_owned()),
         Rank::Out if considered.tried.has(endpoint) => Some("it was tried before".to_owned()),
         Rank::Out => None,
         Rank::OtherTarget if place.target.weight == 0 => Some("its target has no weight".to_owned()),
@@ -118,6 +122,7 @@ fn why(
     }
 }
 
+const UNFIT: &str = "passed over: it has no answer to such a request; `ringctl explain` says why";
 const SUSPECT: &str = "it is suspect: avoided while others are well";
 
 const fn chosen(balance: Balance) -> &'static str {
