@@ -112,6 +112,9 @@ pub fn waited<T>(x: &mut Exchange<'_>, backend: &Backend, began_us: u64, ended: 
 
 /// Notes an attempt that began then.
 pub fn attempted<T>(x: &mut Exchange<'_>, aim: Aim<'_>, began_us: u64, ended: &Result<T, Failed>) {
+    if x.trace.is_none() {
+        return; // before the clock is asked
+    }
     let took_us = x.worker.clock.now_us() - began_us;
     let at_us = x.elapsed_us() - took_us;
     let Exchange { trace: Some(trail), scratch, record, .. } = x else { return };

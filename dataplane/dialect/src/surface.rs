@@ -139,10 +139,14 @@ pub fn surface(path: &[u8]) -> Surface<'_> {
 /// How many bytes at the front of a path (with or without query) clients put there that join base URLs in their own ways:
 /// the name of a family, or a `/v1` too many.
 pub fn front_of(path: &[u8]) -> usize {
-    let families = [&b"/openai"[..], b"/anthropic", b"/gemini"];
-    let follows = |at: usize| path.get(at) == Some(&b'/');
-    let family = families.iter().find(|family| path.starts_with(family) && follows(family.len()));
-    let family = family.map_or(0, |family| family.len());
+    let family: &[u8] = match path.get(1) {
+        Some(b'o') => b"/openai",
+        Some(b'a') => b"/anthropic",
+        Some(b'g') => b"/gemini",
+        _ => b"",
+    };
+    let is_there = path.starts_with(family) && path.get(family.len()) == Some(&b'/');
+    let family = if is_there { family.len() } else { 0 };
     family + if path[family..].starts_with(b"/v1/v1/") { b"/v1".len() } else { 0 }
 }
 
