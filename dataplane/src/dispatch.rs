@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::admission::line::{Admission, No, Verdict, Waiter};
-use crate::admission::open::Need;
+use crate::admission::open::{Need, Whose};
+use crate::admission::promise::Mark;
 use crate::admission::queue::{Class, Join, TenantId, Ticket, Want, Weight, Why};
 use crate::admission::wait::{Letters, beat};
 use crate::attempt::Aim;
@@ -147,7 +148,7 @@ impl<'t> Search<'t> {
         let Some(admission) = &backend.admission else { return Ok((pick, Permit::none())) };
         let need = need(&pick, intake);
         if admission.is_open(&backend.endpoints, pick.at, need, x.worker.clock.now())
-            && let Some(pick) = self.among_open(x, &pick, admission, need, intake)
+            && let Some(pick) = self.among_open(x, &pick, admission, (Whose::Anyone, need), intake)
         {
             return Ok((pick, Permit::new(x.worker, backend, admission, self.route.class, None)));
         }
@@ -180,12 +181,14 @@ impl<'t> Search<'t> {
                 prefill_us: (1e6 * admission.pool().prefill_s(pick.at, need.miss as f32)) as u64,
                 bytes: intake.map_or(0, Intake::held_bytes),
                 wait_us_max: Some((self.route.timeouts.total_ms * 1_000).saturating_sub(x.elapsed_us())),
+                mark: intake.and_then(|intake| mark(x, intake)),
             };
             let began_us = x.worker.clock.now_us();
             let waited = wait(x, backend, admission, join, want, intake).await;
             trace::waited(x, backend, began_us, &waited);
-            let permit = Permit::new(x.worker, backend, admission, self.route.class, Some(waited?));
-            if let Some(pick) = self.among_open(x, &pick, admission, need, intake) {
+            let ticket = waited?;
+            let permit = Permit::new(x.worker, backend, admission, self.route.class, Some(ticket));
+            if let Some(pick) = self.among_open(x, &pick, admission, (ticket.whose(), need), intake) {
                 return Ok((pick, permit));
             }
             drop(permit);
@@ -200,7 +203,7 @@ impl<'t> Search<'t> {
         x: &mut Exchange<'_>,
         pick: &Pick<'t>,
         admission: &Admission,
-        need: Need,
+        need: (Whose, Need),
         intake: Option<&Intake>,
     ) -> Option<Pick<'t>> {
         let endpoints = &pick.target.backend.endpoints;
@@ -235,6 +238,15 @@ pub fn need(pick: &Pick<'_>, intake: Option<&Intake>) -> Need {
     Need { prompt: load.prompt as u32, miss: load.miss as u32 }
 }
 
+/// What a request is known by if its caller is sent away and comes again: everything that makes it this one. None while
+/// parts of its body are still to come.
+fn mark(x: &Exchange<'_>, intake: &Intake) -> Option<Mark> {
+    if !intake.is_complete() {
+        return None;
+    }
+    Some(Mark(x.worker.shared.cells.prompt_key().whole(intake.pieces())))
+}
+
 /// A place past admission, held to the last byte. Dropping it lets the next one look.
 #[must_use = "a permit dropped at once admits nobody"]
 pub struct Permit<'t> {
@@ -243,11 +255,12 @@ pub struct Permit<'t> {
     ticket: Option<Ticket>,
     class: Class,
     generated: u64,
+    since_us: u64,
 }
 
 impl<'t> Permit<'t> {
     fn none() -> Self {
-        Self { of: None, ticket: None, class: Class::Default, generated: 0 }
+        Self { of: None, ticket: None, class: Class::Default, generated: 0, since_us: 0 }
     }
 
     fn new(
@@ -257,7 +270,8 @@ impl<'t> Permit<'t> {
         class: Class,
         ticket: Option<Ticket>,
     ) -> Self {
-        Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0 }
+        let since_us = worker.clock.now_us();
+        Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0, since_us }
     }
 
     /// For an attempt beside one that was admitted.
@@ -298,8 +312,9 @@ impl<'t> Permit<'t> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.give_back();
-        if let Some((_, _, admission)) = &self.of {
-            admission.generated(self.class, TenantId::EVERYONE, self.generated);
+        if let Some((worker, _, admission)) = &self.of {
+            let stayed_us = worker.clock.now_us() - self.since_us;
+            admission.ended(self.class, TenantId::EVERYONE, self.generated, stayed_us);
         }
         self.kick();
     }

@@ -38,6 +38,8 @@ struct Live<'a> {
     lease: Option<Lease>,
     trial: Option<Trial<'a>>,
     attempts: u32,
+    /// When its caller asked, the last time.
+    asked: Duration,
     /// How often it was let go in vain.
     vain: u32,
 }
@@ -179,10 +181,11 @@ impl<'a> Drive<'a> {
     /// Gives back what an attempt holds.
     fn let_go(&mut self, number: u32) {
         let live = &mut self.live[number as usize];
-        let (lease, gateway, ask) = (live.lease.take(), live.gateway, live.out.ask);
+        let (lease, gateway, ask, bound) = (live.lease.take(), live.gateway, live.out.ask, live.out.bound);
         live.trial = None;
         if let (Some(lease), Some(admission)) = (lease, gateway.admission()) {
-            admission.generated(ask.class, TenantId::new(ask.tenant), lease.generated());
+            let stayed_us = self.now.us() - bound.map_or(0, us);
+            admission.ended(ask.class, TenantId::new(ask.tenant), lease.generated(), stayed_us);
         }
     }
 
@@ -306,6 +309,7 @@ impl Front for Drive<'_> {
             lease: None,
             trial: None,
             attempts: 0,
+            asked: ask.at,
             vain: 0,
         });
         if let Some(after) = ask.leaves {
@@ -353,7 +357,10 @@ impl Front for Drive<'_> {
             Alarm::Hear(sequence) => self.hear(sequence, fleet.now()),
             Alarm::Commit(number) => self.commit(fleet, number),
             Alarm::Leave(number) => self.caller_leaves(fleet, number),
-            Alarm::Return(number) => self.search(fleet, number),
+            Alarm::Return(number) => {
+                self.live[number as usize].asked = fleet.now();
+                self.search(fleet, number);
+            }
             Alarm::Look => {
                 let left = |ask: &Live<'_>| ask.out.fate == Fate::Left;
                 let open =

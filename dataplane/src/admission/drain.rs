@@ -1,4 +1,4 @@
-//! When to come back: how long a backlog will take, and what has been promised to those who were sent away.
+//! When to come back: how long a backlog will take.
 //!
 //! Owns: the prediction behind `Retry-After`, its clamp and its jitter.
 //! Must not: read a clock or draw chance; both are handed in.
@@ -45,41 +45,13 @@ impl Pace {
 
     /// Tokens a second to reckon with, where the endpoints compute `tokens_per_s` together.
     fn expected(&self, now_us: u64, tokens_per_s: f64) -> f64 {
+        self.seen(now_us, tokens_per_s).max(PACE_SHARE_MIN * tokens_per_s)
+    }
+
+    /// Tokens a second that were served of late, at least one.
+    pub(super) fn seen(&self, now_us: u64, tokens_per_s: f64) -> f64 {
         let fresh = self.measured.filter(|it| now_us.saturating_sub(it.at_us) < PACE_FRESH_US);
-        let seen = fresh.map_or(tokens_per_s, |it| it.tokens_per_s.min(tokens_per_s));
-        seen.max(PACE_SHARE_MIN * tokens_per_s).max(1.0)
-    }
-}
-
-/// Tokens of requests that were told to come back, by the second in which they will. Without it everyone refused in
-/// one second would be told the same time, and most of them would be refused again.
-#[derive(Clone, Debug)]
-pub struct Promises {
-    due: [(u64, f64); SECONDS],
-}
-
-const SECONDS: usize = 2 * RETRY_AFTER_S_MAX as usize;
-
-impl Default for Promises {
-    fn default() -> Self {
-        Self { due: [(0, 0.0); SECONDS] }
-    }
-}
-
-impl Promises {
-    /// Tokens that are yet to come back.
-    fn outstanding(&self, now_us: u64) -> f64 {
-        let now_s = now_us / 1_000_000;
-        self.due.iter().filter(|(second, _)| *second > now_s).map(|(_, tokens)| tokens).sum()
-    }
-
-    fn make(&mut self, now_us: u64, wait_ms: u64, tokens: u32) {
-        let second = (now_us / 1_000 + wait_ms) / 1_000;
-        let due = &mut self.due[(second % SECONDS as u64) as usize];
-        if due.0 != second {
-            *due = (second, 0.0);
-        }
-        due.1 += f64::from(tokens);
+        fresh.map_or(tokens_per_s, |it| it.tokens_per_s.min(tokens_per_s)).max(1.0)
     }
 }
 
@@ -99,27 +71,11 @@ impl Backlog {
     pub fn drain_s(&self, now_us: u64, pace: &Pace) -> f64 {
         (self.queued_tokens + self.backlog_tokens) / pace.expected(now_us, self.tokens_per_s)
     }
-
-    /// When a request of so many tokens should come back, in milliseconds; books the promise. `chance` is even in
-    /// 0 to 1.
-    pub fn retry_after_ms(
-        &self,
-        now_us: u64,
-        pace: &Pace,
-        promises: &mut Promises,
-        tokens: u32,
-        chance: f64,
-    ) -> u64 {
-        let ahead = promises.outstanding(now_us) / pace.expected(now_us, self.tokens_per_s);
-        let wait_ms = told_ms(self.drain_s(now_us, pace) + ahead, chance);
-        promises.make(now_us, wait_ms, tokens);
-        wait_ms
-    }
 }
 
 /// Whole seconds within the bounds, and above five of them up to a fifth more, so that those who were refused
 /// together do not come back together.
-fn told_ms(drain_s: f64, chance: f64) -> u64 {
+pub(super) fn told_ms(drain_s: f64, chance: f64) -> u64 {
     let whole_s = drain_s.ceil().clamp(RETRY_AFTER_S_MIN as f64, RETRY_AFTER_S_MAX as f64);
     let jitter = if whole_s > JITTER_ABOVE_S { whole_s * JITTER_SHARE * chance } else { 0.0 };
     ((whole_s + jitter) * 1_000.0) as u64
@@ -166,20 +122,5 @@ mod tests {
         let drain_s = BACKLOG.drain_s(2_000_000, &pace);
         assert!((drain_s - 3.5).abs() < 0.2, "{drain_s}");
         assert!((BACKLOG.drain_s(13_000_000, &pace) - 3.0).abs() < 1e-9, "an old measure is forgotten");
-    }
-
-    #[test]
-    fn those_refused_together_are_told_to_come_back_one_after_another() {
-        let mut promises = Promises::default();
-        let mut told = Vec::new();
-        for _ in 0..6 {
-            told.push(BACKLOG.retry_after_ms(0, &Pace::default(), &mut promises, 10_000, 0.0) / 1_000);
-        }
-        assert_eq!(told, [3, 4, 5, 6, 7, 8]);
-        assert_eq!(
-            BACKLOG.retry_after_ms(9_000_000, &Pace::default(), &mut promises, 1, 0.0),
-            3_000,
-            "all came back"
-        );
     }
 }

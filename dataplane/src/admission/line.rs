@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ringway_contract::snapshot;
 use ringway_contract::stats::QueueStats;
 
-use super::open::{Fit, Limits, Load, Need, Room, Trust};
+use super::open::{Fit, Limits, Load, Need, Room, Trust, Whose};
 use super::queue::{Class, Gone, Join, Order, Queue, Rules, TenantId, Ticket, Want, Why};
 use crate::balance::score::{Pool, Reports};
 use crate::clock::Moment;
@@ -49,6 +49,11 @@ pub struct No {
     pub retry_after_ms: u64,
 }
 
+/// Until requests have ended: an answer of some hundred tokens.
+const STAY_FIRST_US: u64 = 10_000_000;
+/// One request changes the average by a part of so many.
+const STAY_WEIGHT: u64 = 32;
+
 /// Carries verdicts to whoever waits.
 pub trait Post {
     /// Tells it; false if it cannot be told now: then somebody has to try again.
@@ -61,11 +66,14 @@ pub trait Post {
 /// The queue of one backend; outlives tables.
 #[derive(Debug)]
 pub struct Line {
-    queued: AtomicU32,
+    /// Who waits, and who was told to come back: while there are any, nobody passes by.
+    expected: AtomicU32,
     /// Reports alone have kept the backend shut: they are left out.
     without_reports: AtomicBool,
     granted: AtomicU64,
     refused: [AtomicU64; Why::ALL.len()],
+    /// How long requests stay at an endpoint, on average of late.
+    stay_us: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -77,21 +85,24 @@ struct Inner {
     away: Vec<Gone<Waiter>>,
     /// Verdicts that could not be delivered: a mailbox was full.
     undelivered: Vec<(Waiter, Verdict)>,
+    loads: Vec<Load>,
 }
 
 impl Default for Line {
     fn default() -> Self {
         Self {
-            queued: AtomicU32::new(0),
+            expected: AtomicU32::new(0),
             without_reports: AtomicBool::new(false),
             granted: AtomicU64::new(0),
             refused: Default::default(),
+            stay_us: AtomicU64::new(STAY_FIRST_US),
             inner: Mutex::new(Inner {
                 queue: Queue::new(Rules::default()),
                 trust: Trust::default(),
                 late: Vec::new(),
                 away: Vec::new(),
                 undelivered: Vec::new(),
+                loads: Vec::new(),
             }),
         }
     }
@@ -103,6 +114,8 @@ pub struct Admission {
     limits: Limits,
     ttft_slo_s: Option<f32>,
     pool: Pool,
+    /// KV tokens kept at each endpoint for those that come back, as of the last look.
+    held_back: Box<[AtomicU32]>,
     line: Arc<Line>,
 }
 
@@ -126,7 +139,8 @@ impl Admission {
                 snapshot::Order::Fifo => Order::Fifo,
             },
         });
-        Self { limits, ttft_slo_s: rules.ttft_slo_ms.map(|ms| seconds(ms) as f32), pool, line }
+        let held_back = (0..pool.len()).map(|_| AtomicU32::new(0)).collect();
+        Self { limits, ttft_slo_s: rules.ttft_slo_ms.map(|ms| seconds(ms) as f32), pool, held_back, line }
     }
 
     /// What its endpoints can do.
@@ -134,9 +148,9 @@ impl Admission {
         &self.pool
     }
 
-    /// Whether anybody waits: one load.
+    /// Whether anybody waits, or was told to come back: one load.
     pub fn is_backlogged(&self) -> bool {
-        self.line.queued.load(Relaxed) > 0
+        self.line.expected.load(Relaxed) > 0
     }
 
     /// Whether a request that suits the endpoint at this place best may go at once, without touching the queue. One that
@@ -144,7 +158,7 @@ impl Admission {
     pub fn is_open(&self, endpoints: &[Endpoint], at: usize, need: Need, now: Moment) -> bool {
         !self.is_backlogged()
             && self.ttft_slo_s.is_none_or(|slo_s| self.pool.prefill_s(at, need.miss as f32) < slo_s)
-            && self.room_by(endpoints, self.reports(), now).fits(need)
+            && self.room_by(endpoints, self.reports(), now).fits(Whose::Anyone, need)
     }
 
     /// Whether any endpoint is there at all.
@@ -153,8 +167,19 @@ impl Admission {
     }
 
     /// Whether this endpoint may be chosen once the backend is open.
-    pub fn takes(&self, endpoints: &[Endpoint], at: usize, need: Need, now: Moment) -> bool {
-        self.limits.fit(&self.load(endpoints, at, self.reports(), now), need) != Fit::Closed
+    pub fn takes(
+        &self,
+        endpoints: &[Endpoint],
+        at: usize,
+        (whose, need): (Whose, Need),
+        now: Moment,
+    ) -> bool {
+        let load = self.load(endpoints, at, self.reports(), now);
+        let held_back = match whose {
+            Whose::Anyone => load.held_back,
+            Whose::Ahead => 0.0,
+        };
+        self.limits.fit(&Load { held_back, ..load }, need) != Fit::Closed
     }
 
     /// Whether this endpoint could take one more that nobody waits for: open by half the limit, and nobody queues.
@@ -182,6 +207,7 @@ impl Admission {
             reported: pressure.fresh,
             in_flight: endpoint.cell.in_flight(),
             gap_s: endpoint.cell.life().gap_us().map_or(0.0, |us| f64::from(us) / 1e6),
+            held_back: f64::from(self.held_back[at].load(Relaxed)),
         }
     }
 
@@ -190,12 +216,25 @@ impl Admission {
     }
 
     fn room(&self, inner: &mut Inner, endpoints: &[Endpoint], now: Moment) -> Room {
-        let with = self.room_by(endpoints, Reports::Believed, now);
-        let without = if with.open == 0 { self.room_by(endpoints, Reports::LeftOut, now) } else { with };
+        let with = self.room_by(endpoints, Reports::Believed, now).ahead.open > 0;
+        let without = with || self.room_by(endpoints, Reports::LeftOut, now).ahead.open > 0;
         let mark = endpoints.iter().fold(0, |mark, endpoint| mark_of(mark, endpoint, now));
-        let believed = inner.trust.sees(now.us(), with.open > 0, without.open > 0, mark);
+        let believed = inner.trust.sees(now.us(), with, without, mark);
         self.line.without_reports.store(!believed, Relaxed);
-        if believed { with } else { self.room_by(endpoints, Reports::LeftOut, now) }
+        self.hold_back(inner, endpoints, now);
+        self.room_by(endpoints, self.reports(), now)
+    }
+
+    /// Keeps room for those that come back.
+    fn hold_back(&self, inner: &mut Inner, endpoints: &[Endpoint], now: Moment) {
+        let mut loads = std::mem::take(&mut inner.loads);
+        let free = |at| Load { held_back: 0.0, ..self.load(endpoints, at, self.reports(), now) };
+        loads.extend((0..endpoints.len()).map(free));
+        self.limits.hold_back(&mut loads, inner.queue.claims(now.us()));
+        for (held_back, load) in self.held_back.iter().zip(loads.drain(..)) {
+            held_back.store(load.held_back as u32, Relaxed);
+        }
+        inner.loads = loads;
     }
 
     /// Joins the queue, and goes at once if it may.
@@ -213,11 +252,11 @@ impl Admission {
         let mut away = std::mem::take(&mut inner.away);
         let joined = inner.queue.join(join, want, waiter, now.us(), &mut away);
         for gone in away.drain(..) {
-            let no = self.no(&mut inner, endpoints, Why::Displaced, gone.want.need, now, post.chance());
+            let no = self.no(&mut inner, endpoints, Why::Displaced, &gone.want, now, post.chance());
             inner.tell(gone.waiter, Verdict::No(no), post);
         }
         inner.away = away;
-        let joined = joined.map_err(|why| self.no(&mut inner, endpoints, why, want.need, now, post.chance()));
+        let joined = joined.map_err(|why| self.no(&mut inner, endpoints, why, &want, now, post.chance()));
         self.serve_locked(&mut inner, endpoints, now, post);
         joined
     }
@@ -227,20 +266,23 @@ impl Admission {
         inner: &mut Inner,
         endpoints: &[Endpoint],
         why: Why,
-        need: Need,
+        want: &Want,
         now: Moment,
         chance: f64,
     ) -> No {
         self.line.refused[why as usize].fetch_add(1, Relaxed);
         let room = self.room_by(endpoints, self.reports(), now);
-        No { why, retry_after_ms: inner.queue.retry_after_ms(now.us(), &room, need, chance) }
+        No {
+            why,
+            retry_after_ms: inner.queue.retry_after_ms(now.us(), &room, want, self.line.stay_s(), chance),
+        }
     }
 
     /// Gives a place back, granted or not.
     pub fn leave(&self, ticket: Ticket) {
         let mut inner = self.line.locked();
         inner.queue.leave(ticket);
-        self.line.queued.store(inner.queue.len(), Relaxed);
+        self.expect(&inner);
     }
 
     /// Lets go whoever may, and tells those whose time is over. Call it when a place became free, and every few
@@ -257,7 +299,7 @@ impl Admission {
         let mut late = std::mem::take(&mut inner.late);
         inner.queue.expire(now.us(), &mut late);
         for (gone, why) in late.drain(..) {
-            let no = self.no(inner, endpoints, why, gone.want.need, now, post.chance());
+            let no = self.no(inner, endpoints, why, &gone.want, now, post.chance());
             inner.tell(gone.waiter, Verdict::No(no), post);
         }
         inner.late = late;
@@ -271,11 +313,21 @@ impl Admission {
                 inner.tell(gone.waiter, Verdict::Go, post);
             }
         }
-        self.line.queued.store(inner.queue.len(), Relaxed);
+        self.expect(inner);
     }
 
-    /// Books what was generated for a tenant while others wait.
-    pub fn generated(&self, class: Class, tenant: TenantId, tokens: u64) {
+    /// Says whether requests may pass by. Once they may, no room is kept any more.
+    fn expect(&self, inner: &Inner) {
+        let expected = inner.queue.len() + inner.queue.promised();
+        if expected == 0 {
+            self.held_back.iter().for_each(|tokens| tokens.store(0, Relaxed));
+        }
+        self.line.expected.store(expected, Relaxed);
+    }
+
+    /// A request has left its endpoint after so long, having generated so much: books it for its tenant while others wait.
+    pub fn ended(&self, class: Class, tenant: TenantId, tokens: u64, stayed_us: u64) {
+        self.line.see_stay(stayed_us);
         if self.is_backlogged() {
             self.line.locked().queue.generated(class, tenant, tokens);
         }
@@ -290,7 +342,7 @@ impl Admission {
             backend: backend.to_owned(),
             waiting: Class::ALL.map(|class| inner.queue.waiting(class)),
             oldest_s: inner.queue.oldest_us().map(|arrived_us| arrived_us.map(waited_s)),
-            open: room.open,
+            open: room.anyone.open,
             eligible: room.eligible,
             drain_s: (room.eligible > 0).then(|| inner.queue.drain_s(now.us(), &room)),
             bytes: inner.queue.bytes(),
@@ -318,6 +370,16 @@ fn mark_of(mark: u64, endpoint: &Endpoint, now: Moment) -> u64 {
 }
 
 impl Line {
+    /// Two that end at once may count as one: it is an average.
+    fn see_stay(&self, stayed_us: u64) {
+        let before = self.stay_us.load(Relaxed);
+        self.stay_us.store(before - before / STAY_WEIGHT + stayed_us / STAY_WEIGHT, Relaxed);
+    }
+
+    fn stay_s(&self) -> f64 {
+        self.stay_us.load(Relaxed) as f64 / 1e6
+    }
+
     fn locked(&self) -> MutexGuard<'_, Inner> {
         // The queue's own invariants hold between its calls; a panic inside one is a bug that its tests look for.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

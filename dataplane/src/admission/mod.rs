@@ -9,5 +9,6 @@ pub mod drain;
 mod lanes;
 pub mod line;
 pub mod open;
+pub mod promise;
 pub mod queue;
 pub mod wait;

@@ -49,6 +49,8 @@ pub struct Load {
     pub in_flight: u64,
     /// Average gap between tokens on its streams; 0: none seen.
     pub gap_s: f64,
+    /// KV tokens kept for callers that were told to come back now.
+    pub held_back: f64,
 }
 
 /// KV tokens that a request needs.
@@ -74,7 +76,7 @@ pub enum Fit {
 impl Limits {
     /// How this endpoint stands to a request with this need.
     pub fn fit(&self, load: &Load, need: Need) -> Fit {
-        let tokens = f64::from(if load.reported { need.miss } else { need.prompt });
+        let tokens = f64::from(load.wants(need));
         // With nothing in flight no further gap is seen: the last average would keep it closed for ever.
         let gap_ok = load.in_flight == 0 || self.gap_s.is_none_or(|limit| load.gap_s <= limit);
         if !(load.eligible && !load.full && gap_ok && tokens <= self.kv_room(load)) {
@@ -91,24 +93,87 @@ impl Limits {
     fn kv_room(&self, load: &Load) -> f64 {
         match load.kv_tokens {
             // With nothing of ours in flight there is nothing to wait for: a prompt larger than the limit runs.
-            Some(_) if load.in_flight == 0 => f64::INFINITY,
-            Some(capacity) => (self.kv - load.kv) * capacity,
+            Some(_) if load.in_flight == 0 && load.held_back == 0.0 => f64::INFINITY,
+            Some(capacity) => (self.kv - load.kv) * capacity - load.held_back,
             None => f64::INFINITY,
         }
+    }
+
+    /// Keeps room for requests with these needs: each where there is most left. An endpoint that room was kept at has the
+    /// most a moment later, so it goes on becoming free there.
+    pub fn hold_back(&self, loads: &mut [Load], needs: impl IntoIterator<Item = Need>) {
+        for need in needs {
+            let there =
+                loads.iter_mut().filter(|load| load.eligible && !load.full && load.kv_tokens.is_some());
+            let Some(roomiest) = there.max_by(|one, other| self.kv_room(one).total_cmp(&self.kv_room(other)))
+            else {
+                return;
+            };
+            roomiest.held_back += f64::from(roomiest.wants(need));
+        }
+    }
+}
+
+impl Load {
+    /// KV tokens of this need there.
+    fn wants(&self, need: Need) -> u32 {
+        if self.reported { need.miss } else { need.prompt }
+    }
+}
+
+/// Whom an endpoint has to have room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Anybody.
+    Anyone,
+    /// One that had a place: what is kept for those that come back is there for it.
+    Ahead,
+}
+
+/// How wide a pool is open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Opening {
+    /// Endpoints that would be open for a request that needs nothing.
+    pub open: u32,
+    /// The largest whole prompt that opens one; below 0: none.
+    pub prompt_max: f64,
+    /// The largest miss that opens one with a fresh report.
+    pub miss_max: f64,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { open: 0, prompt_max: -1.0, miss_max: -1.0 }
+    }
+}
+
+impl Opening {
+    fn with(&mut self, limits: &Limits, load: &Load) {
+        if limits.fit(load, Need::default()) == Fit::Open {
+            self.open += 1;
+            let most = if load.reported { &mut self.miss_max } else { &mut self.prompt_max };
+            *most = most.max(limits.kv_room(load));
+        }
+    }
+
+    fn fits(&self, need: Need) -> bool {
+        f64::from(need.prompt) <= self.prompt_max || f64::from(need.miss) <= self.miss_max
     }
 }
 
 /// What a pool has room for, computed once and asked for each waiting request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Room {
-    /// Endpoints that would be open for a request that needs nothing.
-    pub open: u32,
+    /// For anybody.
+    pub anyone: Opening,
+    /// For one that had a place.
+    pub ahead: Opening,
     /// Endpoints that health lets take requests at all.
     pub eligible: u32,
-    /// The largest whole prompt that opens one; below 0: none.
-    pub prompt_max: f64,
-    /// The largest miss that opens one with a fresh report.
-    pub miss_max: f64,
+    /// The largest need that the memory of some eligible endpoint has room for, however long it would wait there.
+    pub memory_max: f64,
+    /// What the memory of all of them has room for.
+    pub memory: f64,
     /// Tokens waiting at the eligible endpoints (the sum of U).
     pub backlog_tokens: f64,
     /// What they compute a second together (the sum of R).
@@ -118,25 +183,39 @@ pub struct Room {
 impl Room {
     /// The room of a pool with these loads.
     pub fn of(limits: &Limits, loads: impl IntoIterator<Item = Load>) -> Self {
-        let none = Self { prompt_max: -1.0, miss_max: -1.0, ..Self::default() };
-        loads.into_iter().filter(|load| load.eligible).fold(none, |room, load| room.with(limits, &load))
+        let there = loads.into_iter().filter(|load| load.eligible);
+        there.fold(Self::default(), |room, load| room.with(limits, &load))
     }
 
     fn with(mut self, limits: &Limits, load: &Load) -> Self {
         self.eligible += 1;
         self.backlog_tokens += load.backlog_tokens;
         self.tokens_per_s += load.tokens_per_s;
-        if limits.fit(load, Need::default()) == Fit::Open {
-            self.open += 1;
-            let most = if load.reported { &mut self.miss_max } else { &mut self.prompt_max };
-            *most = most.max(limits.kv_room(load));
-        }
+        let memory = limits.kv_room(load);
+        self.memory_max = self.memory_max.max(memory);
+        self.memory += memory.max(0.0);
+        self.anyone.with(limits, load);
+        self.ahead.with(limits, &Load { held_back: 0.0, ..*load });
         self
     }
 
+    /// Whether there is memory for this need somewhere, and will be when so many tokens have gone before it.
+    pub fn has_memory(&self, need: Need, before: f64) -> bool {
+        let tokens = f64::from(need.miss);
+        tokens <= self.memory_max && before + tokens <= self.memory
+    }
+
+    /// How wide it is open for such a one.
+    pub fn opening(&self, whose: Whose) -> &Opening {
+        match whose {
+            Whose::Anyone => &self.anyone,
+            Whose::Ahead => &self.ahead,
+        }
+    }
+
     /// Whether some endpoint is open for a request with this need.
-    pub fn fits(&self, need: Need) -> bool {
-        f64::from(need.prompt) <= self.prompt_max || f64::from(need.miss) <= self.miss_max
+    pub fn fits(&self, whose: Whose, need: Need) -> bool {
+        self.opening(whose).fits(need)
     }
 }
 
@@ -186,6 +265,7 @@ pub(crate) mod tests {
         reported: false,
         in_flight: 1,
         gap_s: 0.0,
+        held_back: 0.0,
     };
     const LIMITS: Limits = Limits { backlog_s: 0.5, kv: 0.8, gap_s: Some(0.1) };
     const SMALL: Need = Need { prompt: 1_000, miss: 10 };
@@ -243,6 +323,32 @@ pub(crate) mod tests {
         assert!(trust.sees(10_400_000, false, true, 2), "the second begins anew");
     }
 
+    #[test]
+    fn what_is_kept_for_those_that_come_back_is_kept_from_the_others_alone() {
+        let mut loads =
+            [Load { kv: 0.6, ..IDLE }, Load { kv: 0.4, ..IDLE }, Load { eligible: false, ..IDLE }];
+        let long = Need { prompt: 30_000, miss: 30_000 };
+        LIMITS.hold_back(&mut loads, [long, Need { prompt: 15_000, miss: 1 }]);
+        assert_eq!(
+            loads.map(|load| load.held_back),
+            [15_000.0, 30_000.0, 0.0],
+            "each where there is most left"
+        );
+        let room = Room::of(&LIMITS, loads);
+        assert!(room.fits(Whose::Ahead, long) && !room.fits(Whose::Anyone, long));
+        assert!(room.fits(Whose::Anyone, Need { prompt: 9_000, miss: 9_000 }));
+        assert!(room.has_memory(Need { prompt: 9_000, miss: 9_000 }, 0.0));
+        assert!(!room.has_memory(Need { prompt: 9_000, miss: 9_000 }, 7_000.0), "those before it fill it");
+    }
+
+    #[test]
+    fn an_idle_endpoint_that_room_is_kept_at_takes_others_up_to_the_limit_only() {
+        let kept = Load { in_flight: 0, held_back: 1.0, ..IDLE };
+        let huge = Need { prompt: 90_000, miss: 90_000 };
+        assert_eq!(LIMITS.fit(&kept, huge), Fit::Closed);
+        assert_eq!(LIMITS.fit(&Load { held_back: 0.0, ..kept }, huge), Fit::Open);
+    }
+
     proptest! {
         /// The room of a pool is what its endpoints have: it fits a request exactly when one of them is open for it.
         #[test]
@@ -257,7 +363,7 @@ pub(crate) mod tests {
             let loads: Vec<Load> = loads.iter().map(load).collect();
             let need = Need { prompt, miss: (f64::from(prompt) * share) as u32 };
             let room = Room::of(&LIMITS, loads.iter().copied());
-            prop_assert_eq!(room.fits(need), loads.iter().any(|load| LIMITS.fit(load, need) == Fit::Open));
+            prop_assert_eq!(room.fits(Whose::Anyone, need), loads.iter().any(|load| LIMITS.fit(load, need) == Fit::Open));
         }
     }
 }

@@ -5,9 +5,11 @@
 //! Must not: choose an endpoint, wake anybody, or word an answer.
 //! Read next: [`super::open`], the room it is asked about; `lanes.rs`, the order; [`super::drain`], when to come back.
 
-use super::drain::{Backlog, Pace, Promises};
+use super::drain::{Backlog, Pace, told_ms};
 use super::lanes::{Lanes, Spot};
-use super::open::{Need, Room};
+use super::open::{Need, Room, Whose};
+use super::promise::{Book, Mark};
+use crate::bounds::{PROMISE_SLACK, PROMISES_HELD_MAX};
 
 /// Whose request it is: the account that fairness counts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,6 +135,8 @@ pub struct Want {
     pub bytes: u64,
     /// How long it may wait if that is less than its class may: a deadline of the caller's.
     pub wait_us_max: Option<u64>,
+    /// What it is known by if it comes again; none: it is not held whole, so nobody could tell.
+    pub mark: Option<Mark>,
 }
 
 /// Where a request joins.
@@ -153,6 +157,14 @@ pub enum Join {
 pub struct Ticket {
     slot: u32,
     generation: u32,
+    whose: Whose,
+}
+
+impl Ticket {
+    /// Whether what is kept for those that come back is there for it.
+    pub const fn whose(self) -> Whose {
+        self.whose
+    }
 }
 
 /// Why a request does not go, or goes no longer.
@@ -209,7 +221,9 @@ pub struct Queue<W> {
     /// No deadline is earlier.
     due_us: u64,
     pace: Pace,
-    promises: Promises,
+    book: Book,
+    /// Of those that wait, how many had a place before.
+    ahead: u32,
     victims: Vec<u32>,
 }
 
@@ -260,6 +274,7 @@ struct Held<W> {
     deadline_us: u64,
     late: Why,
     spot: Spot,
+    whose: Whose,
     granted: bool,
 }
 
@@ -278,7 +293,8 @@ impl<W: Copy> Queue<W> {
             queued_tokens: 0,
             due_us: u64::MAX,
             pace: Pace::default(),
-            promises: Promises::default(),
+            book: Book::default(),
+            ahead: 0,
             victims: Vec::new(),
         }
     }
@@ -343,14 +359,27 @@ impl<W: Copy> Queue<W> {
         if deadline_us <= now_us {
             return Err(late);
         }
-        if join == Join::InTurn {
-            self.make_room(&want, displaced)?;
-        }
-        let key = match join {
-            Join::InTurn => self.rules.order.key(arrived_us, want.prefill_us),
-            Join::Again { .. } => FIRST,
+        let whose = match (join, want.mark) {
+            (Join::Again { .. }, _) => Whose::Ahead,
+            (Join::InTurn, Some(mark)) if self.book.claim(now_us, mark, want.tenant) => Whose::Ahead,
+            (Join::InTurn, _) => Whose::Anyone,
         };
-        Ok(self.place(Gone { waiter, want, arrived_us }, key, deadline_us, late))
+        if join == Join::InTurn {
+            self.make_room(&want, whose, displaced)?;
+        }
+        let key = match whose {
+            Whose::Anyone => self.rules.order.key(arrived_us, want.prefill_us),
+            Whose::Ahead => FIRST,
+        };
+        let held = Held {
+            gone: Gone { waiter, want, arrived_us },
+            deadline_us,
+            late,
+            spot: Spot { key, seq: self.seq, slot: 0 },
+            whose,
+            granted: false,
+        };
+        Ok(self.place(held))
     }
 
     fn deadline(&self, want: &Want, arrived_us: u64) -> (u64, Why) {
@@ -363,29 +392,31 @@ impl<W: Copy> Queue<W> {
         }
     }
 
-    fn place(&mut self, gone: Gone<W>, key: i64, deadline_us: u64, late: Why) -> Ticket {
+    fn place(&mut self, mut held: Held<W>) -> Ticket {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { generation: 0, held: None });
             self.places.len() as u32 - 1
         });
-        let spot = Spot { key, seq: self.seq, slot };
+        held.spot.slot = slot;
         self.seq += 1;
-        let want = gone.want;
-        self.lanes.add(want.class, want.tenant, want.weight, spot);
+        let want = held.gone.want;
+        self.lanes.add(want.class, want.tenant, want.weight, held.spot);
         self.queued += 1;
+        self.ahead += u32::from(held.whose == Whose::Ahead);
         self.bytes += want.bytes;
         self.queued_tokens += u64::from(want.need.miss);
-        self.due_us = self.due_us.min(deadline_us);
+        self.due_us = self.due_us.min(held.deadline_us);
         let place = &mut self.places[slot as usize];
-        place.held = Some(Held { gone, deadline_us, late, spot, granted: false });
-        Ticket { slot, generation: place.generation }
+        place.held = Some(held);
+        Ticket { slot, generation: place.generation, whose: held.whose }
     }
 
-    /// Makes room for `want` at the cost of the newest of the lowest class below its own; all or nothing.
-    fn make_room(&mut self, want: &Want, displaced: &mut Vec<Gone<W>>) -> Result<(), Why> {
+    /// Makes room for `want` at the cost of the newest of the lowest class below its own, or of its own class if it had a
+    /// place and they had not; all or nothing.
+    fn make_room(&mut self, want: &Want, whose: Whose, displaced: &mut Vec<Gone<W>>) -> Result<(), Why> {
         let mut victims = std::mem::take(&mut self.victims);
         victims.clear();
-        let enough = self.choose_victims(want, &mut victims);
+        let enough = self.choose_victims(want, whose, &mut victims);
         if enough {
             displaced.extend(victims.iter().map(|&slot| self.free_waiting(slot)));
         }
@@ -393,10 +424,10 @@ impl<W: Copy> Queue<W> {
         enough.then_some(()).ok_or(Why::Full)
     }
 
-    fn choose_victims(&self, want: &Want, victims: &mut Vec<u32>) -> bool {
+    fn choose_victims(&self, want: &Want, whose: Whose, victims: &mut Vec<u32>) -> bool {
         let mut sums = self.sums(want);
         while let Some(over) = sums.over(&self.rules, want.tenant) {
-            let Some(victim) = self.newest_below(want, over, victims) else { return false };
+            let Some(victim) = self.newest_below(want, whose, over, victims) else { return false };
             sums.leave_out(&self.held(victim).gone.want, want.tenant);
             victims.push(victim);
         }
@@ -418,12 +449,15 @@ impl<W: Copy> Queue<W> {
         sums
     }
 
-    fn newest_below(&self, want: &Want, over: Over, but: &[u32]) -> Option<u32> {
-        let counts = |slot: &u32| match over {
-            Over::All => true,
-            Over::Own => self.held(*slot).gone.want.tenant == want.tenant,
+    fn newest_below(&self, want: &Want, whose: Whose, over: Over, but: &[u32]) -> Option<u32> {
+        let counts = |slot: &u32| {
+            let other = self.held(*slot);
+            let own = other.gone.want.tenant == want.tenant;
+            let below = other.gone.want.class > want.class || other.whose == Whose::Anyone;
+            below && (matches!(over, Over::All) || own)
         };
-        let lower = Class::ALL.into_iter().rev().take_while(|other| *other > want.class);
+        let least = want.class.index() + usize::from(whose == Whose::Anyone);
+        let lower = Class::ALL.into_iter().skip(least).rev();
         let newest = |lower| {
             let theirs = self.lanes.of_class(lower).filter(|slot| counts(slot) && !but.contains(slot));
             theirs.max_by_key(|slot| self.held(*slot).spot.seq)
@@ -437,10 +471,14 @@ impl<W: Copy> Queue<W> {
 
     /// The next to go, if the pool has room for it. Its place is kept until it lands or leaves.
     pub fn grant(&mut self, now_us: u64, room: &Room) -> Option<(Ticket, Gone<W>)> {
-        if self.queued == 0 || self.granted >= room.open {
-            return None; // each grant under way is about to take one of the open endpoints
+        if self.queued == 0 {
+            return None;
         }
-        let fits = |slot: u32| room.fits(self.held(slot).gone.want.need);
+        let fits = |slot: u32| {
+            let held = self.held(slot);
+            // Each grant under way is about to take one of the open endpoints.
+            self.granted < room.opening(held.whose).open && room.fits(held.whose, held.gone.want.need)
+        };
         let slot = self.lanes.next(self.rules.order, fits)?;
         let held = *self.held(slot);
         self.leave_lane(&held);
@@ -455,7 +493,7 @@ impl<W: Copy> Queue<W> {
         self.granted += 1;
         let place = &mut self.places[slot as usize];
         place.held = Some(Held { granted: true, ..held });
-        Some((Ticket { slot, generation: place.generation }, held.gone))
+        Some((Ticket { slot, generation: place.generation, whose: held.whose }, held.gone))
     }
 
     /// The granted request has taken its load: the cells show it from here on.
@@ -478,6 +516,7 @@ impl<W: Copy> Queue<W> {
 
     /// Puts everyone whose time is over into `late`.
     pub fn expire(&mut self, now_us: u64, late: &mut Vec<(Gone<W>, Why)>) {
+        self.book.expire(now_us);
         if now_us < self.due_us {
             return;
         }
@@ -511,10 +550,36 @@ impl<W: Copy> Queue<W> {
         self.backlog(room).drain_s(now_us, &self.pace)
     }
 
-    /// When somebody who is refused now should come back, in milliseconds. `chance` is even in 0 to 1.
-    pub fn retry_after_ms(&mut self, now_us: u64, room: &Room, need: Need, chance: f64) -> u64 {
-        let backlog = self.backlog(room);
-        backlog.retry_after_ms(now_us, &self.pace, &mut self.promises, need.miss, chance)
+    /// When somebody who is refused now should come back, in milliseconds; it is promised to go first then. Requests stay
+    /// `stay_s` at an endpoint. `chance` is even in 0 to 1.
+    pub fn retry_after_ms(&mut self, now_us: u64, room: &Room, want: &Want, stay_s: f64, chance: f64) -> u64 {
+        let mut wait_s = self.drain_s(now_us, room);
+        if want.mark.is_some() {
+            let promised = self.book.tokens();
+            let before = promised + self.queued_tokens as f64;
+            let stay_s = if room.has_memory(want.need, before) { 0.0 } else { stay_s };
+            wait_s += PROMISE_SLACK
+                * self.book.kept()
+                * (stay_s + promised / self.pace.seen(now_us, room.tokens_per_s));
+        }
+        let wait_ms = told_ms(wait_s, chance);
+        if let Some(mark) = want.mark {
+            self.book.make(now_us, wait_ms, (mark, want.tenant), want.need);
+        }
+        wait_ms
+    }
+
+    /// Callers that were told to come back and did not yet.
+    pub fn promised(&self) -> u32 {
+        self.book.len() as u32
+    }
+
+    /// What those need that had a place and wait again, and those that may come back for theirs at any moment.
+    pub fn claims(&self, now_us: u64) -> impl Iterator<Item = Need> {
+        let places = if self.ahead > 0 { &self.places[..] } else { &[] };
+        let here = places.iter().filter_map(|place| place.held.as_ref());
+        let here = here.filter(|held| !held.granted && held.whose == Whose::Ahead);
+        here.map(|held| held.gone.want.need).chain(self.book.imminent(now_us)).take(PROMISES_HELD_MAX)
     }
 
     fn backlog(&self, room: &Room) -> Backlog {
@@ -529,6 +594,7 @@ impl<W: Copy> Queue<W> {
         let want = &held.gone.want;
         self.lanes.remove(want.class, want.tenant, held.spot);
         self.queued -= 1;
+        self.ahead -= u32::from(held.whose == Whose::Ahead);
         self.bytes -= want.bytes;
         self.queued_tokens -= u64::from(want.need.miss);
         if self.queued == 0 {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::admission::open::Load;
 use crate::admission::open::tests::IDLE;
-use crate::admission::open::{Limits, Room};
+use crate::admission::open::{Limits, Opening, Room};
 
 const S: u64 = 1_000_000;
 
@@ -18,6 +18,7 @@ fn want(class: Class, tenant: u32, prompt: u32) -> Want {
         prefill_us: u64::from(prompt) * 100, // 10,000 tokens a second
         bytes: u64::from(prompt) * 4,
         wait_us_max: None,
+        mark: None,
     }
 }
 
@@ -54,25 +55,35 @@ impl Rig {
     }
 }
 
-/// Room for prompts up to this.
+/// Room for prompts up to this, whoever asks.
 fn room(prompt_max: u32) -> Room {
+    room_for(prompt_max, prompt_max)
+}
+
+/// Room for prompts up to this for anybody, and up to that for those that had a place.
+fn room_for(anyone: u32, ahead: u32) -> Room {
+    let opening = |most: u32| Opening { open: 1, prompt_max: most.into(), ..Opening::default() };
     Room {
-        open: 1,
+        anyone: opening(anyone),
+        ahead: opening(ahead),
         eligible: 1,
-        prompt_max: f64::from(prompt_max),
+        memory_max: f64::INFINITY,
+        memory: f64::INFINITY,
         tokens_per_s: 10_000.0,
         ..Room::default()
     }
 }
 
-const NO_ROOM: Room = Room {
-    open: 0,
-    eligible: 1,
-    prompt_max: -1.0,
-    miss_max: -1.0,
-    backlog_tokens: 0.0,
-    tokens_per_s: 10_000.0,
-};
+/// So many endpoints open.
+fn wide(open: u32, prompt_max: u32) -> Room {
+    let mut room = room(prompt_max);
+    (room.anyone.open, room.ahead.open) = (open, open);
+    room
+}
+
+fn no_room() -> Room {
+    Room { eligible: 1, tokens_per_s: 10_000.0, ..Room::default() }
+}
 
 #[test]
 fn aged_serves_the_smallest_first_less_half_a_second_for_each_waited() {
@@ -281,7 +292,7 @@ fn grants_under_way_each_count_for_an_open_endpoint() {
     for _ in 0..3 {
         rig.join(0, anyone(10)).expect("room");
     }
-    let two = Room { open: 2, ..room(100) };
+    let two = wide(2, 100);
     let (first, _) = rig.queue.grant(1, &two).expect("the first");
     let (second, _) = rig.queue.grant(1, &two).expect("the second");
     assert!(rig.queue.grant(1, &two).is_none(), "both are about to take load that no cell shows yet");
@@ -316,7 +327,67 @@ fn the_wait_that_is_told_is_the_backlog_by_what_the_endpoints_compute() {
     let loads = [Load { backlog_tokens: 5_000.0, ..IDLE }, Load { eligible: false, ..IDLE }];
     let room = Room::of(&Limits::default(), loads);
     assert!((rig.queue.drain_s(0, &room) - 2.5).abs() < 1e-9);
-    assert_eq!(rig.queue.retry_after_ms(0, &room, Need { prompt: 100, miss: 100 }, 0.0), 3_000);
+    assert_eq!(rig.queue.retry_after_ms(0, &room, &anyone(100), STAY_S, 0.0), 3_000);
+}
+
+const STAY_S: f64 = 8.0;
+
+fn marked(mark: u64, prompt: u32) -> Want {
+    Want { mark: Some(Mark(mark)), ..anyone(prompt) }
+}
+
+#[test]
+fn a_caller_that_comes_back_when_it_was_told_to_goes_first_and_into_the_room_that_was_kept() {
+    let mut rig = Rig::new(Rules { queued_max: 2, ..Rules::default() });
+    let wait_ms = rig.queue.retry_after_ms(0, &room(9_000), &marked(7, 8_000), STAY_S, 0.0);
+    assert_eq!((wait_ms, rig.queue.promised()), (1_000, 1));
+    rig.join(S, anyone(100)).expect("room"); // 0
+    rig.join(S, anyone(100)).expect("room"); // 1
+    assert_eq!(rig.queue.claims(S).collect::<Vec<_>>(), [marked(7, 8_000).need], "it may come now");
+    rig.join(S, marked(7, 8_000)).expect("it was promised a place: the newest of the others makes room"); // 2
+    assert_eq!(rig.out.pop().map(|gone| gone.waiter), Some(1));
+    assert_eq!(rig.queue.claims(S).collect::<Vec<_>>(), [marked(7, 8_000).need], "it waits");
+    assert_eq!(rig.all(S, &room_for(50, 8_000)), [2], "what is kept is for it alone");
+    assert_eq!((rig.queue.promised(), rig.queue.claims(S).count()), (0, 0));
+    assert_eq!(rig.all(S, &room_for(100, 8_000)), [0]);
+}
+
+#[test]
+fn those_refused_together_are_told_to_come_back_one_after_another() {
+    let mut rig = Rig::new(Rules::default());
+    let told: Vec<u64> = (0..5)
+        .map(|mark| rig.queue.retry_after_ms(0, &room(9_000), &marked(mark, 10_000), STAY_S, 0.0) / 1_000)
+        .collect();
+    assert_eq!(told, [1, 2, 3, 5, 6], "a second of work each, and half of it in hand");
+}
+
+#[test]
+fn where_memory_is_full_a_caller_comes_back_when_those_that_fill_it_are_gone() {
+    let mut rig = Rig::new(Rules::default());
+    let full = Room { memory_max: 99.0, ..room(9_000) };
+    assert_eq!(rig.queue.retry_after_ms(0, &full, &marked(1, 100), STAY_S, 0.0), 12_000);
+    assert_eq!(
+        rig.queue.retry_after_ms(0, &full, &anyone(100), STAY_S, 0.0),
+        1_000,
+        "nothing is promised to it"
+    );
+    let little = Room { memory: 150.0, ..room(9_000) };
+    assert_eq!(
+        rig.queue.retry_after_ms(0, &little, &marked(2, 100), STAY_S, 0.0),
+        13_000,
+        "the first takes it all"
+    );
+}
+
+#[test]
+fn where_nobody_comes_back_nothing_is_kept_and_the_wait_is_the_backlogs() {
+    let mut rig = Rig::new(Rules::default());
+    let full = Room { memory_max: 0.0, ..room(9_000) };
+    for round in 0..200 {
+        rig.queue.retry_after_ms(round * 60 * S, &full, &marked(round, 100), STAY_S, 0.0);
+        rig.queue.expire((round + 1) * 60 * S, &mut Vec::new());
+    }
+    assert_eq!(rig.queue.retry_after_ms(0, &full, &marked(1, 100), STAY_S, 0.0), 1_000);
 }
 
 #[derive(Clone, Debug)]
@@ -363,7 +434,7 @@ proptest! {
                     }
                 }
                 Step::Grant(prompt_max) => {
-                    if let Some((ticket, gone)) = rig.queue.grant(now_us, &Room { open: 4, ..room(prompt_max) }) {
+                    if let Some((ticket, gone)) = rig.queue.grant(now_us, &wide(4, prompt_max)) {
                         prop_assert!(gone.want.need.prompt <= prompt_max);
                         let at = waiting.iter().position(|it| it.0 == gone.waiter).expect("it waited");
                         waiting.remove(at);
@@ -397,7 +468,8 @@ proptest! {
             rig.queue.land(ticket);
         }
         prop_assert_eq!((rig.queue.len(), rig.queue.granted(), rig.queue.bytes()), (0, 0, 0));
-        prop_assert!((rig.queue.drain_s(now_us, &NO_ROOM)).abs() < 1e-9);
+        prop_assert!((rig.queue.drain_s(now_us, &no_room())).abs() < 1e-9);
+        prop_assert_eq!(rig.queue.claims(now_us).count(), 0);
     }
 
     /// With room for it, somebody always goes: no state keeps a request that fits.
@@ -409,7 +481,7 @@ proptest! {
         for (class, tenant, prompt) in &wants {
             rig.join(0, want(Class::ALL[*class], *tenant, *prompt)).expect("room");
         }
-        prop_assert_eq!(rig.all(1, &NO_ROOM).len(), 0);
+        prop_assert_eq!(rig.all(1, &no_room()).len(), 0);
         prop_assert_eq!(rig.all(1, &room(50)).len(), wants.iter().filter(|it| it.2 <= 50).count());
         prop_assert_eq!(rig.all(1, &room(100)).len(), wants.iter().filter(|it| it.2 > 50).count());
     }

@@ -8,7 +8,7 @@ use ringway_contract::explain::{Candidate, Cost};
 use ringway_contract::snapshot::Balance;
 
 use super::Considered;
-use crate::admission::open::Need;
+use crate::admission::open::{Need, Whose};
 use crate::balance::{self, Wish};
 use crate::clock::Moment;
 use crate::explain;
@@ -111,7 +111,10 @@ fn why(
         Rank::Out => None,
         Rank::OtherTarget if place.target.weight == 0 => Some("its target has no weight".to_owned()),
         Rank::OtherTarget => winner.map(|_| "another target was drawn".to_owned()),
-        Rank::Rival if admission.is_some_and(|it| !it.takes(&backend.endpoints, place.at, need, now)) => {
+        Rank::Rival
+            if admission
+                .is_some_and(|it| !it.takes(&backend.endpoints, place.at, (Whose::Anyone, need), now)) =>
+        {
             Some("admission is closed there: it is over its limits".to_owned())
         }
         Rank::Rival if endpoint.health.is_resting() => None,

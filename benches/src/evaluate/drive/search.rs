@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use ringway_dataplane::admission::line::Verdict;
-use ringway_dataplane::admission::open::Need;
-use ringway_dataplane::admission::queue::{Join, TenantId, Want, Weight};
+use ringway_dataplane::admission::open::{Need, Whose};
+use ringway_dataplane::admission::promise::Mark;
+use ringway_dataplane::admission::queue::{Join, TenantId, Ticket, Want, Weight};
 use ringway_dataplane::balance::Pick;
 use ringway_dataplane::balance::prompt::Prompt;
 use ringway_gpusim::virtual_time::VirtualFleet;
@@ -34,9 +35,10 @@ impl<'a> Drive<'a> {
     }
 
     pub(super) fn pick_near(&self, number: u32, need: Need) -> Option<Pick<'a>> {
+        let whose = self.live[number as usize].ticket.map_or(Whose::Anyone, Ticket::whose);
         let gateway = self.live[number as usize].gateway;
         let admission = gateway.admission()?;
-        let takes = |at: usize| admission.takes(gateway.endpoints(), at, need, self.now);
+        let takes = |at: usize| admission.takes(gateway.endpoints(), at, (whose, need), self.now);
         self.pick(number, Some(&takes))
     }
 
@@ -65,7 +67,7 @@ impl<'a> Drive<'a> {
     }
 
     pub(super) fn again(&self, number: u32) -> Join {
-        Join::Again { arrived_us: us(self.live[number as usize].out.ask.at) }
+        Join::Again { arrived_us: us(self.live[number as usize].asked) }
     }
 
     pub(super) fn wait(&mut self, fleet: &mut VirtualFleet, number: u32, pick: &Pick<'a>, join: Join) {
@@ -81,6 +83,7 @@ impl<'a> Drive<'a> {
             prefill_us: (1e6 * admission.pool().prefill_s(pick.at, need.miss as f32)) as u64,
             bytes: self.with_prompt(number, |prompt| prompt.bytes()),
             wait_us_max: None,
+            mark: Some(Mark(number.into())),
         };
         self.live[number as usize].pick = Some(*pick);
         match gateway.join(admission, (join, want, number), self.now) {

@@ -12,7 +12,7 @@
 
 use std::hash::BuildHasher as _;
 
-use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_secret, xxh3_64_with_seed};
 
 use super::BlockHash;
 use crate::bounds::{BLOCK_BYTES, BLOCKS_MAX};
@@ -54,6 +54,13 @@ impl Key {
         [model, adapter, salt].iter().fold(self.links[1], |seed, part| {
             self.link(seed, xxh3_64_with_seed(part, self.links[0]) ^ part.len() as u64)
         })
+    }
+
+    /// The hash of a whole body, however it is cut.
+    pub fn whole<'b>(&self, pieces: impl Iterator<Item = &'b [u8]>) -> u64 {
+        let mut hash = Xxh3::with_secret(self.secret);
+        pieces.for_each(|piece| hash.update(piece));
+        hash.digest()
     }
 
     #[inline]
