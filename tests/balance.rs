@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ringway_contract::snapshot::{Balance, Engine, Hardware};
+use ringway_contract::snapshot::{Balance, Engine, Hardware, Lora, Match, Snapshot};
 use ringway_contract::stats::EndpointStats;
 use ringway_tests::client::{get, post};
 use ringway_tests::process::Companion;
+use ringway_tests::setup::{exactly, route};
 use ringway_tests::{Client, Gateway, Io, Origin, Peer, Setup, each_driver};
 use serde_json::{Value, json};
 
@@ -133,6 +134,106 @@ fn explain_tells_what_a_cached_prefix_is_worth() {
     let miss = |candidate: &Value| candidate["cost"]["miss_tokens"].as_u64().expect("tokens");
     assert!(miss(best) < 100 && miss(other) > 1_900, "{explanation}");
     assert!(best["score"].as_f64() < other["score"].as_f64());
+    gateway.finish();
+}
+
+/// `balance: gpu` on servers that hold two adapters each, of those named `law-…` and `poet`.
+fn with_adapters(io: Io, servers: &[SocketAddr], change: impl FnOnce(&mut Snapshot)) -> Gateway {
+    let setup = Setup::model(PATH, Engine::Vllm, servers).tune(|snapshot| {
+        snapshot.routes[0].expose = true;
+        let backend = &mut snapshot.backends[0];
+        backend.balance = Balance::Gpu;
+        backend.lora = Some(Lora { adapters: vec!["poet".into(), "law-*".into()], slots: Some(2) });
+        change(snapshot);
+    });
+    Gateway::start(io, setup)
+}
+
+/// Where a short request for this model went.
+fn asked_of(gateway: &Gateway, model: &str) -> String {
+    let body = json!({"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "who?"}]});
+    let answer = gateway.ask(post(PATH, body.to_string()));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    answer.head.one("x-ringway-backend").expect("the route exposes it").clone()
+}
+
+fn adapter_loads(server: SocketAddr) -> u64 {
+    let page = Client::connect(server).ask(get("/metrics")).text();
+    let line = page.lines().find(|line| line.starts_with("sim_lora_loads_total"));
+    let value = line.and_then(|line| line.rsplit_once(' ')).expect("servers tell").1;
+    value.parse::<f64>().expect("a number") as u64
+}
+
+#[test]
+fn requests_for_an_adapter_keep_to_the_server_that_has_it_in_memory() {
+    each_driver(|io| {
+        let more = ["--replicas", "2", "--lora", "poet,law-eu,law-us", "--lora-slots", "2"];
+        let (_sim, servers) = fleet("h100", 2, &more);
+        let gateway = with_adapters(io, &servers, |snapshot| {
+            // One of them by another name: what counts is what the server is asked for.
+            let alias = |name: &str, asked: &str, model: &str| {
+                let matches = Match { models: vec![asked.into()], ..exactly(PATH) };
+                let mut route = route(name, matches, "model");
+                (route.expose, route.targets[0].model) = (true, Some(model.into()));
+                route
+            };
+            snapshot.routes.insert(0, alias("one", "muse", "poet"));
+            snapshot.routes.insert(1, alias("many", "europe/*", "law-*"));
+        });
+        let mut homes = BTreeMap::<&str, HashSet<String>>::new();
+        for _ in 0..8 {
+            for (asked, adapter) in [
+                ("poet", "poet"),
+                ("law-us", "law-us"),
+                ("europe/eu", "law-eu"),
+                ("muse", "poet"),
+                ("law-eu", "law-eu"),
+            ] {
+                homes.entry(adapter).or_default().insert(asked_of(&gateway, asked));
+            }
+            asked_of(&gateway, "m"); // the model itself takes no slot
+        }
+        assert!(homes.values().all(|home| home.len() == 1), "{homes:?}");
+        assert_eq!(servers.iter().map(|server| adapter_loads(*server)).sum::<u64>(), 3);
+        let resident: Vec<_> = endpoints(&gateway).into_iter().filter_map(|one| one.adapters).collect();
+        assert!(resident.iter().all(|one| one.slots == 2));
+        let mut named: Vec<_> = resident.into_iter().flat_map(|one| one.resident).collect();
+        named.sort_unstable();
+        assert_eq!(named, ["law-eu", "law-us", "poet"]);
+        assert_given_back(&gateway);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn an_adapter_that_a_server_reports_is_in_memory_there_and_explain_says_so() {
+    let (_sim, servers) =
+        fleet("h100", 2, &["--replicas", "2", "--lora", "poet,law-eu", "--lora-slots", "2"]);
+    let gateway = with_adapters(Io::Epoll, &servers, |_| {});
+    let fields = "Content-Type: application/json\r\n";
+    for server in &servers[1..] {
+        let load = json!({"endpoints": [{"endpoint": format!("model/{server}"), "seq": 1, "generation": 1,
+            "taken_at_ns": u64::MAX, "adapters": {"named": ["poet", "other"], "slots": 2}}]});
+        let taken = gateway.control("POST", "/v1/load", fields, load.to_string().as_bytes());
+        assert_eq!(taken.json()["taken"], 1, "{}", taken.text());
+    }
+    let explained = |model: &str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "who?"}]});
+        let question = json!({"path": PATH, "body": body}).to_string();
+        gateway.control("POST", "/v1/explain", fields, question.as_bytes()).json()
+    };
+    let [poet, law, base] = ["poet", "law-eu", "m"].map(explained);
+    let told = |explanation: &Value, server: &SocketAddr| {
+        let candidates = explanation["endpoints"].as_array().expect("candidates").clone();
+        let one = candidates.into_iter().find(|it| it["endpoint"] == server.to_string()).expect("it is one");
+        (one["cost"]["adapter"].clone(), (one["cost"]["adapter_s"].as_f64().expect("s") * 1e3).round())
+    };
+    assert_eq!(told(&poet, &servers[1]), (json!("here"), 0.0), "{poet}");
+    assert_eq!(told(&poet, &servers[0]), (json!("room"), 50.0), "{poet}");
+    assert_eq!(told(&law, &servers[1]), (json!("full"), 300.0), "{law}");
+    assert_eq!(told(&base, &servers[1]), (Value::Null, 0.0), "{base}");
+    assert_eq!(asked_of(&gateway, "poet"), format!("model/{}", servers[1]));
+    assert_eq!(asked_of(&gateway, "law-eu"), format!("model/{}", servers[0]));
     gateway.finish();
 }
 

@@ -103,6 +103,8 @@ pub const TOKENS_PER_S_MAX: u64 = 100_000_000;
 pub const KV_TOKENS_MAX: u64 = 1_000_000_000;
 /// How often a missed token may count.
 pub const SCORE_MISS_MAX: u64 = 100;
+/// LoRA adapters that one endpoint holds at the same time; the data plane keeps track of no more.
+pub const LORA_SLOTS_MAX: u64 = 128;
 /// Weight of a part of the score.
 pub const SCORE_MS_MAX: u64 = 60_000;
 /// Gateways that send to the same endpoints.

@@ -384,6 +384,24 @@ fn an_endpoint_says_what_it_can_do_and_else_its_backend_does() {
 }
 
 #[test]
+fn adapters_are_names_or_globs_with_slots_if_they_are_written() {
+    let lora = |text: &str| {
+        let text = format!("{{engine: vllm, balance: gpu, endpoints: [\"http://10.0.0.1\"], {text}}}");
+        let backend = snap(&with_backend(&text)).backends.remove(0);
+        (backend.lora, backend.score)
+    };
+    let (written, score) =
+        lora("lora: {adapters: [poet, \"law-*\"], slots: 4}, score: {adapter_load: 1ms, adapter_evict: 0ms}");
+    let written = written.expect("it is written");
+    assert_eq!((written.adapters, written.slots), (vec!["poet".to_owned(), "law-*".to_owned()], Some(4)));
+    assert_eq!((score.adapter_load_ms.get(), score.adapter_evict_ms.get()), (1, 0));
+    let (one, score) = lora("lora: {adapters: poet}");
+    assert_eq!(one.map(|it| (it.adapters.len(), it.slots)), Some((1, None)));
+    assert_eq!((score.adapter_load_ms.get(), score.adapter_evict_ms.get()), (50, 300));
+    assert_eq!(lora("models: [m]").0, None);
+}
+
+#[test]
 fn tls_is_told_to_the_data_plane_by_the_places_of_its_files() {
     let text = "version: 1\nlisteners:\n  - address: 127.0.0.1:8443\n    timeouts: {handshake: 3s}\n\
                 \x20   tls: {certificates: [{cert: site.pem, key: /k/site.key}], client_ca: ca.pem}\n\

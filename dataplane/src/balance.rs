@@ -5,6 +5,7 @@
 //! next choice of the same thread.
 //! Read next: [`crate::cells`]; [`score`] and [`prefix`] for `balance: gpu`, [`hash`] for `balance: hash`.
 
+pub mod adapters;
 pub mod gpu;
 pub mod hash;
 pub mod prefix;
@@ -13,14 +14,16 @@ pub mod score;
 
 use ringway_contract::snapshot::Balance;
 
-use self::gpu::Gpu;
+use self::adapters::Adapter;
+use self::gpu::{Gpu, Wanted};
 use self::prefix::Matches;
 use self::prefix::blocks::Key;
 use self::prompt::Prompt;
-use crate::bounds::ATTEMPTS_MAX;
+use crate::bounds::{ATTEMPTS_MAX, MODEL_BYTES_MAX};
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
 use crate::health::State;
+use crate::table::glob::Glob;
 use crate::table::{Alias, Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
@@ -59,6 +62,8 @@ pub struct Pick<'t> {
     pub at: usize,
     /// Tokens that the attempt brings with it; none where the policy does not ask for them.
     pub load: Load,
+    /// The LoRA adapter that it asks for, where the policy looks at them.
+    pub adapter: Option<Adapter>,
 }
 
 /// What is asked for, as far as some policies look at it.
@@ -70,6 +75,8 @@ pub struct Wish<'a> {
     pub key: Option<&'a Key>,
     /// The model, as the caller names it.
     pub model: &'a [u8],
+    /// The route's globs on it: what it is called at a target may depend on them.
+    pub globs: &'a [Glob],
     /// The target of the request line.
     pub path: &'a [u8],
     /// This moment.
@@ -124,13 +131,23 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let model = model_at(target, wish.model);
-    let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
-    Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
+    let wanted = wanted(target, wish.model, wish.globs);
+    let (at, load) = choose_for(&target.backend, tried, rng, wish, wanted)?;
+    Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load, adapter: wanted.adapter })
+}
+
+/// What this target is asked for by a request for this model, on a route with these globs.
+pub fn wanted<'m>(target: &'m Target, asked: &'m [u8], globs: &[Glob]) -> Wanted<'m> {
+    let adapters = target.backend.gpu.as_ref().and_then(Gpu::adapters);
+    let adapter = adapters.and_then(|adapters| {
+        let mut room = [0; MODEL_BYTES_MAX];
+        adapters.named(target.model_written(asked, globs, &mut room)?)
+    });
+    Wanted { model: model_at(target, asked), adapter }
 }
 
 /// What the prompt is asked of there, as far as prompts are told apart by it.
-pub fn model_at<'m>(target: &'m Target, asked: &'m [u8]) -> &'m [u8] {
+fn model_at<'m>(target: &'m Target, asked: &'m [u8]) -> &'m [u8] {
     match &target.model {
         Some(Alias::Name(name)) => name.as_bytes(),
         Some(Alias::Around { .. }) | None => asked, // two names, one to one
@@ -153,16 +170,17 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 ///
 /// Endpoints that failed just now, or asked to be left alone, are avoided while there are others.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
-    choose_for(backend, tried, rng, &mut Wish::default(), b"").map(|(at, _)| &backend.endpoints[at])
+    choose_for(backend, tried, rng, &mut Wish::default(), Wanted::default())
+        .map(|(at, _)| &backend.endpoints[at])
 }
 
-/// The same for a request that asks for this model, with the tokens that it brings.
+/// The same for a request that asks for this, with the tokens that it brings.
 fn choose_for(
     backend: &Backend,
     tried: &Tried,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let near = wish.near;
     let place = |endpoint: &Endpoint| backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint));
@@ -173,7 +191,7 @@ fn choose_for(
         endpoint.health.is_resting() || (backend.gpu.is_none() && endpoint.health.state() == State::Suspect)
     };
     let healthy = |endpoint: &Endpoint| open(endpoint) && !avoided(endpoint);
-    let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, model);
+    let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, wanted);
     if backend.endpoints.iter().any(avoided) {
         return among(&healthy).or_else(|| among(&open));
     }
@@ -185,10 +203,10 @@ fn choose_among(
     open: &dyn Fn(&Endpoint) -> bool,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: Wanted<'_>,
 ) -> Option<(usize, Load)> {
     if let Some(gpu) = &backend.gpu {
-        return least_cost(backend, gpu, open, wish, model);
+        return least_cost(backend, gpu, open, wish, wanted);
     }
     let found = |at: usize| (at, Load::default());
     if let [only] = &*backend.endpoints {
@@ -198,7 +216,7 @@ fn choose_among(
         Balance::RoundRobin => in_turn(backend, open),
         Balance::P2c => less_loaded_of_two(backend, open, rng),
         Balance::LeastRequests | Balance::Gpu => least_loaded(backend, open),
-        Balance::Hash => by_hash(backend, open, wish, model),
+        Balance::Hash => by_hash(backend, open, wish, wanted.model),
     }
     .map(found)
 }
@@ -209,15 +227,15 @@ fn least_cost(
     gpu: &Gpu,
     open: &dyn Fn(&Endpoint) -> bool,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let is_open = |at: usize| open(&backend.endpoints[at]);
     let turn = backend.turn.next();
-    let (choice, tokens) = match &mut wish.prompt {
-        Some(prompt) => (gpu.choose(prompt, model, wish.now, turn, is_open)?, gpu.tokens(prompt)),
-        None => {
-            (gpu.pool().choose(&score::Asked::default(), &Matches::default(), wish.now, turn, is_open)?, 1)
-        }
+    let (choice, tokens) = if let Some(prompt) = &mut wish.prompt {
+        (gpu.choose(prompt, wanted, wish.now, turn, is_open)?, gpu.tokens(prompt))
+    } else {
+        let asked = gpu.asked(0, wanted);
+        (gpu.pool().choose(&asked, &Matches::default(), wish.now, turn, is_open)?, 1)
     };
     Some((choice.at, Load { prompt: tokens, miss: choice.miss }))
 }

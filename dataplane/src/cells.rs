@@ -20,6 +20,7 @@ pub use self::cell::{Intake, LoadCell, Report};
 pub use self::lease::{Lease, Prefill};
 pub use self::life::{Counts, Fresh, Load, Said};
 use crate::admission::line::Line;
+use crate::balance::adapters::Resident;
 use crate::balance::gpu::Known;
 use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
@@ -87,6 +88,7 @@ struct Kept {
     turns: HashMap<Box<str>, Arc<Turn>>,
     lines: HashMap<Box<str>, Arc<Line>>,
     known: HashMap<Box<str>, Arc<Known>>,
+    resident: HashMap<Box<str>, Arc<Resident>>,
     seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
@@ -162,6 +164,11 @@ impl Cells {
         known
     }
 
+    /// The adapters of this endpoint (`backend/authority`), new or as they were.
+    pub fn resident(&self, endpoint: &str) -> Arc<Resident> {
+        entry(&mut self.kept().resident, endpoint)
+    }
+
     /// What is seen of this endpoint (`backend/authority`), new or as it was.
     pub fn seen(&self, endpoint: &str) -> Arc<Seen> {
         entry(&mut self.kept().seen, endpoint)
@@ -222,6 +229,7 @@ impl Kept {
             held
         });
         self.known.retain(|_, known| Arc::strong_count(known) > 1); // megabytes each
+        self.resident.retain(|_, resident| Arc::strong_count(resident) > 1); // stale a minute later
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.health.len() > CELLS_MAX {
             self.health.retain(|_, health| Arc::strong_count(health) > 1);

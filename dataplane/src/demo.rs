@@ -88,6 +88,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         orca: None,
         admission: None,
         hosting: None,
+        lora: None,
     }
 }
 

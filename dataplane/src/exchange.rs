@@ -17,7 +17,7 @@ use ringway_wire::json;
 use crate::attempt::{Aim, Answer, Failed, attempt, verdict_on};
 use crate::balance::score::Reports;
 use crate::balance::{self, Pick, Tried, Wish};
-use crate::bounds::PROMPT_BODY_BYTES_MAX;
+use crate::bounds::{MODEL_BYTES_MAX, PROMPT_BODY_BYTES_MAX};
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
@@ -213,7 +213,7 @@ async fn first_answer<'t>(
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
         let aim = x.aim(route, &pick, intake.as_ref());
         x.translate(aim, intake.as_mut()).await?;
-        let held = x.dispatch(&pick, intake.as_ref());
+        let held = x.dispatch(route, &pick, intake.as_ref());
         permit.land();
         let mut taken = Taken { held, permit, trial, pick };
         let mut bet = hedge::bet(x, &search, (aim, &taken.pick), intake.as_ref());
@@ -542,13 +542,19 @@ impl<'a> Exchange<'a> {
         near: Option<&dyn Fn(usize) -> bool>,
         choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
     ) -> T {
-        let Self { scratch, worker, unfit, .. } = self;
+        let Self { scratch, worker, unfit, speaks, .. } = self;
         let Scratch { head, prompt, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
+        let in_path = intake.filter(|_| model.is_none() && speaks.is_geminis());
+        let in_path = in_path.and_then(|intake| path_model(head.target().of(intake.head())));
         let mut wish = Wish {
             prompt: prompt.as_deref_mut().filter(|_| route.prompt_key.is_some()),
             key: route.prompt_key.as_deref(),
-            model: model.as_ref().map_or(b"", |model| model.value.as_bytes()),
+            model: match (&model, &in_path) {
+                (Some(model), _) => model.value.as_bytes(),
+                (None, in_path) => in_path.as_deref().unwrap_or_default(),
+            },
+            globs: &route.conditions.models,
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
             near,
@@ -558,7 +564,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts the attempt on its endpoint, before anything else is chosen.
-    pub fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
+    pub fn dispatch(&mut self, route: &Route, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
         let backend = &pick.target.backend;
         let counts = backend.gpu.is_some() || backend.admission.is_some();
         let load = if counts { dispatch::estimated(pick, intake) } else { pick.load };
@@ -566,6 +572,11 @@ impl<'a> Exchange<'a> {
         let Some(pool) = backend.pool() else { return Dispatched { lease, watched: None } };
         if let (Some(gpu), Some(prompt)) = (&backend.gpu, &self.scratch.prompt) {
             gpu.dispatched(pick.at, prompt);
+        }
+        if let (Some(gpu), Some(adapter)) = (&backend.gpu, pick.adapter) {
+            let (asked, mut room) = (self.asked_model(intake), [0; MODEL_BYTES_MAX]);
+            let name = pick.target.model_written(&asked, &route.conditions.models, &mut room);
+            gpu.sent(pick.at, adapter, name.unwrap_or_default(), self.worker.clock.now());
         }
         let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
         let share = if streams { None } else { lease.split_prefill() };

@@ -10,11 +10,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ringway_contract::explain::{Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
+use ringway_contract::explain::{self, Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
 use ringway_contract::snapshot::Balance;
 use ringway_dialect::surface::path_model;
 
 use crate::balance;
+use crate::balance::adapters::Residence;
+use crate::balance::gpu::Wanted;
 use crate::balance::prompt::Prompt;
 use crate::balance::score::Terms;
 use crate::clock::Moment;
@@ -213,23 +215,29 @@ impl<'a> Asked<'a> {
     }
 
     /// The cost on each endpoint of a backend that is balanced by it.
-    fn costs(&self, target: &Target) -> Vec<(f64, Cost)> {
+    fn costs(&self, route: &Route, target: &Target) -> Vec<(f64, Cost)> {
         let Some(gpu) = &target.backend.gpu else { return Vec::new() };
         let mut prompt = Prompt::default();
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        costs(&target.backend, Some(&mut prompt), balance::model_at(target, &self.model), self.now)
+        let wanted = balance::wanted(target, &self.model, &route.conditions.models);
+        costs(&target.backend, Some(&mut prompt), wanted, self.now)
     }
 }
 
 /// What this prompt costs on each endpoint of a backend that is balanced by it; nothing where it is not.
-pub fn costs(backend: &Backend, prompt: Option<&mut Prompt>, model: &[u8], now: Moment) -> Vec<(f64, Cost)> {
+pub fn costs(
+    backend: &Backend,
+    prompt: Option<&mut Prompt>,
+    wanted: Wanted<'_>,
+    now: Moment,
+) -> Vec<(f64, Cost)> {
     let Some(gpu) = &backend.gpu else { return Vec::new() };
     let mut none = Prompt::default();
     let prompt = prompt.unwrap_or(&mut none);
     let tokens = gpu.tokens(prompt);
-    gpu.explain(prompt, model, now).iter().map(|terms| cost(terms, tokens)).collect()
+    gpu.explain(prompt, wanted, now).iter().map(|terms| cost(terms, tokens)).collect()
 }
 
 fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
@@ -239,6 +247,7 @@ fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
         in_flight_s: terms.in_flight_s.into(),
         kv_s: terms.kv_s.into(),
         adapter_s: terms.adapter_s.into(),
+        adapter: terms.residence.map(residence),
         suspect_s: terms.suspect_s.into(),
         session_s: terms.session_s.into(),
         slowness: terms.slowness.into(),
@@ -251,10 +260,18 @@ fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
     (terms.cost().into(), parts)
 }
 
+fn residence(of: Residence) -> explain::Residence {
+    match of {
+        Residence::Here => explain::Residence::Here,
+        Residence::Room => explain::Residence::Room,
+        Residence::Full => explain::Residence::Full,
+    }
+}
+
 /// The endpoints of all targets; where none of them takes it, those of the fallbacks behind them.
 fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
     let demand = asked.demand(route);
-    let of = |target: &Target| of_target(target, asked, demand.against(route, target).as_ref());
+    let of = |target: &Target| of_target(route, target, asked, demand.against(route, target).as_ref());
     let mut all: Vec<Candidate> = route.targets.list.iter().flat_map(of).collect();
     if !all.iter().any(|candidate| candidate.eligible) {
         all.extend(route.fallback.iter().flat_map(of));
@@ -263,9 +280,9 @@ fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
 }
 
 /// The endpoints of one target, best first, and what speaks against all of them.
-fn of_target(target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
+fn of_target(route: &Route, target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
     let backend = &target.backend;
-    let costs = asked.costs(target);
+    let costs = asked.costs(route, target);
     let told = |(at, endpoint)| {
         let candidate = candidate(backend, endpoint, costs.get(at).copied());
         match against {

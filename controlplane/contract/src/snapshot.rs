@@ -200,6 +200,10 @@ pub struct Score {
     pub in_flight_ms: Millis,
     /// For `k/(1 - k)`, where `k` is the share of the KV cache in use.
     pub kv_ms: Millis,
+    /// Where the LoRA adapter that is asked for has to be loaded, and a slot is free.
+    pub adapter_load_ms: Millis,
+    /// Where it has to be loaded, and another one has to go.
+    pub adapter_evict_ms: Millis,
     /// Processes like this one that send to the same endpoints.
     pub gateways: u32,
     /// Tokens that an image or a sound counts as.
@@ -212,6 +216,8 @@ impl Default for Score {
             miss: 2,
             in_flight_ms: Millis::new(20),
             kv_ms: Millis::new(150),
+            adapter_load_ms: Millis::new(50),
+            adapter_evict_ms: Millis::new(300),
             gateways: 1,
             media_tokens: 1_000,
         }
@@ -273,6 +279,20 @@ pub struct Backend {
     /// Who hosts its models, if not who makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosting: Option<Hosting>,
+    /// Its LoRA adapters; none: models are all it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+}
+
+/// LoRA adapters that a backend's servers load when they are asked for. Requests name one as their model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lora {
+    /// Globs on their names, as the backend is asked for them; at least one.
+    pub adapters: Vec<String>,
+    /// How many each server holds at the same time; none: what it reports, and one until it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
 }
 
 impl Backend {

@@ -7,7 +7,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use ringway_contract::explain::{Candidate, Cost, Explanation, Question};
+use ringway_contract::explain::{Candidate, Cost, Explanation, Question, Residence};
 
 use super::args::{Explained, Output};
 use super::{Context, Failure, file, offline, output, traced};
@@ -108,24 +108,49 @@ fn draw(explanation: &Explanation) -> String {
 pub(super) fn candidates(endpoints: &[Candidate]) -> String {
     let header = ["endpoint", "eligible", "in flight", "score", "why"];
     let mut out = output::table(&header, endpoints.iter().map(candidate_row));
-    let mut costs = endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?))).peekable();
-    if costs.peek().is_some() {
+    let costs: Vec<_> = endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?))).collect();
+    if !costs.is_empty() {
         out.push('\n');
-        let header = [
-            "endpoint",
-            "cost",
-            "queue",
-            "miss",
-            "in flight",
-            "kv",
-            "slowness",
-            "miss tokens",
-            "kv use",
-            "report",
-        ];
-        out += &output::table(&header, costs.map(|(candidate, cost)| cost_row(candidate, cost)));
+        // What few requests have takes room only where one has it.
+        let adapter = costs.iter().any(|(_, cost)| cost.adapter.is_some());
+        let columns = COSTS.iter().filter(|(name, _)| adapter || *name != "adapter");
+        let header: Vec<&str> =
+            ["endpoint"].into_iter().chain(columns.clone().map(|(name, _)| *name)).collect();
+        let row = |(candidate, cost): &(&Candidate, &Cost)| {
+            let name = format!("{}/{}", candidate.backend, candidate.endpoint);
+            [name].into_iter().chain(columns.clone().map(|(_, cell)| cell(candidate, cost))).collect()
+        };
+        out += &output::table(&header, costs.iter().map(row));
     }
     out
+}
+
+type Cell = fn(&Candidate, &Cost) -> String;
+
+/// The parts of a cost, in seconds where they are that.
+const COSTS: [(&str, Cell); 10] = [
+    ("cost", |it, _| seconds(it.score)),
+    ("queue", |_, cost| seconds(cost.queue_s)),
+    ("miss", |_, cost| seconds(cost.miss_s)),
+    ("in flight", |_, cost| seconds(cost.in_flight_s)),
+    ("kv", |_, cost| seconds(cost.kv_s)),
+    ("adapter", |_, cost| cost.adapter.map_or("-".to_owned(), |it| adapter(it, cost.adapter_s))),
+    ("slowness", |_, cost| format!("{:.1}", cost.slowness)),
+    ("miss tokens", |_, cost| format!("{} of {}", cost.miss_tokens, cost.prompt_tokens)),
+    ("kv use", |_, cost| format!("{:.0}%", cost.kv * 100.0)),
+    ("report", |_, cost| if cost.reported { "fresh" } else { "none" }.to_owned()),
+];
+
+fn seconds(s: f64) -> String {
+    format!("{s:.3}")
+}
+
+fn adapter(residence: Residence, s: f64) -> String {
+    match residence {
+        Residence::Here => "in memory".to_owned(),
+        Residence::Room => format!("{s:.3} (a free slot)"),
+        Residence::Full => format!("{s:.3} (slots full)"),
+    }
 }
 
 fn candidate_row(candidate: &Candidate) -> Vec<String> {
@@ -135,22 +160,5 @@ fn candidate_row(candidate: &Candidate) -> Vec<String> {
         candidate.in_flight.to_string(),
         format!("{:.3}", candidate.score),
         candidate.why.clone(),
-    ]
-}
-
-/// The parts of a cost, in seconds where they are that.
-fn cost_row(candidate: &Candidate, cost: &Cost) -> Vec<String> {
-    let seconds = |s: f64| format!("{s:.3}");
-    vec![
-        format!("{}/{}", candidate.backend, candidate.endpoint),
-        seconds(candidate.score),
-        seconds(cost.queue_s),
-        seconds(cost.miss_s),
-        seconds(cost.in_flight_s),
-        seconds(cost.kv_s),
-        format!("{:.1}", cost.slowness),
-        format!("{} of {}", cost.miss_tokens, cost.prompt_tokens),
-        format!("{:.0}%", cost.kv * 100.0),
-        if cost.reported { "fresh" } else { "none" }.to_owned(),
     ]
 }

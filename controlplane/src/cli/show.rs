@@ -232,9 +232,26 @@ fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
     let rows = backends
         .iter()
         .flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
-    let table = output::table(&header, rows);
+    let table = output::table(&header, rows) + &adapter_table(&backends);
     let queues: Vec<&QueueStats> = backends.iter().filter_map(|it| it.waiting.as_ref()).collect();
     if queues.is_empty() { table } else { table + "\n" + &queue_table(&queues) }
+}
+
+/// The LoRA adapters that endpoints are taken to have in memory, where backends have any.
+fn adapter_table(backends: &[&Loaded]) -> String {
+    let load = backends.iter().flat_map(|it| &it.load);
+    let row = |load: &EndpointStats| {
+        let adapters = load.adapters.as_ref()?;
+        let slots = format!("{} of {}", adapters.resident.len(), adapters.slots);
+        let resident = adapters.resident.join(", ");
+        let resident = if resident.is_empty() { "-".to_owned() } else { resident };
+        Some(vec![format!("{}/{}", load.backend, load.endpoint), slots, resident])
+    };
+    let rows: Vec<_> = load.filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &output::table(&["endpoint", "slots", "adapters in memory"], rows)
 }
 
 /// The queues in front of backends: who waits now, and what became of the others since the start.

@@ -289,6 +289,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         },
         admission,
         hosting: hosted.hosting,
+        lora: from.lora.as_ref().map(|written| lora(written, from, engine, sink)),
         account: hosted.account,
     })
 }
@@ -469,12 +470,40 @@ fn admission(from: &written::Admission, engine: Engine, sink: &Sink) -> contract
     }
 }
 
+/// Adapters that no choice looks at, and models of the backend that a glob takes for adapters, are slips.
+fn lora(from: &written::Lora, backend: &written::Backend, engine: Engine, sink: &Sink) -> contract::Lora {
+    if engine == Engine::Http {
+        let fault = Fault::new("`lora` goes by the model, and `engine: http` reads nothing");
+        sink.error(&from.at, fault.mend("leave it out, or name the engine that serves the models"));
+    } else if or(backend.balance.as_ref(), contract::Balance::default()) != contract::Balance::Gpu {
+        let fault = Fault::new("only `balance: gpu` looks at `lora`; here it has no effect");
+        sink.warn(&from.at, fault.mend("write `balance: gpu`"));
+    }
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for adapter in &from.adapters {
+        if let Some(first) = seen.insert(&adapter.value, &adapter.at) {
+            let fault = Fault::new(format!("{} is here twice", quoted(&adapter.value)));
+            sink.error(&adapter.at, fault.mend(format!("{} has it already", first.path)));
+        }
+        if adapter.value.bytes().all(|byte| byte == b'*') {
+            let fault = Fault::new("every model is taken for an adapter, the one they adapt too");
+            sink.warn(&adapter.at, fault.mend("name the adapters, or a glob that only they match"));
+        }
+    }
+    contract::Lora {
+        adapters: values(&from.adapters),
+        slots: from.slots.as_ref().map(|slots| u32::try_from(slots.value).expect("the table bounds it")),
+    }
+}
+
 fn score(from: &written::Score) -> contract::Score {
     let default = contract::Score::default();
     contract::Score {
         miss: or_u32(from.miss.as_ref(), default.miss),
         in_flight_ms: or(from.in_flight.as_ref(), default.in_flight_ms),
         kv_ms: or(from.kv.as_ref(), default.kv_ms),
+        adapter_load_ms: or(from.adapter_load.as_ref(), default.adapter_load_ms),
+        adapter_evict_ms: or(from.adapter_evict.as_ref(), default.adapter_evict_ms),
         gateways: or_u32(from.gateways.as_ref(), default.gateways),
         media_tokens: or_u32(from.media_tokens.as_ref(), default.media_tokens),
     }

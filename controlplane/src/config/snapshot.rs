@@ -48,6 +48,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         orca: from.orca,
         admission: from.admission,
         hosting: from.hosting.clone(),
+        lora: from.lora.clone(),
     }
 }
 

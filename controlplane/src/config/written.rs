@@ -86,6 +86,15 @@ pub(super) struct Backend {
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
     pub(super) hosting: Option<Hosting>,
+    pub(super) lora: Option<Lora>,
+}
+
+/// LoRA adapters of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lora {
+    pub(super) at: Place,
+    pub(super) adapters: Vec<Written<String>>,
+    pub(super) slots: Option<Written<u64>>,
 }
 
 /// Who hosts the models of a backend.
@@ -149,6 +158,8 @@ pub(super) struct Score {
     pub(super) miss: Option<Written<u64>>,
     pub(super) in_flight: Option<Written<Millis>>,
     pub(super) kv: Option<Written<Millis>>,
+    pub(super) adapter_load: Option<Written<Millis>>,
+    pub(super) adapter_evict: Option<Written<Millis>>,
     pub(super) gateways: Option<Written<u64>>,
     pub(super) media_tokens: Option<Written<u64>>,
 }
@@ -361,6 +372,15 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
         admission: fields.get("admission").map(|item| admission(item.at(), &fields.section("admission"))),
         hosting: fields.get("hosting").map(|item| hosting(item.at(), &fields.section("hosting"))),
+        lora: fields.get("lora").map(|item| lora(item.at(), &fields.section("lora"))),
+    }
+}
+
+fn lora(at: &Place, fields: &Fields<'_>) -> Lora {
+    Lora {
+        at: at.clone(),
+        adapters: fields.texts("adapters", values::model_glob),
+        slots: fields.whole("slots"),
     }
 }
 
@@ -440,6 +460,8 @@ fn score(fields: &Fields<'_>) -> Score {
         miss: fields.whole("miss"),
         in_flight: fields.duration("in_flight"),
         kv: fields.duration("kv"),
+        adapter_load: fields.duration("adapter_load"),
+        adapter_evict: fields.duration("adapter_evict"),
         gateways: fields.whole("gateways"),
         media_tokens: fields.whole("media_tokens"),
     }

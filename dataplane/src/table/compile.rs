@@ -26,10 +26,10 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::{self};
 use crate::bounds::{
-    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX, CONDITION_VALUES_MAX,
-    ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX,
-    LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX,
-    TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ADAPTER_SLOTS_MAX, ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX,
+    CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN,
+    IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX,
+    ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::heartbeat::Pulse;
@@ -268,6 +268,21 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
         check_hosting(&format!("{at}.hosting"), hosting, found);
     }
     check_admission(&format!("{at}.admission"), backend, found);
+    if let Some(lora) = &backend.lora {
+        check_lora(&format!("{at}.lora"), lora, found);
+    }
+}
+
+fn check_lora(at: &str, lora: &snapshot::Lora, found: &mut Found) {
+    if lora.adapters.is_empty() {
+        found
+            .add(format_args!("{at}.adapters"), wrong("no adapter is named", "name them, or leave lora out"));
+    }
+    check_each(at, "adapters", &lora.adapters, check::model_glob, found);
+    if let Some(slots) = lora.slots {
+        let slots = check::range("slots for adapters", slots.into(), 1, ADAPTER_SLOTS_MAX as u64);
+        found.check(format_args!("{at}.slots"), slots);
+    }
 }
 
 fn check_hosting(at: &str, hosting: &snapshot::Hosting, found: &mut Found) {
@@ -810,6 +825,9 @@ mod tests {
                 json!({"bedrock": {"region": "r", "key": {"id": "a", "secret": "s3cret\n"}}}),
                 "backends[0].hosting.bedrock.key.secret",
             ),
+            ("/backends/0/lora", json!({"adapters": []}), "backends[0].lora.adapters"),
+            ("/backends/0/lora", json!({"adapters": ["a", "b c"]}), "backends[0].lora.adapters[1]"),
+            ("/backends/0/lora", json!({"adapters": ["a"], "slots": 0}), "backends[0].lora.slots"),
             ("/routes/0/targets", json!([]), "routes[0].targets"),
             ("/routes/0/targets/0/backend", json!("nobody"), "routes[0].targets[0].backend"),
             ("/routes/0/targets/0/weight", json!(0), "routes[0].targets"),

@@ -40,6 +40,7 @@ use crate::balance::gpu::Gpu;
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::score::Pool;
+use crate::bounds::MODEL_BYTES_MAX;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::clock::Moment;
 use crate::health::HealthCell;
@@ -270,12 +271,38 @@ impl Alias {
             Self::Name(name) => return Some(Cow::Borrowed(name)),
             Self::Around { front, back } => (front, back),
         };
-        let star = globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))?;
+        let star = star_of(asked, globs)?;
         Some(Cow::Owned(format!("{front}{}{back}", std::str::from_utf8(star).ok()?)))
     }
 }
 
+/// What the star of the first of these globs stands for that matches the model.
+fn star_of<'m>(asked: &'m [u8], globs: &[Glob]) -> Option<&'m [u8]> {
+    globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))
+}
+
 impl Target {
+    /// What the model is called there, written into `room` where it is not written anywhere else. None: it has no name
+    /// there, or it is too long for a model.
+    pub fn model_written<'m>(
+        &'m self,
+        asked: &'m [u8],
+        globs: &[Glob],
+        room: &'m mut [u8; MODEL_BYTES_MAX],
+    ) -> Option<&'m [u8]> {
+        let (front, back) = match &self.model {
+            None => return Some(asked),
+            Some(Alias::Name(name)) => return Some(name.as_bytes()),
+            Some(Alias::Around { front, back }) => (front.as_bytes(), back.as_bytes()),
+        };
+        let mut len = 0;
+        for part in [front, star_of(asked, globs)?, back] {
+            room.get_mut(len..len + part.len())?.copy_from_slice(part);
+            len += part.len();
+        }
+        Some(&room[..len])
+    }
+
     /// What the model is called there that a caller asks for by this name; none: the same.
     pub fn model_there(&self, asked: &[u8], route: &Route) -> Option<Cow<'_, str>> {
         self.model.as_ref()?.of(asked, &route.conditions.models)

@@ -69,8 +69,8 @@ fn places<'t>(considered: &Considered<'_, 't>, wish: &mut Wish<'_>) -> Vec<Place
     let mut places = Vec::new();
     for target in others.chain(chosen) {
         let backend = &target.backend;
-        let model = balance::model_at(target, wish.model);
-        let costs = explain::costs(backend, wish.prompt.as_deref_mut(), model, wish.now);
+        let wanted = balance::wanted(target, wish.model, wish.globs);
+        let costs = explain::costs(backend, wish.prompt.as_deref_mut(), wanted, wish.now);
         for (at, endpoint) in backend.endpoints.iter().enumerate() {
             let cost = costs.get(at).copied();
             let score = explain::score(backend, endpoint, cost.as_ref());
@@ -189,6 +189,7 @@ mod tests {
             in_flight_s,
             kv_s: 0.0,
             adapter_s: 0.0,
+            adapter: None,
             suspect_s: 0.0,
             session_s: 0.0,
             slowness,
