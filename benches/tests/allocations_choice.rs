@@ -29,7 +29,7 @@ fn nothing_is_allocated_per_choice_once_warm() {
         let mut one = |chain: &[u64]| {
             prompt.clear();
             prompt.feed(&key, &body);
-            prompt.look_up(&key, Wanted { model: b"m", adapter: None }, &fleet.index);
+            prompt.look_up(&key, Wanted { model: b"m", ..Wanted::default() }, &fleet.index);
             fleet.index.lookup(chain, &mut matches);
             let choice = fleet.choose(&matches).expect("all are open");
             let mut name = *b"adapter-0";

@@ -402,6 +402,20 @@ fn adapters_are_names_or_globs_with_slots_if_they_are_written() {
 }
 
 #[test]
+fn sessions_are_on_off_or_described() {
+    let sessions = |text: &str| {
+        let text = format!("{{engine: vllm, endpoints: [\"http://10.0.0.1\"]{text}}}");
+        snap(&with_backend(&text)).backends.remove(0).sessions
+    };
+    assert_eq!(sessions(""), None);
+    assert_eq!(sessions(", sessions: false"), None);
+    let on = sessions(", sessions: true").expect("it is on");
+    assert_eq!((on.ttl_ms.get(), on.key), (600_000, None));
+    let told = sessions(", sessions: {ttl: 1h}, score: {session: 1s}").expect("it is on");
+    assert_eq!((told.ttl_ms.get(), told.key), (3_600_000, None));
+}
+
+#[test]
 fn tls_is_told_to_the_data_plane_by_the_places_of_its_files() {
     let text = "version: 1\nlisteners:\n  - address: 127.0.0.1:8443\n    timeouts: {handshake: 3s}\n\
                 \x20   tls: {certificates: [{cert: site.pem, key: /k/site.key}], client_ca: ca.pem}\n\

@@ -14,7 +14,6 @@ pub mod score;
 
 use ringway_contract::snapshot::Balance;
 
-use self::adapters::Adapter;
 use self::gpu::{Gpu, Wanted};
 use self::prefix::Matches;
 use self::prefix::blocks::Key;
@@ -23,6 +22,7 @@ use crate::bounds::{ATTEMPTS_MAX, MODEL_BYTES_MAX};
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
 use crate::health::State;
+use crate::session::Claim;
 use crate::table::glob::Glob;
 use crate::table::{Alias, Backend, Endpoint, Route, Target};
 
@@ -62,8 +62,6 @@ pub struct Pick<'t> {
     pub at: usize,
     /// Tokens that the attempt brings with it; none where the policy does not ask for them.
     pub load: Load,
-    /// The LoRA adapter that it asks for, where the policy looks at them.
-    pub adapter: Option<Adapter>,
 }
 
 /// What is asked for, as far as some policies look at it.
@@ -77,6 +75,8 @@ pub struct Wish<'a> {
     pub model: &'a [u8],
     /// The route's globs on it: what it is called at a target may depend on them.
     pub globs: &'a [Glob],
+    /// Where the caller's session was.
+    pub session: Option<Claim>,
     /// The target of the request line.
     pub path: &'a [u8],
     /// This moment.
@@ -131,19 +131,20 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let wanted = wanted(target, wish.model, wish.globs);
+    let wanted = wanted(target, wish.model, wish.globs, wish.session);
     let (at, load) = choose_for(&target.backend, tried, rng, wish, wanted)?;
-    Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load, adapter: wanted.adapter })
+    Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }
 
-/// What this target is asked for by a request for this model, on a route with these globs.
-pub fn wanted<'m>(target: &'m Target, asked: &'m [u8], globs: &[Glob]) -> Wanted<'m> {
+/// What this target is asked for by a request for this model, on a route with these globs, in this session.
+pub fn wanted<'m>(target: &'m Target, asked: &'m [u8], globs: &[Glob], session: Option<Claim>) -> Wanted<'m> {
     let adapters = target.backend.gpu.as_ref().and_then(Gpu::adapters);
     let adapter = adapters.and_then(|adapters| {
         let mut room = [0; MODEL_BYTES_MAX];
         adapters.named(target.model_written(asked, globs, &mut room)?)
     });
-    Wanted { model: model_at(target, asked), adapter }
+    let session = session.and_then(|claim| target.backend.sessions.as_ref()?.place(claim));
+    Wanted { model: model_at(target, asked), adapter, session }
 }
 
 /// What the prompt is asked of there, as far as prompts are told apart by it.
@@ -209,6 +210,12 @@ fn choose_among(
         return least_cost(backend, gpu, open, wish, wanted);
     }
     let found = |at: usize| (at, Load::default());
+    // These policies have no scale to put it on: where the session was, while that takes requests.
+    if let Some(at) = wanted.session
+        && backend.endpoints.get(at).is_some_and(open)
+    {
+        return Some(found(at));
+    }
     if let [only] = &*backend.endpoints {
         return open(only).then(|| found(0));
     }

@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ring::hmac;
+
 pub use self::cell::{Intake, LoadCell, Report};
 pub use self::lease::{Lease, Prefill};
 pub use self::life::{Counts, Fresh, Load, Said};
@@ -26,6 +28,7 @@ use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
 use crate::health::HealthCell;
 use crate::seen::Seen;
+use crate::session;
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
 ///
@@ -69,6 +72,7 @@ pub struct Cells {
     kept: Mutex<Kept>,
     prompt_key: Arc<Key>,
     public_key: Arc<Key>,
+    session_key: Arc<hmac::Key>,
 }
 
 impl Default for Cells {
@@ -77,6 +81,7 @@ impl Default for Cells {
             kept: Mutex::default(),
             prompt_key: Arc::new(Key::secret()),
             public_key: Arc::new(Key::public()),
+            session_key: Arc::new(session::own_key()),
         }
     }
 }
@@ -111,7 +116,7 @@ impl Cells {
     /// An empty registry whose prompts are hashed with a key that is handed in: a simulation gives the same result each
     /// time.
     pub fn with_prompt_key(key: Key) -> Self {
-        Self { kept: Mutex::default(), prompt_key: Arc::new(key), public_key: Arc::new(Key::public()) }
+        Self { prompt_key: Arc::new(key), ..Self::default() }
     }
 
     /// The cell of this endpoint (`backend/authority`), new or as it was.
@@ -148,6 +153,11 @@ impl Cells {
     /// The key of every process, which prompts are hashed with for `balance: hash`.
     pub fn public_key(&self) -> Arc<Key> {
         Arc::clone(&self.public_key)
+    }
+
+    /// The key of this process, which tokens of sessions are authenticated with where the configuration brings none.
+    pub fn session_key(&self) -> Arc<hmac::Key> {
+        Arc::clone(&self.session_key)
     }
 
     /// What is known of the caches of this backend's endpoints (name and blocks each): as it was if they are the same

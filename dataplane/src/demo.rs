@@ -89,6 +89,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         admission: None,
         hosting: None,
         lora: None,
+        sessions: None,
     }
 }
 

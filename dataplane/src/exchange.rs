@@ -36,6 +36,7 @@ use crate::relay;
 use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
+use crate::session;
 use crate::settle;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::trace::{self, Trail};
@@ -204,6 +205,7 @@ async fn first_answer<'t>(
     let route = find_route(x, table, &mut intake).await?;
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
+    x.scratch.claim = session::of(x, route, intake.as_ref());
     x.trace = trace::begin(x, table, route, intake.as_ref());
     x.read_first(route, intake.as_mut()).await?;
     x.beat = heartbeat::begin(x, route, intake.as_ref());
@@ -543,7 +545,7 @@ impl<'a> Exchange<'a> {
         choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
     ) -> T {
         let Self { scratch, worker, unfit, speaks, .. } = self;
-        let Scratch { head, prompt, .. } = &mut **scratch;
+        let Scratch { head, prompt, claim, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
         let in_path = intake.filter(|_| model.is_none() && speaks.is_geminis());
         let in_path = in_path.and_then(|intake| path_model(head.target().of(intake.head())));
@@ -555,6 +557,7 @@ impl<'a> Exchange<'a> {
                 (None, in_path) => in_path.as_deref().unwrap_or_default(),
             },
             globs: &route.conditions.models,
+            session: *claim,
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
             near,
@@ -573,10 +576,10 @@ impl<'a> Exchange<'a> {
         if let (Some(gpu), Some(prompt)) = (&backend.gpu, &self.scratch.prompt) {
             gpu.dispatched(pick.at, prompt);
         }
-        if let (Some(gpu), Some(adapter)) = (&backend.gpu, pick.adapter) {
+        if let Some(gpu) = backend.gpu.as_ref().filter(|gpu| gpu.adapters().is_some()) {
             let (asked, mut room) = (self.asked_model(intake), [0; MODEL_BYTES_MAX]);
-            let name = pick.target.model_written(&asked, &route.conditions.models, &mut room);
-            gpu.sent(pick.at, adapter, name.unwrap_or_default(), self.worker.clock.now());
+            let there = pick.target.model_written(&asked, &route.conditions.models, &mut room);
+            gpu.sent(pick.at, there.unwrap_or_default(), self.worker.clock.now());
         }
         let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
         let share = if streams { None } else { lease.split_prefill() };

@@ -23,6 +23,7 @@ use crate::clock::Moment;
 use crate::fit::Demand;
 use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
+use crate::session::{self, Claim};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
 use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
 use crate::translate::Speaks;
@@ -46,7 +47,9 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
         Verdict::Route(route) => Some(*route),
         Verdict::ReadModel | Verdict::Models | Verdict::Probe | Verdict::Refused(_) => None,
     };
-    let asked = Asked::of(question, now);
+    let token = headers.get(session::FIELD).map(|value| value.as_bytes());
+    let session = route.and_then(|route| session::claimed(route, token));
+    let asked = Asked { session, ..Asked::of(question, now) };
     let targets = route.map(|route| chances(route, &asked)).unwrap_or_default();
     let endpoints = route.map(|route| candidates(route, &asked)).unwrap_or_default();
     let refusal = match verdict {
@@ -189,6 +192,7 @@ struct Asked<'a> {
     body: Option<&'a serde_json::Value>,
     model: Cow<'a, [u8]>,
     speaks: Speaks,
+    session: Option<Claim>,
     now: Moment,
 }
 
@@ -198,7 +202,7 @@ impl<'a> Asked<'a> {
         let body = question.body.as_ref();
         let named = body.and_then(|body| body.get("model")?.as_str()).map(str::as_bytes);
         let model = named.map(Cow::Borrowed).or_else(|| path_model(path)).unwrap_or_default();
-        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), now }
+        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), session: None, now }
     }
 
     fn demand(&self, route: &Route) -> Demand<'_> {
@@ -214,6 +218,10 @@ impl<'a> Asked<'a> {
         (!somebody).then_some(Refusal::NoEndpoint { retry_after_ms: SOON_MS })
     }
 
+    fn wanted<'w>(&'w self, route: &'w Route, target: &'w Target) -> Wanted<'w> {
+        balance::wanted(target, &self.model, &route.conditions.models, self.session)
+    }
+
     /// The cost on each endpoint of a backend that is balanced by it.
     fn costs(&self, route: &Route, target: &Target) -> Vec<(f64, Cost)> {
         let Some(gpu) = &target.backend.gpu else { return Vec::new() };
@@ -221,7 +229,7 @@ impl<'a> Asked<'a> {
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        let wanted = balance::wanted(target, &self.model, &route.conditions.models);
+        let wanted = self.wanted(route, target);
         costs(&target.backend, Some(&mut prompt), wanted, self.now)
     }
 }
@@ -283,8 +291,13 @@ fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
 fn of_target(route: &Route, target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
     let backend = &target.backend;
     let costs = asked.costs(route, target);
+    // A cost has a part for it; with other policies it is all there is to say.
+    let session = asked.wanted(route, target).session.filter(|_| backend.gpu.is_none());
     let told = |(at, endpoint)| {
-        let candidate = candidate(backend, endpoint, costs.get(at).copied());
+        let mut candidate = candidate(backend, endpoint, costs.get(at).copied());
+        if session == Some(at) && candidate.eligible {
+            candidate.why = String::from(SESSION_HERE);
+        }
         match against {
             Some(refusal) => Candidate { eligible: false, why: refusal.message().into_owned(), ..candidate },
             None => candidate,
@@ -294,6 +307,8 @@ fn of_target(route: &Route, target: &Target, asked: &Asked<'_>, against: Option<
     all.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
     all
 }
+
+const SESSION_HERE: &str = "the caller's session was here: preferred while it takes requests";
 
 /// This endpoint as balancing sees it now.
 pub fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) -> Candidate {

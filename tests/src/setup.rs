@@ -156,6 +156,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         admission: None,
         hosting: None,
         lora: None,
+        sessions: None,
     }
 }
 

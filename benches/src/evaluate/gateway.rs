@@ -96,6 +96,7 @@ impl Gateway {
             key: route.prompt_key.as_deref(),
             model: adapter.map_or(MODEL, |number| &self.adapters[usize::from(number)]).as_bytes(),
             globs: &[],
+            session: None,
             path: b"/v1/chat/completions",
             now,
             near,
@@ -122,8 +123,8 @@ impl Gateway {
         let load = if counts { self.estimated(pick, prompt) } else { pick.load };
         if let Some(gpu) = &self.backend().gpu {
             gpu.dispatched(pick.at, prompt);
-            if let (Some(known), Some(number)) = (pick.adapter, adapter) {
-                gpu.sent(pick.at, known, self.adapters[usize::from(number)].as_bytes(), now);
+            if let Some(number) = adapter {
+                gpu.sent(pick.at, self.adapters[usize::from(number)].as_bytes(), now);
             }
         }
         Lease::dispatch(&pick.endpoint.cell, load)

@@ -113,7 +113,9 @@ pub(super) fn candidates(endpoints: &[Candidate]) -> String {
         out.push('\n');
         // What few requests have takes room only where one has it.
         let adapter = costs.iter().any(|(_, cost)| cost.adapter.is_some());
-        let columns = COSTS.iter().filter(|(name, _)| adapter || *name != "adapter");
+        let session = costs.iter().any(|(_, cost)| cost.session_s > 0.0);
+        let has = |name| (adapter || name != "adapter") && (session || name != "session");
+        let columns = COSTS.iter().filter(|(name, _)| has(*name));
         let header: Vec<&str> =
             ["endpoint"].into_iter().chain(columns.clone().map(|(name, _)| *name)).collect();
         let row = |(candidate, cost): &(&Candidate, &Cost)| {
@@ -128,13 +130,14 @@ pub(super) fn candidates(endpoints: &[Candidate]) -> String {
 type Cell = fn(&Candidate, &Cost) -> String;
 
 /// The parts of a cost, in seconds where they are that.
-const COSTS: [(&str, Cell); 10] = [
+const COSTS: [(&str, Cell); 11] = [
     ("cost", |it, _| seconds(it.score)),
     ("queue", |_, cost| seconds(cost.queue_s)),
     ("miss", |_, cost| seconds(cost.miss_s)),
     ("in flight", |_, cost| seconds(cost.in_flight_s)),
     ("kv", |_, cost| seconds(cost.kv_s)),
     ("adapter", |_, cost| cost.adapter.map_or("-".to_owned(), |it| adapter(it, cost.adapter_s))),
+    ("session", |_, cost| if cost.session_s > 0.0 { seconds(-cost.session_s) } else { "-".to_owned() }),
     ("slowness", |_, cost| format!("{:.1}", cost.slowness)),
     ("miss tokens", |_, cost| format!("{} of {}", cost.miss_tokens, cost.prompt_tokens)),
     ("kv use", |_, cost| format!("{:.0}%", cost.kv * 100.0)),

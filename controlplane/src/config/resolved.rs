@@ -12,7 +12,7 @@ use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
     Hedge, Hosting, Limits, Listener, Logging, Lora, Match, Model, Orca, Retry, RouteTimeouts, Score,
-    Tracing,
+    Sessions, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -86,6 +86,7 @@ pub(super) struct Backend {
     pub(super) admission: Option<Admission>,
     pub(super) hosting: Option<Hosting>,
     pub(super) lora: Option<Lora>,
+    pub(super) sessions: Option<Sessions>,
     /// Whose tokens are its credential, if they have to be got.
     pub(super) account: Option<ServiceAccount>,
 }

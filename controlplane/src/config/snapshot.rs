@@ -49,6 +49,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         admission: from.admission,
         hosting: from.hosting.clone(),
         lora: from.lora.clone(),
+        sessions: from.sessions.clone(),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Wanted<'a> {
     pub model: &'a [u8],
     /// The LoRA adapter, where the model is one.
     pub adapter: Option<Adapter>,
+    /// The place of the endpoint where the caller's session was.
+    pub session: Option<usize>,
 }
 
 /// What is known of a backend over reloads.
@@ -76,6 +78,7 @@ pub fn pool(backend: &snapshot::Backend, endpoints: &[Arc<LoadCell>]) -> Pool {
         kv: seconds(score.kv_ms),
         adapter_load: seconds(score.adapter_load_ms),
         adapter_evict: seconds(score.adapter_evict_ms),
+        session: seconds(score.session_ms),
         ..Weights::default()
     };
     let hardware = |it: &snapshot::Endpoint| Hardware {
@@ -163,7 +166,7 @@ impl Gpu {
     /// What its cost depends on of a request with so many tokens.
     pub fn asked(&self, tokens: u64, wanted: Wanted<'_>) -> Asked<'_> {
         let sought = |among| Some(Sought { among, adapter: wanted.adapter? });
-        Asked { prompt: tokens, adapter: self.adapters.as_ref().and_then(sought), session: None }
+        Asked { prompt: tokens, adapter: self.adapters.as_ref().and_then(sought), session: wanted.session }
     }
 
     /// The endpoint where this prompt costs least.
@@ -192,10 +195,11 @@ impl Gpu {
         self.known.index.insert(at, prompt.hashes());
     }
 
-    /// The request goes to the endpoint at this place, which will have its adapter in memory.
-    pub fn sent(&self, at: usize, adapter: Adapter, name: &[u8], now: Moment) {
-        if let Some(adapters) = &self.adapters {
-            adapters.sent(at, adapter, name, now);
+    /// A request for this model goes to the endpoint at this place, which will have it in memory if it is an adapter.
+    pub fn sent(&self, at: usize, model: &[u8], now: Moment) {
+        let Some(adapters) = &self.adapters else { return };
+        if let Some(adapter) = adapters.named(model) {
+            adapters.sent(at, adapter, model, now);
         }
     }
 

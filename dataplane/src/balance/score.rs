@@ -320,8 +320,8 @@ impl Pool {
         self.cheapest(asked, matches, now, around)
     }
 
-    /// Looks at the few endpoints with the longest match beyond what most have in common, at a few that have its adapter,
-    /// and at a few drawn by `rotation`; if none of these is open, at every one.
+    /// Looks at the few endpoints with the longest match beyond what most have in common, where its session was, at a few that
+    /// have its adapter, and at a few drawn by `rotation`; if none of these is open, at every one.
     pub fn choose_sampled(
         &self,
         asked: &Asked<'_>,
@@ -334,6 +334,7 @@ impl Pool {
         for at in (0..self.members.len()).filter(|&at| matches.len(at) > matches.preamble()) {
             candidates.offer(at, matches.len(at), &open);
         }
+        candidates.add(asked.session.into_iter().filter(|&at| at < self.members.len() && open(at)));
         if let Some(sought) = asked.adapter {
             let start = rotation as usize % self.members.len().max(1);
             let around = (start..self.members.len()).chain(0..start);
@@ -421,7 +422,7 @@ impl<'a> Misses<'a> {
 /// The few endpoints of a large pool that are looked at.
 #[derive(Default)]
 struct Candidates {
-    places: [u32; CANDIDATES_PREFIX_MAX + CANDIDATES_ADAPTER_MAX + CANDIDATES_RANDOM_MAX],
+    places: [u32; CANDIDATES_PREFIX_MAX + 1 + CANDIDATES_ADAPTER_MAX + CANDIDATES_RANDOM_MAX],
     lengths: [u16; CANDIDATES_PREFIX_MAX],
     count: usize,
 }

@@ -48,6 +48,7 @@ use crate::heartbeat::Pulse;
 use crate::hedge::Hedge;
 use crate::names::Name;
 use crate::seen::Seen;
+use crate::session::Sessions;
 use crate::tls::{ClientSide, ServerSide};
 
 /// One compiled snapshot.
@@ -183,6 +184,8 @@ pub struct Route {
     pub class: Class,
     /// A destination has a queue in front.
     pub queues: bool,
+    /// A destination has sessions.
+    pub sessions: bool,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
     /// A target chooses by what is asked for, not by load alone.
@@ -344,6 +347,8 @@ pub struct Backend {
     pub admission: Option<Admission>,
     /// Who hosts its models, if not who makes them.
     pub hosting: Option<Hosting>,
+    /// The tokens of its answers, where callers are preferably sent where they were before.
+    pub sessions: Option<Sessions>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.
