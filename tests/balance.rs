@@ -13,7 +13,7 @@ use ringway_contract::snapshot::{Balance, Engine, Hardware, Lora, Match, Session
 use ringway_contract::stats::EndpointStats;
 use ringway_tests::client::{get, post};
 use ringway_tests::process::Companion;
-use ringway_tests::setup::{exactly, route};
+use ringway_tests::setup::{exactly, prefix, route};
 use ringway_tests::{Client, Gateway, Io, Origin, Peer, Setup, each_driver};
 use serde_json::{Value, json};
 
@@ -234,6 +234,35 @@ fn an_adapter_that_a_server_reports_is_in_memory_there_and_explain_says_so() {
     assert_eq!(told(&base, &servers[1]), (Value::Null, 0.0), "{base}");
     assert_eq!(asked_of(&gateway, "poet"), format!("model/{}", servers[1]));
     assert_eq!(asked_of(&gateway, "law-eu"), format!("model/{}", servers[0]));
+    gateway.finish();
+}
+
+#[test]
+fn callers_of_other_dialects_ask_for_adapters_and_have_sessions_too() {
+    let more = ["--replicas", "2", "--lora", "poet,law-eu", "--lora-slots", "2"];
+    let (_sim, servers) = fleet("h100", 2, &more);
+    let gateway = with_adapters(Io::Epoll, &servers, |snapshot| {
+        snapshot.routes[0].matches = prefix("/");
+        snapshot.backends[0].sessions = Some(Sessions::default());
+    });
+    let messages =
+        json!({"model": "poet", "max_tokens": 1, "messages": [{"role": "user", "content": "who?"}]});
+    let contents = json!({"contents": [{"role": "user", "parts": [{"text": "who?"}]}],
+        "generationConfig": {"maxOutputTokens": 1}});
+    let mut homes = HashSet::new();
+    for (path, body) in [
+        ("/v1/messages", &messages),
+        ("/v1beta/models/poet:generateContent", &contents), // its model is in the path
+        (PATH, &messages),
+        ("/v1beta/models/poet:streamGenerateContent?alt=sse", &contents),
+    ] {
+        let answer = gateway.ask(post(path, body.to_string()));
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+        assert_eq!(answer.head.all("x-ringway-session").len(), 1, "{path}");
+        homes.insert(answer.head.one("x-ringway-backend").expect("the route exposes it"));
+    }
+    assert_eq!(homes.len(), 1, "{homes:?}");
+    assert_eq!(servers.iter().map(|server| adapter_loads(*server)).sum::<u64>(), 1);
     gateway.finish();
 }
 

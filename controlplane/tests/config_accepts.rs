@@ -19,7 +19,10 @@ struct Keys;
 
 impl Environment for Keys {
     fn variable(&self, name: &str) -> Option<String> {
-        name.ends_with("_API_KEY").then(|| "sk-canary".to_owned())
+        match name {
+            "SESSION_KEY" => Some("0123456789abcdef".to_owned()),
+            name => name.ends_with("_API_KEY").then(|| "sk-canary".to_owned()),
+        }
     }
 
     fn file(&self, path: &Path) -> io::Result<SecretFile> {
@@ -413,6 +416,8 @@ fn sessions_are_on_off_or_described() {
     assert_eq!((on.ttl_ms.get(), on.key), (600_000, None));
     let told = sessions(", sessions: {ttl: 1h}, score: {session: 1s}").expect("it is on");
     assert_eq!((told.ttl_ms.get(), told.key), (3_600_000, None));
+    let keyed = sessions(", sessions: {key: {env: SESSION_KEY}}").expect("it is on");
+    assert_eq!((keyed.ttl_ms.get(), keyed.key.as_deref()), (600_000, Some("0123456789abcdef")));
 }
 
 #[test]

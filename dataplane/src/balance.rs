@@ -402,6 +402,58 @@ mod tests {
     use crate::cells::Lease;
     use crate::table::{Table, testing};
 
+    #[test]
+    fn an_adapter_is_the_model_that_the_backend_is_asked_for() {
+        let mut ai = testing::backend("ai", "vllm", &["a:1"]);
+        ai.balance = Balance::Gpu;
+        ai.lora = Some(snapshot::Lora { adapters: vec!["poet".into(), "law-*".into()], slots: None });
+        let aliased = |name: &str, asked: &str, model: Option<&str>| {
+            let mut route = testing::route(name, json!({"models": [asked]}), "ai");
+            route.targets[0].model = model.map(str::to_owned);
+            route
+        };
+        let routes = vec![
+            aliased("star", "europe/*", Some("law-*-1")),
+            aliased("name", "muse", Some("poet")),
+            aliased("none", "*", None),
+        ];
+        let table = testing::compiled(&testing::snapshot(vec![ai], routes));
+        for (at, asked, there) in [
+            (0, "europe/eu", Some("law-eu-1")),
+            (0, "asia/eu", None),
+            (1, "muse", Some("poet")),
+            (2, "poet", Some("poet")),
+            (2, "muse", None),
+            (2, "llama", None),
+        ] {
+            let route = &table.routes()[at];
+            let wanted = wanted(&route.targets.list[0], asked.as_bytes(), &route.conditions.models, None);
+            assert_eq!(
+                wanted.adapter,
+                there.map(|name| adapters::Adapter::named(name.as_bytes())),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_is_written_as_it_is_put_into_the_request() {
+        let mut around = testing::route("r", json!({"models": ["openai/*"]}), "ai");
+        around.targets[0].model = Some("eu-*-9".into());
+        let table = testing::table(vec![around]);
+        let route = &table.routes()[0];
+        let target = &route.targets.list[0];
+        for asked in ["openai/gpt", "openai/", "gpt"] {
+            let mut room = [0; MODEL_BYTES_MAX];
+            let written = target.model_written(asked.as_bytes(), &route.conditions.models, &mut room);
+            let there = target.model_there(asked.as_bytes(), route);
+            assert_eq!(written, there.as_ref().map(|there| there.as_bytes()), "{asked}");
+        }
+        let long = format!("openai/{}", "x".repeat(MODEL_BYTES_MAX));
+        let mut room = [0; MODEL_BYTES_MAX];
+        assert_eq!(target.model_written(long.as_bytes(), &route.conditions.models, &mut room), None);
+    }
+
     /// A table with one backend `b` of this policy and these weights, named `e0:1`, `e1:1`, ...
     fn backend(balance: Balance, weights: &[u32]) -> snapshot::Backend {
         let authorities: Vec<String> = (0..weights.len()).map(|at| format!("e{at}:1")).collect();

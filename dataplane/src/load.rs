@@ -114,6 +114,9 @@ pub fn beside(endpoint: &Endpoint, beside: Beside, now: Moment) {
 
 #[cfg(test)]
 mod tests {
+    use ringway_contract::load::ReportedAdapters;
+    use ringway_contract::snapshot::{Balance, Lora};
+
     use super::*;
     use crate::table::testing;
 
@@ -147,6 +150,29 @@ mod tests {
         let restarted = tell(vec![load(5, 3, 6)]);
         assert_eq!((restarted.taken, restarted.restarted), (1, 1));
         assert_eq!((shown().running, endpoint.cell.restarts()), (Some(6), 1));
+    }
+
+    #[test]
+    fn reported_adapters_are_of_the_life_that_reported_them() {
+        let mut ai = testing::backend("ai", "vllm", &["ai:1"]);
+        ai.balance = Balance::Gpu;
+        ai.lora = Some(Lora { adapters: vec!["*".to_owned()], slots: None });
+        let route = testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai");
+        let table = testing::compiled(&testing::snapshot(vec![ai], vec![route]));
+        let gpu = table.backends()[0].gpu.as_ref().expect("it has that balance");
+        let tell = |seq: u64, generation: u64, named: &[&str], us: u64| {
+            let named = named.iter().map(|&name| name.to_owned()).collect();
+            let adapters = Some(ReportedAdapters { named, slots: Some(4) });
+            let report =
+                LoadReport { endpoints: vec![EndpointLoad { adapters, ..load(seq, generation, 1) }] };
+            take_in(&table, &report, Now { monotonic_ns: 1_000_000_000 + us * 1_000, us });
+            gpu.resident(0, Moment::from_us(us)).expect("it has adapters")
+        };
+        let first = tell(1, 1, &["a", "b"], 5_000_000);
+        assert_eq!((first.resident.len(), first.slots), (2, 4));
+        assert_eq!(tell(2, 1, &["c"], 6_000_000).resident.len(), 3, "what idles is not listed");
+        assert_eq!(tell(3, 2, &["d"], 20_000_000).resident, ["d"], "its server began again");
+        assert_eq!(tell(4, 1, &["e"], 21_000_000).resident, ["d"], "a life that is over");
     }
 
     #[test]

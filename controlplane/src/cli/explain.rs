@@ -165,3 +165,35 @@ fn candidate_row(candidate: &Candidate) -> Vec<String> {
         candidate.why.clone(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn candidate(adapter: Option<&str>, adapter_s: f64, session_s: f64) -> Candidate {
+        let mut candidate = json!({
+            "backend": "llama", "endpoint": "a:1", "eligible": true, "why": "it is", "in_flight": 1, "score": 0.5,
+            "cost": {
+                "queue_s": 0.1, "miss_s": 0.1, "in_flight_s": 0.0, "kv_s": 0.0, "adapter_s": adapter_s,
+                "suspect_s": 0.0, "session_s": session_s, "slowness": 1.0, "prompt_tokens": 9, "miss_tokens": 9,
+                "uncached_tokens": 0, "kv": 0.5, "reported": true,
+            },
+        });
+        if let Some(adapter) = adapter {
+            candidate["cost"]["adapter"] = json!(adapter);
+        }
+        serde_json::from_value(candidate).expect("a candidate")
+    }
+
+    #[test]
+    fn adapter_and_session_have_a_column_where_somebody_has_one() {
+        let neither = candidates(&[candidate(None, 0.0, 0.0)]).to_ascii_lowercase();
+        assert!(!neither.contains("adapter") && !neither.contains("session"), "{neither}");
+        let both = candidates(&[candidate(Some("full"), 0.3, 0.0), candidate(Some("here"), 0.0, 0.2)]);
+        for said in ["0.300 (slots full)", "in memory", "-0.200"] {
+            assert!(both.contains(said), "{both}");
+        }
+    }
+}
