@@ -9,7 +9,7 @@ use ringway_contract::snapshot::{
     AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
     Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hedge, Hosting, Limits,
     Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning,
-    Retry, RouteTimeouts, Target, Tracing,
+    Retry, RouteTimeouts, Score, Sessions, Target, Tracing,
 };
 use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -258,14 +258,14 @@ fn every_field_of_the_full_example_arrives() {
     let names: Vec<_> = snapshot.backends.iter().map(|backend| backend.name.as_str()).collect();
     assert_eq!(
         names,
-        ["llama", "llama-next", "agents", "claude", "gemini", "site"],
+        ["llama", "llama-next", "tuned", "agents", "claude", "gemini", "site"],
         "in the order of the file"
     );
     let dialects: Vec<_> = snapshot.backends.iter().map(|backend| backend.dialect).collect();
     let (chat, http) = (Dialect::OpenaiChat, Dialect::Http);
     let (responses, messages, gemini) =
         (Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::Gemini);
-    assert_eq!(dialects, [chat, chat, responses, messages, gemini, http]);
+    assert_eq!(dialects, [chat, chat, chat, responses, messages, gemini, http]);
     let second = &snapshot.backends[0].endpoints[1];
     assert_eq!(second.addresses, [address("127.0.0.1:8001")]);
     assert_eq!((second.authority.as_str(), second.weight), ("localhost:8001", 2));
@@ -273,8 +273,11 @@ fn every_field_of_the_full_example_arrives() {
     assert_eq!(second.labels, BTreeMap::from(labels));
     assert_eq!(snapshot.backends[0].models, ["llama-3-8b", "llama-3-70b"]);
     assert_eq!(snapshot.backends[1].balance, Balance::P2c);
-    assert_eq!(snapshot.backends[5].balance, Balance::RoundRobin);
-    assert_eq!(snapshot.backends[5].endpoints[0].base_path, "/app");
+    assert_eq!(snapshot.backends[6].balance, Balance::RoundRobin);
+    assert_eq!(snapshot.backends[6].endpoints[0].base_path, "/app");
+    let tuned = &snapshot.backends[2];
+    assert_eq!((tuned.score, &tuned.sessions), (Score::default(), &Some(Sessions::default())));
+    assert_eq!(tuned.lora.as_ref().and_then(|lora| lora.slots), Some(4));
 
     let chat = &snapshot.routes[0];
     assert_eq!(chat.matches.path.as_deref(), Some("/v1/chat/completions"));
@@ -293,7 +296,7 @@ fn every_field_of_the_full_example_arrives() {
     let (every_ms, commit_after_ms) = (Millis::from_secs(15), Some(Millis::from_secs(25)));
     assert_eq!(chat.heartbeat, Some(Heartbeat { every_ms, commit_after_ms }));
 
-    let internal = &snapshot.routes[4];
+    let internal = &snapshot.routes[5];
     assert_eq!(internal.matches.hosts, ["*.example.com", "example.com"]);
     assert_eq!(internal.matches.headers, [HeaderMatch { name: "x-team".into(), value: "red-*".into() }]);
     assert_eq!(internal.matches.client_cidrs.len(), 2);
