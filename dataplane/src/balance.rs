@@ -14,6 +14,7 @@ pub mod score;
 
 use ringway_contract::snapshot::Balance;
 
+use self::adapters::{Adapter, Adapters};
 use self::gpu::{Gpu, Wanted};
 use self::prefix::Matches;
 use self::prefix::blocks::Key;
@@ -132,19 +133,24 @@ pub fn pick_of<'t>(
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
     let wanted = wanted(target, wish.model, wish.globs, wish.session);
-    let (at, load) = choose_for(&target.backend, tried, rng, wish, wanted)?;
+    let (at, load) = choose_for(&target.backend, tried, rng, wish, &wanted)?;
     Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }
 
 /// What this target is asked for by a request for this model, on a route with these globs, in this session.
+#[inline]
 pub fn wanted<'m>(target: &'m Target, asked: &'m [u8], globs: &[Glob], session: Option<Claim>) -> Wanted<'m> {
     let adapters = target.backend.gpu.as_ref().and_then(Gpu::adapters);
-    let adapter = adapters.and_then(|adapters| {
-        let mut room = [0; MODEL_BYTES_MAX];
-        adapters.named(target.model_written(asked, globs, &mut room)?)
-    });
+    let adapter = adapters.and_then(|adapters| adapter_there(adapters, target, asked, globs));
     let session = session.and_then(|claim| target.backend.sessions.as_ref()?.place(claim));
     Wanted { model: model_at(target, asked), adapter, session }
+}
+
+/// On its own: backends without adapters do not pay for the room.
+#[inline(never)]
+fn adapter_there(adapters: &Adapters, target: &Target, asked: &[u8], globs: &[Glob]) -> Option<Adapter> {
+    let mut room = [0; MODEL_BYTES_MAX];
+    adapters.named(target.model_written(asked, globs, &mut room)?)
 }
 
 /// What the prompt is asked of there, as far as prompts are told apart by it.
@@ -171,7 +177,7 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 ///
 /// Endpoints that failed just now, or asked to be left alone, are avoided while there are others.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
-    choose_for(backend, tried, rng, &mut Wish::default(), Wanted::default())
+    choose_for(backend, tried, rng, &mut Wish::default(), &Wanted::default())
         .map(|(at, _)| &backend.endpoints[at])
 }
 
@@ -181,7 +187,7 @@ fn choose_for(
     tried: &Tried,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let near = wish.near;
     let place = |endpoint: &Endpoint| backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint));
@@ -204,7 +210,7 @@ fn choose_among(
     open: &dyn Fn(&Endpoint) -> bool,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     if let Some(gpu) = &backend.gpu {
         return least_cost(backend, gpu, open, wish, wanted);
@@ -234,14 +240,14 @@ fn least_cost(
     gpu: &Gpu,
     open: &dyn Fn(&Endpoint) -> bool,
     wish: &mut Wish<'_>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let is_open = |at: usize| open(&backend.endpoints[at]);
     let turn = backend.turn.next();
     let (choice, tokens) = if let Some(prompt) = &mut wish.prompt {
-        (gpu.choose(prompt, wanted, wish.now, turn, is_open)?, gpu.tokens(prompt))
+        (gpu.choose(prompt, *wanted, wish.now, turn, is_open)?, gpu.tokens(prompt))
     } else {
-        let asked = gpu.asked(0, wanted);
+        let asked = gpu.asked(0, *wanted);
         (gpu.pool().choose(&asked, &Matches::default(), wish.now, turn, is_open)?, 1)
     };
     Some((choice.at, Load { prompt: tokens, miss: choice.miss }))

@@ -15,6 +15,7 @@ use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_requ
 use ringway_wire::json;
 
 use crate::attempt::{Aim, Answer, Failed, attempt, verdict_on};
+use crate::balance::gpu::Gpu;
 use crate::balance::score::Reports;
 use crate::balance::{self, Pick, Tried, Wish};
 use crate::bounds::{MODEL_BYTES_MAX, PROMPT_BODY_BYTES_MAX};
@@ -577,9 +578,7 @@ impl<'a> Exchange<'a> {
             gpu.dispatched(pick.at, prompt);
         }
         if let Some(gpu) = backend.gpu.as_ref().filter(|gpu| gpu.adapters().is_some()) {
-            let (asked, mut room) = (self.asked_model(intake), [0; MODEL_BYTES_MAX]);
-            let there = pick.target.model_written(&asked, &route.conditions.models, &mut room);
-            gpu.sent(pick.at, there.unwrap_or_default(), self.worker.clock.now());
+            self.note_adapter(gpu, route, pick, intake);
         }
         let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
         let share = if streams { None } else { lease.split_prefill() };
@@ -589,6 +588,14 @@ impl<'a> Exchange<'a> {
             self.worker.prefills.watch(share, now.plus_us((2e6 * waits_s) as u64))
         });
         Dispatched { lease, watched }
+    }
+
+    /// The endpoint will have the adapter that it is asked for.
+    #[inline(never)]
+    fn note_adapter(&self, gpu: &Gpu, route: &Route, pick: &Pick<'_>, intake: Option<&Intake>) {
+        let (asked, mut room) = (self.asked_model(intake), [0; MODEL_BYTES_MAX]);
+        let there = pick.target.model_written(&asked, &route.conditions.models, &mut room);
+        gpu.sent(pick.at, there.unwrap_or_default(), self.worker.clock.now());
     }
 
     /// What the endpoint counted teaches how long prompts are.

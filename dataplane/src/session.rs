@@ -161,6 +161,7 @@ pub fn of(x: &Exchange<'_>, route: &Route, intake: Option<&Intake>) -> Option<Cl
 }
 
 /// The token for the answer at hand, where its backend has sessions and it is a good one.
+#[inline]
 pub fn granted(x: &Exchange<'_>, aim: Aim<'_>) -> Option<Token> {
     let sessions = aim.backend.sessions.as_ref()?;
     let good = (200..300).contains(&x.scratch.answer.status());
