@@ -20,6 +20,14 @@ fn choice(c: &mut Criterion) {
     let mut fleet = Fleet::new(ENDPOINTS);
     let matches = fleet.matches(32);
     group.bench_function("choose among 64, cells warm", |b| b.iter(|| fleet.choose(black_box(&matches))));
+    let mut adapters = Fleet::new(ENDPOINTS);
+    for turn in 0..ENDPOINTS {
+        let name = format!("adapter-{}", turn % 12);
+        adapters.choose_with(name.as_bytes(), &adapters.matches(32));
+    }
+    group.bench_function("choose among 64, with one of 12 adapters", |b| {
+        b.iter(|| adapters.choose_with(black_box(b"adapter-7"), black_box(&matches)));
+    });
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..3 {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use ringway_contract::snapshot::Lora;
+use ringway_dataplane::balance::adapters::{Adapters, Sought};
 use ringway_dataplane::balance::prefix::{BlockHash, Index, Matches};
 use ringway_dataplane::balance::score::{Asked, Choice, Hardware, Pool, Weights};
 use ringway_dataplane::cells::{Lease, Load, LoadCell, Report, Said};
@@ -19,6 +21,8 @@ pub struct Fleet {
     pool: Pool,
     /// What is in their caches.
     pub index: Index,
+    /// Ten of them, in four slots of each endpoint.
+    pub adapters: Adapters,
     rotation: u32,
     _leases: Vec<Lease>,
 }
@@ -45,7 +49,9 @@ impl Fleet {
             }
         }
         let pool = Pool::new(Weights::default(), 1, cells.into_iter().map(|cell| (cell, H100)));
-        Self { pool, index, rotation: 0, _leases: leases }
+        let lora = Lora { adapters: vec!["adapter-*".to_owned()], slots: Some(4) };
+        let adapters = Adapters::new(&lora, (0..endpoints).map(|_| Arc::default()));
+        Self { pool, index, adapters, rotation: 0, _leases: leases }
     }
 
     /// The cells of its endpoints.
@@ -65,6 +71,17 @@ impl Fleet {
         self.rotation = self.rotation.wrapping_add(1);
         let asked = Asked { prompt: 2_048, ..Asked::default() };
         self.pool.choose(&asked, matches, NOW, self.rotation, |_| true)
+    }
+
+    /// The same for a request that asks for the adapter of this name, which is sent where it is chosen.
+    pub fn choose_with(&mut self, name: &[u8], matches: &Matches) -> Option<Choice> {
+        self.rotation = self.rotation.wrapping_add(1);
+        let adapter = self.adapters.named(name)?;
+        let sought = Some(Sought { among: &self.adapters, adapter });
+        let asked = Asked { prompt: 2_048, adapter: sought, session: None };
+        let choice = self.pool.choose(&asked, matches, NOW, self.rotation, |_| true)?;
+        self.adapters.sent(choice.at, adapter, name, NOW);
+        Some(choice)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::alloc::System;
 
 use ringway_benches::fleet::{Fleet, prompt_chain};
+use ringway_dataplane::balance::gpu::Wanted;
 use ringway_dataplane::balance::prefix::Matches;
 use ringway_dataplane::balance::prefix::blocks::Key;
 use ringway_dataplane::balance::prompt::Prompt;
@@ -28,9 +29,12 @@ fn nothing_is_allocated_per_choice_once_warm() {
         let mut one = |chain: &[u64]| {
             prompt.clear();
             prompt.feed(&key, &body);
-            prompt.look_up(&key, b"m", &fleet.index);
+            prompt.look_up(&key, Wanted { model: b"m", ..Wanted::default() }, &fleet.index);
             fleet.index.lookup(chain, &mut matches);
             let choice = fleet.choose(&matches).expect("all are open");
+            let mut name = *b"adapter-0";
+            name[8] += (chain[0] % 10) as u8;
+            fleet.choose_with(&name, &matches).expect("all are open");
             let mut lease = Lease::dispatch(&cells[choice.at], Load { prompt: 900, miss: choice.miss });
             lease.first_token();
             lease.tokens(40);

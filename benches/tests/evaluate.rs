@@ -52,6 +52,18 @@ fn the_score_beats_the_others_on_the_first_rows_as_it_does_in_the_specification(
 }
 
 #[test]
+fn engines_load_at_most_half_as_many_adapters_where_the_score_looks_at_them() {
+    let Some(mut library) = library("adapters") else { return };
+    let workload = Arrivals::Adapters(12).workload(&mut library).expect("the trace");
+    let loads = |blind: bool| {
+        let setup = Setup { adapters: 12, blind_to_adapters: blind, ..Setup::new(H100, Balance::Gpu, 1) };
+        drive::run(&setup, &workload).adapter_loads
+    };
+    let (seeing, blind) = (loads(false), loads(true));
+    assert!(seeing >= 12 && 2 * seeing <= blind, "{seeing} and {blind}");
+}
+
+#[test]
 fn the_score_holds_on_mixed_hardware() {
     let Some(mut library) = library("mixed hardware") else { return };
     let workload = Arrivals::Replay(Source::Conversation, 1.0).workload(&mut library).expect("the trace");

@@ -103,6 +103,14 @@ pub const TOKENS_PER_S_MAX: u64 = 100_000_000;
 pub const KV_TOKENS_MAX: u64 = 1_000_000_000;
 /// How often a missed token may count.
 pub const SCORE_MISS_MAX: u64 = 100;
+/// How long the token of a session holds: a day at most, since what it names is in a cache.
+pub const SESSION_MS_MAX: u64 = 86_400_000;
+/// And a second at least.
+pub const SESSION_MS_MIN: u64 = 1_000;
+/// Bytes of a key for tokens: what is shorter can be found by trying.
+pub const SESSION_KEY_BYTES_MIN: usize = 16;
+/// LoRA adapters that one endpoint holds at the same time; the data plane keeps track of no more.
+pub const LORA_SLOTS_MAX: u64 = 128;
 /// Weight of a part of the score.
 pub const SCORE_MS_MAX: u64 = 60_000;
 /// Gateways that send to the same endpoints.

@@ -9,7 +9,7 @@ use ringway_contract::snapshot::{
     AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
     Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hedge, Hosting, Limits,
     Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning,
-    Retry, RouteTimeouts, Target, Tracing,
+    Retry, RouteTimeouts, Score, Sessions, Target, Tracing,
 };
 use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -19,7 +19,10 @@ struct Keys;
 
 impl Environment for Keys {
     fn variable(&self, name: &str) -> Option<String> {
-        name.ends_with("_API_KEY").then(|| "sk-canary".to_owned())
+        match name {
+            "SESSION_KEY" => Some("0123456789abcdef".to_owned()),
+            name => name.ends_with("_API_KEY").then(|| "sk-canary".to_owned()),
+        }
     }
 
     fn file(&self, path: &Path) -> io::Result<SecretFile> {
@@ -255,14 +258,14 @@ fn every_field_of_the_full_example_arrives() {
     let names: Vec<_> = snapshot.backends.iter().map(|backend| backend.name.as_str()).collect();
     assert_eq!(
         names,
-        ["llama", "llama-next", "agents", "claude", "gemini", "site"],
+        ["llama", "llama-next", "tuned", "agents", "claude", "gemini", "site"],
         "in the order of the file"
     );
     let dialects: Vec<_> = snapshot.backends.iter().map(|backend| backend.dialect).collect();
     let (chat, http) = (Dialect::OpenaiChat, Dialect::Http);
     let (responses, messages, gemini) =
         (Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::Gemini);
-    assert_eq!(dialects, [chat, chat, responses, messages, gemini, http]);
+    assert_eq!(dialects, [chat, chat, chat, responses, messages, gemini, http]);
     let second = &snapshot.backends[0].endpoints[1];
     assert_eq!(second.addresses, [address("127.0.0.1:8001")]);
     assert_eq!((second.authority.as_str(), second.weight), ("localhost:8001", 2));
@@ -270,8 +273,11 @@ fn every_field_of_the_full_example_arrives() {
     assert_eq!(second.labels, BTreeMap::from(labels));
     assert_eq!(snapshot.backends[0].models, ["llama-3-8b", "llama-3-70b"]);
     assert_eq!(snapshot.backends[1].balance, Balance::P2c);
-    assert_eq!(snapshot.backends[5].balance, Balance::RoundRobin);
-    assert_eq!(snapshot.backends[5].endpoints[0].base_path, "/app");
+    assert_eq!(snapshot.backends[6].balance, Balance::RoundRobin);
+    assert_eq!(snapshot.backends[6].endpoints[0].base_path, "/app");
+    let tuned = &snapshot.backends[2];
+    assert_eq!((tuned.score, &tuned.sessions), (Score::default(), &Some(Sessions::default())));
+    assert_eq!(tuned.lora.as_ref().and_then(|lora| lora.slots), Some(4));
 
     let chat = &snapshot.routes[0];
     assert_eq!(chat.matches.path.as_deref(), Some("/v1/chat/completions"));
@@ -290,7 +296,7 @@ fn every_field_of_the_full_example_arrives() {
     let (every_ms, commit_after_ms) = (Millis::from_secs(15), Some(Millis::from_secs(25)));
     assert_eq!(chat.heartbeat, Some(Heartbeat { every_ms, commit_after_ms }));
 
-    let internal = &snapshot.routes[4];
+    let internal = &snapshot.routes[5];
     assert_eq!(internal.matches.hosts, ["*.example.com", "example.com"]);
     assert_eq!(internal.matches.headers, [HeaderMatch { name: "x-team".into(), value: "red-*".into() }]);
     assert_eq!(internal.matches.client_cidrs.len(), 2);
@@ -381,6 +387,40 @@ fn an_endpoint_says_what_it_can_do_and_else_its_backend_does() {
     assert_eq!(figures(2), (Some(7), Some(100)));
     let score = backend.score;
     assert_eq!((score.in_flight_ms.get(), score.kv_ms.get(), score.gateways, score.miss), (5, 150, 2, 2));
+}
+
+#[test]
+fn adapters_are_names_or_globs_with_slots_if_they_are_written() {
+    let lora = |text: &str| {
+        let text = format!("{{engine: vllm, balance: gpu, endpoints: [\"http://10.0.0.1\"], {text}}}");
+        let backend = snap(&with_backend(&text)).backends.remove(0);
+        (backend.lora, backend.score)
+    };
+    let (written, score) =
+        lora("lora: {adapters: [poet, \"law-*\"], slots: 4}, score: {adapter_load: 1ms, adapter_evict: 0ms}");
+    let written = written.expect("it is written");
+    assert_eq!((written.adapters, written.slots), (vec!["poet".to_owned(), "law-*".to_owned()], Some(4)));
+    assert_eq!((score.adapter_load_ms.get(), score.adapter_evict_ms.get()), (1, 0));
+    let (one, score) = lora("lora: {adapters: poet}");
+    assert_eq!(one.map(|it| (it.adapters.len(), it.slots)), Some((1, None)));
+    assert_eq!((score.adapter_load_ms.get(), score.adapter_evict_ms.get()), (50, 300));
+    assert_eq!(lora("models: [m]").0, None);
+}
+
+#[test]
+fn sessions_are_on_off_or_described() {
+    let sessions = |text: &str| {
+        let text = format!("{{engine: vllm, endpoints: [\"http://10.0.0.1\"]{text}}}");
+        snap(&with_backend(&text)).backends.remove(0).sessions
+    };
+    assert_eq!(sessions(""), None);
+    assert_eq!(sessions(", sessions: false"), None);
+    let on = sessions(", sessions: true").expect("it is on");
+    assert_eq!((on.ttl_ms.get(), on.key), (600_000, None));
+    let told = sessions(", sessions: {ttl: 1h}, score: {session: 1s}").expect("it is on");
+    assert_eq!((told.ttl_ms.get(), told.key), (3_600_000, None));
+    let keyed = sessions(", sessions: {key: {env: SESSION_KEY}}").expect("it is on");
+    assert_eq!((keyed.ttl_ms.get(), keyed.key.as_deref()), (600_000, Some("0123456789abcdef")));
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn every_later_field_is_told_from_the_others() {
             }
         }
     }
-    for expected in ["listener.http2", "backend.discovery", "backend.sessions"].into_iter().chain([
+    for expected in ["listener.http2", "backend.discovery"].into_iter().chain([
         "route.shadow",
         "match.tenant",
         "match.schedule",

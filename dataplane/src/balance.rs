@@ -5,6 +5,7 @@
 //! next choice of the same thread.
 //! Read next: [`crate::cells`]; [`score`] and [`prefix`] for `balance: gpu`, [`hash`] for `balance: hash`.
 
+pub mod adapters;
 pub mod gpu;
 pub mod hash;
 pub mod prefix;
@@ -13,14 +14,17 @@ pub mod score;
 
 use ringway_contract::snapshot::Balance;
 
-use self::gpu::Gpu;
+use self::adapters::{Adapter, Adapters};
+use self::gpu::{Gpu, Wanted};
 use self::prefix::Matches;
 use self::prefix::blocks::Key;
 use self::prompt::Prompt;
-use crate::bounds::ATTEMPTS_MAX;
+use crate::bounds::{ATTEMPTS_MAX, MODEL_BYTES_MAX};
 use crate::cells::{Load, Slot};
 use crate::clock::Moment;
 use crate::health::State;
+use crate::session::Claim;
+use crate::table::glob::Glob;
 use crate::table::{Alias, Backend, Endpoint, Route, Target};
 
 /// The endpoints that an exchange has tried already; a few, by slot.
@@ -70,6 +74,10 @@ pub struct Wish<'a> {
     pub key: Option<&'a Key>,
     /// The model, as the caller names it.
     pub model: &'a [u8],
+    /// The route's globs on it: what it is called at a target may depend on them.
+    pub globs: &'a [Glob],
+    /// Where the caller's session was.
+    pub session: Option<Claim>,
     /// The target of the request line.
     pub path: &'a [u8],
     /// This moment.
@@ -124,13 +132,29 @@ pub fn pick_of<'t>(
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
 ) -> Option<Pick<'t>> {
-    let model = model_at(target, wish.model);
-    let (at, load) = choose_for(&target.backend, tried, rng, wish, model)?;
+    let wanted = wanted(target, wish.model, wish.globs, wish.session);
+    let (at, load) = choose_for(&target.backend, tried, rng, wish, &wanted)?;
     Some(Pick { target, endpoint: &target.backend.endpoints[at], at, load })
 }
 
+/// What this target is asked for by a request for this model, on a route with these globs, in this session.
+#[inline]
+pub fn wanted<'m>(target: &'m Target, asked: &'m [u8], globs: &[Glob], session: Option<Claim>) -> Wanted<'m> {
+    let adapters = target.backend.gpu.as_ref().and_then(Gpu::adapters);
+    let adapter = adapters.and_then(|adapters| adapter_there(adapters, target, asked, globs));
+    let session = session.and_then(|claim| target.backend.sessions.as_ref()?.place(claim));
+    Wanted { model: model_at(target, asked), adapter, session }
+}
+
+/// On its own: backends without adapters do not pay for the room.
+#[inline(never)]
+fn adapter_there(adapters: &Adapters, target: &Target, asked: &[u8], globs: &[Glob]) -> Option<Adapter> {
+    let mut room = [0; MODEL_BYTES_MAX];
+    adapters.named(target.model_written(asked, globs, &mut room)?)
+}
+
 /// What the prompt is asked of there, as far as prompts are told apart by it.
-pub fn model_at<'m>(target: &'m Target, asked: &'m [u8]) -> &'m [u8] {
+fn model_at<'m>(target: &'m Target, asked: &'m [u8]) -> &'m [u8] {
     match &target.model {
         Some(Alias::Name(name)) => name.as_bytes(),
         Some(Alias::Around { .. }) | None => asked, // two names, one to one
@@ -153,16 +177,17 @@ fn drawn(weights: impl Iterator<Item = u32>, open: impl Fn(usize) -> bool, point
 ///
 /// Endpoints that failed just now, or asked to be left alone, are avoided while there are others.
 pub fn choose<'t>(backend: &'t Backend, tried: &Tried, rng: &mut fastrand::Rng) -> Option<&'t Endpoint> {
-    choose_for(backend, tried, rng, &mut Wish::default(), b"").map(|(at, _)| &backend.endpoints[at])
+    choose_for(backend, tried, rng, &mut Wish::default(), &Wanted::default())
+        .map(|(at, _)| &backend.endpoints[at])
 }
 
-/// The same for a request that asks for this model, with the tokens that it brings.
+/// The same for a request that asks for this, with the tokens that it brings.
 fn choose_for(
     backend: &Backend,
     tried: &Tried,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let near = wish.near;
     let place = |endpoint: &Endpoint| backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint));
@@ -173,7 +198,7 @@ fn choose_for(
         endpoint.health.is_resting() || (backend.gpu.is_none() && endpoint.health.state() == State::Suspect)
     };
     let healthy = |endpoint: &Endpoint| open(endpoint) && !avoided(endpoint);
-    let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, model);
+    let mut among = |open: &dyn Fn(&Endpoint) -> bool| choose_among(backend, open, rng, wish, wanted);
     if backend.endpoints.iter().any(avoided) {
         return among(&healthy).or_else(|| among(&open));
     }
@@ -185,12 +210,18 @@ fn choose_among(
     open: &dyn Fn(&Endpoint) -> bool,
     rng: &mut fastrand::Rng,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     if let Some(gpu) = &backend.gpu {
-        return least_cost(backend, gpu, open, wish, model);
+        return least_cost(backend, gpu, open, wish, wanted);
     }
     let found = |at: usize| (at, Load::default());
+    // These policies have no scale to put it on: where the session was, while that takes requests.
+    if let Some(at) = wanted.session
+        && backend.endpoints.get(at).is_some_and(open)
+    {
+        return Some(found(at));
+    }
     if let [only] = &*backend.endpoints {
         return open(only).then(|| found(0));
     }
@@ -198,7 +229,7 @@ fn choose_among(
         Balance::RoundRobin => in_turn(backend, open),
         Balance::P2c => less_loaded_of_two(backend, open, rng),
         Balance::LeastRequests | Balance::Gpu => least_loaded(backend, open),
-        Balance::Hash => by_hash(backend, open, wish, model),
+        Balance::Hash => by_hash(backend, open, wish, wanted.model),
     }
     .map(found)
 }
@@ -209,15 +240,15 @@ fn least_cost(
     gpu: &Gpu,
     open: &dyn Fn(&Endpoint) -> bool,
     wish: &mut Wish<'_>,
-    model: &[u8],
+    wanted: &Wanted<'_>,
 ) -> Option<(usize, Load)> {
     let is_open = |at: usize| open(&backend.endpoints[at]);
     let turn = backend.turn.next();
-    let (choice, tokens) = match &mut wish.prompt {
-        Some(prompt) => (gpu.choose(prompt, model, wish.now, turn, is_open)?, gpu.tokens(prompt)),
-        None => {
-            (gpu.pool().choose(&score::Asked::default(), &Matches::default(), wish.now, turn, is_open)?, 1)
-        }
+    let (choice, tokens) = if let Some(prompt) = &mut wish.prompt {
+        (gpu.choose(prompt, *wanted, wish.now, turn, is_open)?, gpu.tokens(prompt))
+    } else {
+        let asked = gpu.asked(0, *wanted);
+        (gpu.pool().choose(&asked, &Matches::default(), wish.now, turn, is_open)?, 1)
     };
     Some((choice.at, Load { prompt: tokens, miss: choice.miss }))
 }
@@ -376,6 +407,58 @@ mod tests {
     use super::*;
     use crate::cells::Lease;
     use crate::table::{Table, testing};
+
+    #[test]
+    fn an_adapter_is_the_model_that_the_backend_is_asked_for() {
+        let mut ai = testing::backend("ai", "vllm", &["a:1"]);
+        ai.balance = Balance::Gpu;
+        ai.lora = Some(snapshot::Lora { adapters: vec!["poet".into(), "law-*".into()], slots: None });
+        let aliased = |name: &str, asked: &str, model: Option<&str>| {
+            let mut route = testing::route(name, json!({"models": [asked]}), "ai");
+            route.targets[0].model = model.map(str::to_owned);
+            route
+        };
+        let routes = vec![
+            aliased("star", "europe/*", Some("law-*-1")),
+            aliased("name", "muse", Some("poet")),
+            aliased("none", "*", None),
+        ];
+        let table = testing::compiled(&testing::snapshot(vec![ai], routes));
+        for (at, asked, there) in [
+            (0, "europe/eu", Some("law-eu-1")),
+            (0, "asia/eu", None),
+            (1, "muse", Some("poet")),
+            (2, "poet", Some("poet")),
+            (2, "muse", None),
+            (2, "llama", None),
+        ] {
+            let route = &table.routes()[at];
+            let wanted = wanted(&route.targets.list[0], asked.as_bytes(), &route.conditions.models, None);
+            assert_eq!(
+                wanted.adapter,
+                there.map(|name| adapters::Adapter::named(name.as_bytes())),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_is_written_as_it_is_put_into_the_request() {
+        let mut around = testing::route("r", json!({"models": ["openai/*"]}), "ai");
+        around.targets[0].model = Some("eu-*-9".into());
+        let table = testing::table(vec![around]);
+        let route = &table.routes()[0];
+        let target = &route.targets.list[0];
+        for asked in ["openai/gpt", "openai/", "gpt"] {
+            let mut room = [0; MODEL_BYTES_MAX];
+            let written = target.model_written(asked.as_bytes(), &route.conditions.models, &mut room);
+            let there = target.model_there(asked.as_bytes(), route);
+            assert_eq!(written, there.as_ref().map(|there| there.as_bytes()), "{asked}");
+        }
+        let long = format!("openai/{}", "x".repeat(MODEL_BYTES_MAX));
+        let mut room = [0; MODEL_BYTES_MAX];
+        assert_eq!(target.model_written(long.as_bytes(), &route.conditions.models, &mut room), None);
+    }
 
     /// A table with one backend `b` of this policy and these weights, named `e0:1`, `e1:1`, ...
     fn backend(balance: Balance, weights: &[u32]) -> snapshot::Backend {

@@ -100,6 +100,14 @@ pub const CANDIDATES_PREFIX_MAX: usize = 4;
 pub const CANDIDATES_RANDOM_MAX: usize = 8;
 /// The fullest that a KV cache counts as: beyond it `k/(1 - k)` says nothing.
 pub const KV_SHARE_MAX: f32 = 0.98;
+/// And the ones that have the LoRA adapter that is asked for.
+pub const CANDIDATES_ADAPTER_MAX: usize = 4;
+/// LoRA adapters that are kept track of on one endpoint: engines hold a few, and all of them are looked at for a choice.
+pub const ADAPTER_SLOTS_MAX: usize = 128;
+/// An adapter that was used so long ago is not known to be in memory any more (routing section 9).
+pub const ADAPTER_USED_MS_MAX: u64 = 60_000;
+/// Bytes of an adapter's name that are shown: with [`ADAPTER_SLOTS_MAX`] of them, 12 KiB an endpoint.
+pub const ADAPTER_LABEL_BYTES_MAX: usize = 80;
 /// Prompt tokens a second of an endpoint of which nothing is known.
 pub const PREFILL_TOKENS_PER_S: f32 = 10_000.0;
 /// Points of an endpoint of middle weight on the ring of `balance: hash`.

@@ -16,15 +16,19 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ring::hmac;
+
 pub use self::cell::{Intake, LoadCell, Report};
 pub use self::lease::{Lease, Prefill};
 pub use self::life::{Counts, Fresh, Load, Said};
 use crate::admission::line::Line;
+use crate::balance::adapters::Resident;
 use crate::balance::gpu::Known;
 use crate::balance::prefix::blocks::Key;
 use crate::bounds::CELLS_MAX;
 use crate::health::HealthCell;
 use crate::seen::Seen;
+use crate::session;
 
 /// Where a worker keeps its connections to one endpoint at one set of addresses.
 ///
@@ -68,6 +72,7 @@ pub struct Cells {
     kept: Mutex<Kept>,
     prompt_key: Arc<Key>,
     public_key: Arc<Key>,
+    session_key: Arc<hmac::Key>,
 }
 
 impl Default for Cells {
@@ -76,6 +81,7 @@ impl Default for Cells {
             kept: Mutex::default(),
             prompt_key: Arc::new(Key::secret()),
             public_key: Arc::new(Key::public()),
+            session_key: Arc::new(session::own_key()),
         }
     }
 }
@@ -87,6 +93,7 @@ struct Kept {
     turns: HashMap<Box<str>, Arc<Turn>>,
     lines: HashMap<Box<str>, Arc<Line>>,
     known: HashMap<Box<str>, Arc<Known>>,
+    resident: HashMap<Box<str>, Arc<Resident>>,
     seen: HashMap<Box<str>, Arc<Seen>>,
     slots: HashMap<SlotKey, Arc<Slot>>,
     free: Vec<u32>,
@@ -109,7 +116,7 @@ impl Cells {
     /// An empty registry whose prompts are hashed with a key that is handed in: a simulation gives the same result each
     /// time.
     pub fn with_prompt_key(key: Key) -> Self {
-        Self { kept: Mutex::default(), prompt_key: Arc::new(key), public_key: Arc::new(Key::public()) }
+        Self { prompt_key: Arc::new(key), ..Self::default() }
     }
 
     /// The cell of this endpoint (`backend/authority`), new or as it was.
@@ -148,6 +155,11 @@ impl Cells {
         Arc::clone(&self.public_key)
     }
 
+    /// The key of this process, which tokens of sessions are authenticated with where the configuration brings none.
+    pub fn session_key(&self) -> Arc<hmac::Key> {
+        Arc::clone(&self.session_key)
+    }
+
     /// What is known of the caches of this backend's endpoints (name and blocks each): as it was if they are the same
     /// ones, else nothing but the ratio.
     pub fn known(&self, backend: &str, members: Box<[(Box<str>, usize)]>) -> Arc<Known> {
@@ -160,6 +172,11 @@ impl Cells {
         let known = Arc::new(Known::new(members, ratio));
         kept.known.insert(backend.into(), Arc::clone(&known));
         known
+    }
+
+    /// The adapters of this endpoint (`backend/authority`), new or as they were.
+    pub fn resident(&self, endpoint: &str) -> Arc<Resident> {
+        entry(&mut self.kept().resident, endpoint)
     }
 
     /// What is seen of this endpoint (`backend/authority`), new or as it was.
@@ -222,6 +239,7 @@ impl Kept {
             held
         });
         self.known.retain(|_, known| Arc::strong_count(known) > 1); // megabytes each
+        self.resident.retain(|_, resident| Arc::strong_count(resident) > 1); // stale a minute later
         // Totals of endpoints that went away are kept while there is room: a rollback finds them again.
         if self.health.len() > CELLS_MAX {
             self.health.retain(|_, health| Arc::strong_count(health) > 1);

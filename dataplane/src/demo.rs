@@ -88,6 +88,8 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         orca: None,
         admission: None,
         hosting: None,
+        lora: None,
+        sessions: None,
     }
 }
 

@@ -15,9 +15,10 @@ use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_requ
 use ringway_wire::json;
 
 use crate::attempt::{Aim, Answer, Failed, attempt, verdict_on};
+use crate::balance::gpu::Gpu;
 use crate::balance::score::Reports;
 use crate::balance::{self, Pick, Tried, Wish};
-use crate::bounds::PROMPT_BODY_BYTES_MAX;
+use crate::bounds::{MODEL_BYTES_MAX, PROMPT_BODY_BYTES_MAX};
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
 use crate::clock::unix_ms;
@@ -36,6 +37,7 @@ use crate::relay;
 use crate::reply;
 use crate::retry::{Standing, is_idempotent, may_retry};
 use crate::ring::Buffer;
+use crate::session;
 use crate::settle;
 use crate::table::{Ask, ModelSeen, Route, Table, Target, Verdict};
 use crate::trace::{self, Trail};
@@ -204,6 +206,7 @@ async fn first_answer<'t>(
     let route = find_route(x, table, &mut intake).await?;
     let admitted = x.worker.admit().ok_or(Refusal::TooManyConnections)?;
     x.begin_route(route);
+    x.scratch.claim = session::of(x, route, intake.as_ref());
     x.trace = trace::begin(x, table, route, intake.as_ref());
     x.read_first(route, intake.as_mut()).await?;
     x.beat = heartbeat::begin(x, route, intake.as_ref());
@@ -213,7 +216,7 @@ async fn first_answer<'t>(
         let Bound { pick, mut permit, trial } = search.next(x, intake.as_ref()).await?;
         let aim = x.aim(route, &pick, intake.as_ref());
         x.translate(aim, intake.as_mut()).await?;
-        let held = x.dispatch(&pick, intake.as_ref());
+        let held = x.dispatch(route, &pick, intake.as_ref());
         permit.land();
         let mut taken = Taken { held, permit, trial, pick };
         let mut bet = hedge::bet(x, &search, (aim, &taken.pick), intake.as_ref());
@@ -542,13 +545,20 @@ impl<'a> Exchange<'a> {
         near: Option<&dyn Fn(usize) -> bool>,
         choose: impl FnOnce(&mut fastrand::Rng, &mut Wish<'_>) -> T,
     ) -> T {
-        let Self { scratch, worker, unfit, .. } = self;
-        let Scratch { head, prompt, .. } = &mut **scratch;
+        let Self { scratch, worker, unfit, speaks, .. } = self;
+        let Scratch { head, prompt, claim, .. } = &mut **scratch;
         let model = intake.and_then(Intake::model);
+        let in_path = intake.filter(|_| model.is_none() && speaks.is_geminis());
+        let in_path = in_path.and_then(|intake| path_model(head.target().of(intake.head())));
         let mut wish = Wish {
             prompt: prompt.as_deref_mut().filter(|_| route.prompt_key.is_some()),
             key: route.prompt_key.as_deref(),
-            model: model.as_ref().map_or(b"", |model| model.value.as_bytes()),
+            model: match (&model, &in_path) {
+                (Some(model), _) => model.value.as_bytes(),
+                (None, in_path) => in_path.as_deref().unwrap_or_default(),
+            },
+            globs: &route.conditions.models,
+            session: *claim,
             path: intake.map_or(b"", |intake| head.target().of(intake.head())),
             now: worker.clock.now(),
             near,
@@ -558,7 +568,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts the attempt on its endpoint, before anything else is chosen.
-    pub fn dispatch(&mut self, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
+    pub fn dispatch(&mut self, route: &Route, pick: &Pick<'_>, intake: Option<&Intake>) -> Dispatched {
         let backend = &pick.target.backend;
         let counts = backend.gpu.is_some() || backend.admission.is_some();
         let load = if counts { dispatch::estimated(pick, intake) } else { pick.load };
@@ -566,6 +576,9 @@ impl<'a> Exchange<'a> {
         let Some(pool) = backend.pool() else { return Dispatched { lease, watched: None } };
         if let (Some(gpu), Some(prompt)) = (&backend.gpu, &self.scratch.prompt) {
             gpu.dispatched(pick.at, prompt);
+        }
+        if let Some(gpu) = backend.gpu.as_ref().filter(|gpu| gpu.adapters().is_some()) {
+            self.note_adapter(gpu, route, pick, intake);
         }
         let streams = intake.and_then(Intake::scanner).and_then(json::Scanner::stream) == Some(true);
         let share = if streams { None } else { lease.split_prefill() };
@@ -575,6 +588,14 @@ impl<'a> Exchange<'a> {
             self.worker.prefills.watch(share, now.plus_us((2e6 * waits_s) as u64))
         });
         Dispatched { lease, watched }
+    }
+
+    /// The endpoint will have the adapter that it is asked for.
+    #[inline(never)]
+    fn note_adapter(&self, gpu: &Gpu, route: &Route, pick: &Pick<'_>, intake: Option<&Intake>) {
+        let (asked, mut room) = (self.asked_model(intake), [0; MODEL_BYTES_MAX]);
+        let there = pick.target.model_written(&asked, &route.conditions.models, &mut room);
+        gpu.sent(pick.at, there.unwrap_or_default(), self.worker.clock.now());
     }
 
     /// What the endpoint counted teaches how long prompts are.

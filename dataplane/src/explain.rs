@@ -10,17 +10,20 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ringway_contract::explain::{Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
+use ringway_contract::explain::{self, Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
 use ringway_contract::snapshot::Balance;
 use ringway_dialect::surface::path_model;
 
 use crate::balance;
+use crate::balance::adapters::Residence;
+use crate::balance::gpu::Wanted;
 use crate::balance::prompt::Prompt;
 use crate::balance::score::Terms;
 use crate::clock::Moment;
 use crate::fit::Demand;
 use crate::health::State;
 use crate::refusal::{Refusal, SOON_MS};
+use crate::session::{self, Claim};
 use crate::table::matching::{Conditions, Failing, HostCondition, PathCondition, Seen};
 use crate::table::{Ask, Backend, Endpoint, ModelSeen, Route, Table, Target, Verdict};
 use crate::translate::Speaks;
@@ -44,7 +47,9 @@ pub fn explain(table: &Table, question: &Question, now: Moment) -> Explanation {
         Verdict::Route(route) => Some(*route),
         Verdict::ReadModel | Verdict::Models | Verdict::Probe | Verdict::Refused(_) => None,
     };
-    let asked = Asked::of(question, now);
+    let token = headers.get(session::FIELD).map(|value| value.as_bytes());
+    let session = route.and_then(|route| session::claimed(route, token));
+    let asked = Asked { session, ..Asked::of(question, now) };
     let targets = route.map(|route| chances(route, &asked)).unwrap_or_default();
     let endpoints = route.map(|route| candidates(route, &asked)).unwrap_or_default();
     let refusal = match verdict {
@@ -187,6 +192,7 @@ struct Asked<'a> {
     body: Option<&'a serde_json::Value>,
     model: Cow<'a, [u8]>,
     speaks: Speaks,
+    session: Option<Claim>,
     now: Moment,
 }
 
@@ -196,7 +202,7 @@ impl<'a> Asked<'a> {
         let body = question.body.as_ref();
         let named = body.and_then(|body| body.get("model")?.as_str()).map(str::as_bytes);
         let model = named.map(Cow::Borrowed).or_else(|| path_model(path)).unwrap_or_default();
-        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), now }
+        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), session: None, now }
     }
 
     fn demand(&self, route: &Route) -> Demand<'_> {
@@ -212,24 +218,34 @@ impl<'a> Asked<'a> {
         (!somebody).then_some(Refusal::NoEndpoint { retry_after_ms: SOON_MS })
     }
 
+    fn wanted<'w>(&'w self, route: &'w Route, target: &'w Target) -> Wanted<'w> {
+        balance::wanted(target, &self.model, &route.conditions.models, self.session)
+    }
+
     /// The cost on each endpoint of a backend that is balanced by it.
-    fn costs(&self, target: &Target) -> Vec<(f64, Cost)> {
+    fn costs(&self, route: &Route, target: &Target) -> Vec<(f64, Cost)> {
         let Some(gpu) = &target.backend.gpu else { return Vec::new() };
         let mut prompt = Prompt::default();
         if let Some(body) = self.body {
             prompt.feed(gpu.key(), body.to_string().as_bytes());
         }
-        costs(&target.backend, Some(&mut prompt), balance::model_at(target, &self.model), self.now)
+        let wanted = self.wanted(route, target);
+        costs(&target.backend, Some(&mut prompt), wanted, self.now)
     }
 }
 
 /// What this prompt costs on each endpoint of a backend that is balanced by it; nothing where it is not.
-pub fn costs(backend: &Backend, prompt: Option<&mut Prompt>, model: &[u8], now: Moment) -> Vec<(f64, Cost)> {
+pub fn costs(
+    backend: &Backend,
+    prompt: Option<&mut Prompt>,
+    wanted: Wanted<'_>,
+    now: Moment,
+) -> Vec<(f64, Cost)> {
     let Some(gpu) = &backend.gpu else { return Vec::new() };
     let mut none = Prompt::default();
     let prompt = prompt.unwrap_or(&mut none);
     let tokens = gpu.tokens(prompt);
-    gpu.explain(prompt, model, now).iter().map(|terms| cost(terms, tokens)).collect()
+    gpu.explain(prompt, wanted, now).iter().map(|terms| cost(terms, tokens)).collect()
 }
 
 fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
@@ -239,6 +255,7 @@ fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
         in_flight_s: terms.in_flight_s.into(),
         kv_s: terms.kv_s.into(),
         adapter_s: terms.adapter_s.into(),
+        adapter: terms.residence.map(residence),
         suspect_s: terms.suspect_s.into(),
         session_s: terms.session_s.into(),
         slowness: terms.slowness.into(),
@@ -251,10 +268,18 @@ fn cost(terms: &Terms, prompt_tokens: u64) -> (f64, Cost) {
     (terms.cost().into(), parts)
 }
 
+fn residence(of: Residence) -> explain::Residence {
+    match of {
+        Residence::Here => explain::Residence::Here,
+        Residence::Room => explain::Residence::Room,
+        Residence::Full => explain::Residence::Full,
+    }
+}
+
 /// The endpoints of all targets; where none of them takes it, those of the fallbacks behind them.
 fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
     let demand = asked.demand(route);
-    let of = |target: &Target| of_target(target, asked, demand.against(route, target).as_ref());
+    let of = |target: &Target| of_target(route, target, asked, demand.against(route, target).as_ref());
     let mut all: Vec<Candidate> = route.targets.list.iter().flat_map(of).collect();
     if !all.iter().any(|candidate| candidate.eligible) {
         all.extend(route.fallback.iter().flat_map(of));
@@ -263,11 +288,16 @@ fn candidates(route: &Route, asked: &Asked<'_>) -> Vec<Candidate> {
 }
 
 /// The endpoints of one target, best first, and what speaks against all of them.
-fn of_target(target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
+fn of_target(route: &Route, target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> Vec<Candidate> {
     let backend = &target.backend;
-    let costs = asked.costs(target);
+    let costs = asked.costs(route, target);
+    // A cost has a part for it; with other policies it is all there is to say.
+    let session = asked.wanted(route, target).session.filter(|_| backend.gpu.is_none());
     let told = |(at, endpoint)| {
-        let candidate = candidate(backend, endpoint, costs.get(at).copied());
+        let mut candidate = candidate(backend, endpoint, costs.get(at).copied());
+        if session == Some(at) && candidate.eligible {
+            candidate.why = String::from(SESSION_HERE);
+        }
         match against {
             Some(refusal) => Candidate { eligible: false, why: refusal.message().into_owned(), ..candidate },
             None => candidate,
@@ -277,6 +307,8 @@ fn of_target(target: &Target, asked: &Asked<'_>, against: Option<&Refusal>) -> V
     all.sort_by(|a, b| b.eligible.cmp(&a.eligible).then(a.score.total_cmp(&b.score)));
     all
 }
+
+const SESSION_HERE: &str = "the caller's session was here: preferred while it takes requests";
 
 /// This endpoint as balancing sees it now.
 pub fn candidate(backend: &Backend, endpoint: &Endpoint, cost: Option<(f64, Cost)>) -> Candidate {

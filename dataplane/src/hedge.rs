@@ -418,7 +418,7 @@ fn begin<'t>(x: &mut Exchange<'_>, bet: &mut Bet<'t>, intake: &Intake) -> Option
     let aim = bet.at(pick.endpoint);
     let (composed, translation) = composed(x, aim, intake)?;
     let permit = Permit::beside(x.worker, &pick.target.backend, bet.first.route.class);
-    let held = x.dispatch(&pick, Some(intake));
+    let held = x.dispatch(bet.first.route, &pick, Some(intake));
     x.record.attempts += 1;
     x.worker.shard.count(Counter::Attempts);
     x.worker.shard.count(Counter::Hedges);

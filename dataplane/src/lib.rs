@@ -39,6 +39,7 @@ pub mod reply;
 pub mod retry;
 pub mod ring;
 pub mod seen;
+pub mod session;
 pub mod settle;
 pub mod table;
 pub mod tls;

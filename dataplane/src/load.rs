@@ -13,7 +13,7 @@ use crate::cells::{Intake, Report, Said};
 use crate::clock::Moment;
 use crate::orca::Beside;
 use crate::seen::News;
-use crate::table::{Endpoint, Table};
+use crate::table::{Backend, Endpoint, Table};
 
 /// Now, on the clock that both planes share and on that of this process.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +39,11 @@ impl Now {
 
 /// Takes a message in, and says what became of it.
 pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
-    let by_name: HashMap<&str, &Endpoint> =
-        table.endpoints().map(|(_, endpoint)| (endpoint.name.as_str(), endpoint)).collect();
+    let by_name: HashMap<&str, (&Backend, &Endpoint)> =
+        table.endpoints().map(|it| (it.1.name.as_str(), it)).collect();
     let mut taken = LoadTaken::default();
     for load in &report.endpoints {
-        let Some(endpoint) = by_name.get(load.endpoint.as_str()) else {
+        let Some(&(backend, endpoint)) = by_name.get(load.endpoint.as_str()) else {
             taken.unknown += 1;
             continue;
         };
@@ -52,7 +52,9 @@ pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
                 if let Some(probe) = load.probe {
                     endpoint.health.probe(now.us / 1_000, probe == Probe::Passed);
                 }
-                count(endpoint, load, now, &mut taken);
+                if count(endpoint, load, now, &mut taken) {
+                    hear_adapters(backend, endpoint, load, now);
+                }
             }
             News::Stale => taken.stale += 1,
             News::Outlived(generation) => {
@@ -63,11 +65,22 @@ pub fn take_in(table: &Table, report: &LoadReport, now: Now) -> LoadTaken {
     taken
 }
 
-/// Lets a report that is news count where endpoints are chosen.
-fn count(endpoint: &Endpoint, load: &EndpointLoad, now: Now, taken: &mut LoadTaken) {
+/// Notes which adapters it has in use. What it says of them is true of its present life: a restart that it tells of was
+/// just noticed, and came before.
+fn hear_adapters(backend: &Backend, endpoint: &Endpoint, load: &EndpointLoad, now: Now) {
+    let (Some(gpu), Some(reported)) = (&backend.gpu, &load.adapters) else { return };
+    let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint));
+    if let (Some(adapters), Some(at)) = (gpu.adapters(), at) {
+        let taken_at = Moment::from_us(now.own_us(load.taken_at_ns));
+        adapters.heard(at, reported, taken_at.max(endpoint.cell.began()));
+    }
+}
+
+/// Lets a report that is news count where endpoints are chosen; whether it does.
+fn count(endpoint: &Endpoint, load: &EndpointLoad, now: Now, taken: &mut LoadTaken) -> bool {
     if !load.has_values() {
         taken.taken += 1; // a probe alone
-        return;
+        return false;
     }
     let said = Said {
         running: load.running,
@@ -81,12 +94,14 @@ fn count(endpoint: &Endpoint, load: &EndpointLoad, now: Now, taken: &mut LoadTak
         taken_at: Moment::from_us(now.own_us(load.taken_at_ns)),
         said,
     };
-    match endpoint.cell.report(&report, Moment::from_us(now.us)) {
+    let intake = endpoint.cell.report(&report, Moment::from_us(now.us));
+    match intake {
         Intake::Taken => taken.taken += 1,
         Intake::Restarted => (taken.taken, taken.restarted) = (taken.taken + 1, taken.restarted + 1),
         // Not by order, which was looked at: another report was being written. The next comes in a second.
         Intake::Stale | Intake::Outlived => taken.stale += 1,
     }
+    matches!(intake, Intake::Taken | Intake::Restarted)
 }
 
 /// Takes in what the head of an answer said, at the moment it came.
@@ -99,6 +114,9 @@ pub fn beside(endpoint: &Endpoint, beside: Beside, now: Moment) {
 
 #[cfg(test)]
 mod tests {
+    use ringway_contract::load::ReportedAdapters;
+    use ringway_contract::snapshot::{Balance, Lora};
+
     use super::*;
     use crate::table::testing;
 
@@ -132,6 +150,29 @@ mod tests {
         let restarted = tell(vec![load(5, 3, 6)]);
         assert_eq!((restarted.taken, restarted.restarted), (1, 1));
         assert_eq!((shown().running, endpoint.cell.restarts()), (Some(6), 1));
+    }
+
+    #[test]
+    fn reported_adapters_are_of_the_life_that_reported_them() {
+        let mut ai = testing::backend("ai", "vllm", &["ai:1"]);
+        ai.balance = Balance::Gpu;
+        ai.lora = Some(Lora { adapters: vec!["*".to_owned()], slots: None });
+        let route = testing::route("r", serde_json::json!({"path_prefix": "/"}), "ai");
+        let table = testing::compiled(&testing::snapshot(vec![ai], vec![route]));
+        let gpu = table.backends()[0].gpu.as_ref().expect("it has that balance");
+        let tell = |seq: u64, generation: u64, named: &[&str], us: u64| {
+            let named = named.iter().map(|&name| name.to_owned()).collect();
+            let adapters = Some(ReportedAdapters { named, slots: Some(4) });
+            let report =
+                LoadReport { endpoints: vec![EndpointLoad { adapters, ..load(seq, generation, 1) }] };
+            take_in(&table, &report, Now { monotonic_ns: 1_000_000_000 + us * 1_000, us });
+            gpu.resident(0, Moment::from_us(us)).expect("it has adapters")
+        };
+        let first = tell(1, 1, &["a", "b"], 5_000_000);
+        assert_eq!((first.resident.len(), first.slots), (2, 4));
+        assert_eq!(tell(2, 1, &["c"], 6_000_000).resident.len(), 3, "what idles is not listed");
+        assert_eq!(tell(3, 2, &["d"], 20_000_000).resident, ["d"], "its server began again");
+        assert_eq!(tell(4, 1, &["e"], 21_000_000).resident, ["d"], "a life that is over");
     }
 
     #[test]

@@ -371,7 +371,8 @@ impl Plane for Process {
         let now = Moment::from_us(shared.now_us());
         let estimate = |backend: &Backend, endpoint: &Endpoint| {
             let at = backend.endpoints.iter().position(|it| std::ptr::eq(it, endpoint))?;
-            Some(backend.gpu.as_ref()?.estimate(at, now))
+            let gpu = backend.gpu.as_ref()?;
+            Some((gpu.estimate(at, now), gpu.resident(at, now)))
         };
         let underflows = table.endpoints().map(|(_, endpoint)| endpoint.cell.underflows_total()).sum();
         let own = |cell: &LoadCell| {
@@ -384,23 +385,28 @@ impl Plane for Process {
                 restarts: cell.restarts(),
             }
         };
-        let endpoints = table.endpoints().map(|(backend, endpoint)| EndpointStats {
-            estimate: estimate(backend, endpoint),
-            backend: backend.name.as_str().to_owned(),
-            endpoint: endpoint.authority.to_string(),
-            addresses: endpoint.addresses.to_vec(),
-            drained: endpoint.is_drained(),
-            in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
-            attempts_total: endpoint.cell.attempts_total(),
-            failures_total: endpoint.cell.failures_total(),
-            state: (if endpoint.is_drained() { State::Drain } else { endpoint.health.state() })
-                .name()
-                .to_owned(),
-            probe: endpoint.seen.probe(),
-            reported: endpoint.seen.reported(&endpoint.cell, now),
-            own: own(&endpoint.cell),
-            answers: endpoint.seen.answers(),
-        });
+        let shown = |backend: &Backend, endpoint: &Endpoint| {
+            let (estimate, adapters) = estimate(backend, endpoint).unzip();
+            EndpointStats {
+                estimate,
+                adapters: adapters.flatten(),
+                backend: backend.name.as_str().to_owned(),
+                endpoint: endpoint.authority.to_string(),
+                addresses: endpoint.addresses.to_vec(),
+                drained: endpoint.is_drained(),
+                in_flight: endpoint.cell.counts_of_all_lives().in_flight.into(),
+                attempts_total: endpoint.cell.attempts_total(),
+                failures_total: endpoint.cell.failures_total(),
+                state: (if endpoint.is_drained() { State::Drain } else { endpoint.health.state() })
+                    .name()
+                    .to_owned(),
+                probe: endpoint.seen.probe(),
+                reported: endpoint.seen.reported(&endpoint.cell, now),
+                own: own(&endpoint.cell),
+                answers: endpoint.seen.answers(),
+            }
+        };
+        let endpoints = table.endpoints().map(|(backend, endpoint)| shown(backend, endpoint));
         Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: table.generation(),

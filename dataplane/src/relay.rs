@@ -28,6 +28,7 @@ use crate::orca;
 use crate::outcome::{AttemptError, Blame, Outcome, Reason, Retry};
 use crate::refusal::Refusal;
 use crate::ring::{Buffer, Parcel, Received, Room, Size};
+use crate::session;
 use crate::worker::Scratch;
 
 /// How the answer is framed on each side.
@@ -186,18 +187,19 @@ impl<'x, 'e> Relay<'x, 'e> {
         let first_byte_us = x.elapsed_us();
         let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
         let attempts = [b'0' + x.record.attempts.min(9)];
-        let own: [(&[u8], &[u8]); 4] = [
-            (b"x-should-retry", b"false"),
-            (b"x-ringway-backend", aim.endpoint.name.as_str().as_bytes()),
-            (b"x-ringway-attempts", &attempts),
-            (b"server-timing", timing.as_deref().unwrap_or_default().as_bytes()),
-        ];
-        let exposed = match (x.retries_spent, aim.route.expose) {
-            (false, false) => &[],
-            (false, true) => &own[1..],
-            (true, false) => &own[..1],
-            (true, true) => &own[..],
-        };
+        let session = session::granted(x, aim);
+        let mut own = Own::default();
+        if x.retries_spent {
+            own.add(b"x-should-retry", b"false");
+        }
+        if let Some(token) = &session {
+            own.add(session::FIELD.as_bytes(), token.as_bytes());
+        }
+        if let Some(timing) = &timing {
+            own.add(b"x-ringway-backend", aim.endpoint.name.as_str().as_bytes());
+            own.add(b"x-ringway-attempts", &attempts);
+            own.add(b"server-timing", timing.as_bytes());
+        }
         let scratch = &mut *x.scratch;
         x.worker.clock.date_into(&mut scratch.date);
         let how = ResponseOut {
@@ -207,7 +209,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             date: &scratch.date,
             request_id: x.record.request_id.as_bytes(),
             kept: aim.backend.orca.map(|_| orca::FIELD.as_bytes()),
-            extra: exposed,
+            extra: &own.fields[..own.count],
             head_request: scratch.head.method() == Method::Head,
         };
         x.worker.lend_out(&mut scratch.out);
@@ -690,5 +692,18 @@ fn shape_of(dialect: Dialect) -> sse::Shape {
         Dialect::AnthropicMessages => sse::Shape::Anthropic,
         Dialect::Gemini => sse::Shape::Gemini,
         Dialect::Http => sse::Shape::Unknown,
+    }
+}
+/// The fields of our own in one head: a few.
+#[derive(Default)]
+struct Own<'a> {
+    fields: [(&'a [u8], &'a [u8]); 5],
+    count: usize,
+}
+
+impl<'a> Own<'a> {
+    fn add(&mut self, name: &'a [u8], value: &'a [u8]) {
+        self.fields[self.count] = (name, value);
+        self.count += 1;
     }
 }

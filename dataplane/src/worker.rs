@@ -36,6 +36,7 @@ use crate::plane::Shared;
 use crate::relay::Observer;
 use crate::retry::RetryBudget;
 use crate::ring::{self, Buffers, Driver, IoChoice, Letterbox, Out};
+use crate::session::Claim;
 use crate::table::{Route, Table};
 use crate::tls::{Fault, Side};
 use crate::upstream::Pools;
@@ -139,6 +140,8 @@ pub struct Scratch {
     pub invited: bool,
     /// The prompt, on routes that choose by it; made when a session first comes to one.
     pub prompt: Option<Box<Prompt>>,
+    /// Where the caller's session was; of the exchange at hand, once its route is found.
+    pub claim: Option<Claim>,
 }
 
 /// Counts something as live for as long as it exists.

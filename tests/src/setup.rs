@@ -155,6 +155,8 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         orca: None,
         admission: None,
         hosting: None,
+        lora: None,
+        sessions: None,
     }
 }
 

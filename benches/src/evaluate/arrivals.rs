@@ -25,6 +25,8 @@ pub enum Arrivals {
     Burst,
     /// So many tiny requests, more than are served; a half of the callers leave at some moment.
     Many(u32),
+    /// The conversation at its rate; each talk is with one of so many adapters.
+    Adapters(u16),
     /// Thirty seconds of the conversation at twice its rate; every fifth caller leaves at some moment.
     Leaving,
 }
@@ -37,7 +39,7 @@ impl Arrivals {
     pub fn workload(self, library: &mut Library) -> Result<Workload, NoMaterial> {
         let source = match self {
             Self::Replay(source, _) => source,
-            Self::Classes | Self::Leaving => Source::Conversation,
+            Self::Classes | Self::Leaving | Self::Adapters(_) => Source::Conversation,
             Self::Tenants(_) | Self::Burst => Source::Even,
             Self::Many(_) => Source::Tiny,
         };
@@ -56,6 +58,11 @@ impl Arrivals {
                     (ask.tenant, ask.weight) = if second { (2, 1) } else { (1, weight) };
                 })
             }
+            Self::Adapters(count) => Workload::replay(&material, 1.0, None).each(|ask| {
+                let talk = talk_of(&material, ask.row);
+                let drawn = Random::new(library.seed() ^ talk).bits() % u64::from(count);
+                ask.adapter = Some(drawn as u16);
+            }),
             Self::Many(count) => many(&material, count, library.seed()),
             Self::Burst => Workload::replay(&material, TENANTS_PER_S, Some(BURST_ROWS)).each(|ask| {
                 let behind = ask.at.saturating_sub(BURST);
@@ -72,6 +79,12 @@ impl Arrivals {
             }
         })
     }
+}
+
+/// What the turns of one talk have in common: the block behind the one that all talks begin with. Prompts without one are
+/// talks of their own.
+fn talk_of(material: &Material, row: u32) -> u64 {
+    material.rows()[row as usize].ids.get(1).copied().unwrap_or(u64::from(row) << 32)
 }
 
 const CLASS_ROWS: usize = 6_000;

@@ -18,6 +18,7 @@ use ringway_dataplane::health::{Passive, Trial};
 use ringway_dataplane::outcome::{AttemptError, Reason, Retry};
 use ringway_gpusim::engine::{Event, Key, Work};
 use ringway_gpusim::fault::Window;
+use ringway_gpusim::lora::Adapter;
 use ringway_gpusim::virtual_time::{self, Front, Turned, VirtualFleet};
 
 use super::alarms::Alarm;
@@ -74,9 +75,11 @@ pub fn run(setup: &Setup, workload: &Workload) -> Record {
     drive.set_out(&mut fleet);
     let arrivals = workload.asks.iter().zip(0..).map(|(ask, number)| (ask.at, number));
     virtual_time::run(&mut fleet, &mut drive, arrivals, Window::FOREVER);
+    let adapter_loads = (0..fleet.replicas()).map(|at| fleet.engine(at).adapters().2).sum();
     let Drive { live, load, stranded, .. } = drive;
     let outcomes = live.into_iter().map(|live| live.out).collect();
-    Record { outcomes, left: gateways.iter().map(Gateway::left).collect(), load, stranded }
+    let left = gateways.iter().map(Gateway::left).collect();
+    Record { outcomes, left, load, adapter_loads, stranded }
 }
 
 impl<'a> Drive<'a> {
@@ -86,7 +89,7 @@ impl<'a> Drive<'a> {
             setup,
             gateways,
             live: Vec::with_capacity(workload.asks.len()),
-            reports: Reports::new(setup.reports, setup.engines.len()),
+            reports: Reports::new(setup),
             now: Moment::default(),
             open: workload.asks.len(),
             beats: false,
@@ -128,7 +131,8 @@ impl<'a> Drive<'a> {
             self.leave_queue(number);
             return self.search(fleet, number);
         };
-        let lease = self.with_prompt(number, |prompt| gateway.dispatch(&pick, prompt));
+        let ask = live.out.ask;
+        let lease = self.with_prompt(number, |prompt| gateway.dispatch(&pick, prompt, ask.adapter, self.now));
         let live = &mut self.live[number as usize];
         live.load = pick.load;
         live.trial = trial;
@@ -145,12 +149,14 @@ impl<'a> Drive<'a> {
     }
 
     fn submit(&mut self, fleet: &mut VirtualFleet, number: u32, pick: Pick<'a>) {
-        let row = &self.workload.material.rows()[self.live[number as usize].out.ask.row as usize];
+        let ask = self.live[number as usize].out.ask;
+        let row = &self.workload.material.rows()[ask.row as usize];
         let work = Work {
             prompt: row.prompt.into(),
             limit: row.output,
             out: row.output,
-            prefix: row.prefix(),
+            adapter: ask.adapter.map(Adapter),
+            prefix: self.workload.material.prefix(ask.row, ask.adapter),
             ..Work::default()
         };
         match fleet.submit(pick.at, Key(number.into()), work) {

@@ -14,7 +14,7 @@ use super::judge::{goodput, quantile, sorted};
 use super::outcome::{Fate, Outcome, Refused};
 use super::runner::Ran;
 
-/// Measures something of a run; the second one is S1 with the score.
+/// Measures something of a run; the second one is what it is compared with: S1 with the score, unless the case says otherwise.
 pub type Extra = fn(&Ran, &Ran) -> Vec<Held>;
 
 const fn held(bar: Bar, value: f64) -> Held {
@@ -157,6 +157,15 @@ pub fn nothing_left(ran: &Ran, _: &Ran) -> Vec<Held> {
         none("attempts left on the cells", sum(|left| left.in_flight)),
         none("tokens left on the cells", sum(|left| left.tokens)),
         none("underflows", sum(|left| left.underflows)),
+    ]
+}
+
+/// Engines load at most half as many adapters as where nobody looks at them.
+pub fn adapter_loads(ran: &Ran, blind: &Ran) -> Vec<Held> {
+    let half = blind.record.adapter_loads as f64 / 2.0;
+    vec![
+        held(Bar::least(Measure::Other("adapter loads"), 1.0), ran.record.adapter_loads as f64),
+        held(Bar::most(Measure::Other("a half of those without"), half), ran.record.adapter_loads as f64),
     ]
 }
 

@@ -31,6 +31,7 @@ pub struct Gateway {
     rng: RefCell<fastrand::Rng>,
     letters: Letters,
     retries: RefCell<RetryBudget>,
+    adapters: Vec<String>,
 }
 
 /// Verdicts that nobody has read yet.
@@ -59,7 +60,7 @@ impl Gateway {
         let mut seeds = fastrand::Rng::with_seed(setup.seed ^ (number << 32));
         let mut rng = || RefCell::new(seeds.fork());
         let letters = Letters { unread: RefCell::default(), rng: rng() };
-        Self { table, rng: rng(), letters, retries: RefCell::default() }
+        Self { table, rng: rng(), letters, retries: RefCell::default(), adapters: setup.adapter_names() }
     }
 
     fn route(&self) -> &Route {
@@ -84,7 +85,7 @@ impl Gateway {
     /// An endpoint for this prompt; of those that `near` lets be chosen, if it is given.
     pub fn pick(
         &self,
-        prompt: &mut Prompt,
+        (prompt, adapter): (&mut Prompt, Option<u16>),
         tried: &Tried,
         near: Option<&dyn Fn(usize) -> bool>,
         now: Moment,
@@ -93,7 +94,9 @@ impl Gateway {
         let mut wish = Wish {
             prompt: Some(prompt).filter(|_| route.prompt_key.is_some()),
             key: route.prompt_key.as_deref(),
-            model: MODEL.as_bytes(),
+            model: adapter.map_or(MODEL, |number| &self.adapters[usize::from(number)]).as_bytes(),
+            globs: &[],
+            session: None,
             path: b"/v1/chat/completions",
             now,
             near,
@@ -115,11 +118,14 @@ impl Gateway {
     }
 
     /// Counts an attempt on its endpoint.
-    pub fn dispatch(&self, pick: &Pick<'_>, prompt: &Prompt) -> Lease {
+    pub fn dispatch(&self, pick: &Pick<'_>, prompt: &Prompt, adapter: Option<u16>, now: Moment) -> Lease {
         let counts = self.backend().pool().is_some();
         let load = if counts { self.estimated(pick, prompt) } else { pick.load };
         if let Some(gpu) = &self.backend().gpu {
             gpu.dispatched(pick.at, prompt);
+            if let Some(number) = adapter {
+                gpu.sent(pick.at, self.adapters[usize::from(number)].as_bytes(), now);
+            }
         }
         Lease::dispatch(&pick.endpoint.cell, load)
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringway_dataplane::admission::queue::Class;
 use ringway_dataplane::balance::prefix::blocks::Key;
 use ringway_dataplane::balance::prompt::Prompt;
+use ringway_gpusim::prefix::Prefix;
 use ringway_gpusim::random::Random;
 use ringway_loadtest::trace::{BadTrace, Replay, Row, TRACE_BLOCK_TOKENS, Trace};
 
@@ -79,11 +80,22 @@ impl Material {
         &self.rows
     }
 
+    /// What an engine knows the prompt of this row by, asked of this adapter: nothing that it knows of another.
+    pub fn prefix(&self, row: u32, adapter: Option<u16>) -> Prefix {
+        let row = &self.rows[row as usize];
+        let Some(adapter) = adapter else { return row.prefix() };
+        let apart = (u64::from(adapter) + 1) << ADAPTER_SHIFT;
+        Row { ids: row.ids.iter().map(|id| id ^ apart).collect(), ..row.clone() }.prefix()
+    }
+
     /// Lets `with` use the prompt of this row.
     pub fn with_prompt<T>(&self, row: u32, with: impl FnOnce(&mut Prompt) -> T) -> T {
         with(&mut self.prompts.borrow_mut()[row as usize])
     }
 }
+
+/// Above all ids of the traces, which number their blocks.
+const ADAPTER_SHIFT: u32 = 48;
 
 /// The prompt of a row as it would arrive in a body.
 fn digested(key: &Key, row: &Row) -> Prompt {
@@ -110,12 +122,14 @@ pub struct Ask {
     pub weight: u32,
     /// The caller leaves so long after it asked.
     pub leaves: Option<Duration>,
+    /// The LoRA adapter that it asks for, by its number; none: the model itself.
+    pub adapter: Option<u16>,
 }
 
 impl Ask {
     /// A request that nobody marked.
     pub const fn new(at: Duration, row: u32) -> Self {
-        Self { at, row, class: Class::Default, tenant: 0, weight: 1, leaves: None }
+        Self { at, row, class: Class::Default, tenant: 0, weight: 1, leaves: None, adapter: None }
     }
 }
 

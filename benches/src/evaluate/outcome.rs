@@ -74,6 +74,8 @@ pub struct Record {
     pub left: Vec<Left>,
     /// Requests in each engine, once a second.
     pub load: Vec<(Duration, Vec<u16>)>,
+    /// Adapters that the engines loaded.
+    pub adapter_loads: u64,
     /// Requests still in an engine a second after the last caller left, where callers leave.
     pub stranded: usize,
 }

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ringway_contract::load::EndpointLoad;
+use ringway_contract::load::{EndpointLoad, ReportedAdapters};
 use ringway_gpusim::fault::MetricsMode;
+use ringway_gpusim::lora::Adapter;
 use ringway_gpusim::virtual_time::VirtualFleet;
 
 use super::gateway::endpoint_name;
-use super::setup::Reporting;
+use super::setup::{Reporting, Setup};
 
 /// The readers of a fleet's pages.
 pub struct Reports {
@@ -24,6 +25,8 @@ pub struct Reports {
     frozen: Vec<Option<Values>>,
     /// On their way, by sequence.
     under_way: BTreeMap<u64, EndpointLoad>,
+    /// What the adapters are called.
+    adapters: Vec<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,10 +40,12 @@ struct Values {
 const SLOW: Duration = Duration::from_secs(5);
 
 impl Reports {
-    /// Of so many engines.
-    pub fn new(how: Reporting, engines: usize) -> Self {
+    /// Of these engines.
+    pub fn new(setup: &Setup) -> Self {
+        let engines = setup.engines.len();
         Self {
-            how,
+            how: setup.reports,
+            adapters: setup.adapter_names(),
             sequence: 0,
             lives: vec![1; engines],
             frozen: vec![None; engines],
@@ -72,12 +77,21 @@ impl Reports {
                 waiting: Some(values.waiting),
                 // A share above 1.5 is no share: the reader drops it and keeps the rest.
                 kv: Some(values.kv).filter(|kv| *kv <= 1.5),
+                adapters: self.adapters(fleet, at),
                 ..EndpointLoad::default()
             };
             self.under_way.insert(self.sequence, report);
             (self.sequence, fleet.now() + if mode == MetricsMode::Slow { SLOW } else { late })
         });
         Some((fleet.now() + period, heard))
+    }
+
+    fn adapters(&self, fleet: &VirtualFleet, at: usize) -> Option<ReportedAdapters> {
+        let (running, waiting, _) = fleet.engine(at).adapters();
+        let name = |adapter: &Adapter| self.adapters[usize::from(adapter.0)].clone();
+        let slots = Some(fleet.engine(at).adapter_slots().1 as u32);
+        (!self.adapters.is_empty())
+            .then(|| ReportedAdapters { named: running.iter().chain(&waiting).map(name).collect(), slots })
     }
 
     fn values(&mut self, fleet: &VirtualFleet, at: usize, mode: MetricsMode) -> Option<Values> {

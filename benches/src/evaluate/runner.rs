@@ -70,8 +70,11 @@ impl Runner {
             held.push(self::held(Bar::least(Measure::Goodput, least), &ran.figures));
         }
         if let Some(extra) = case.extra {
-            let s1 = self.s1()?;
-            held.extend(extra(&ran, &s1));
+            let other = match case.beside {
+                Some(change) => Rc::new(self.run_changed(case, policy, change)?),
+                None => self.s1()?,
+            };
+            held.extend(extra(&ran, &other));
         }
         Ok((row(case, policy, ran.figures, &held), ran))
     }
@@ -81,16 +84,26 @@ impl Runner {
         if let Some(known) = self.s1.as_ref().filter(|_| s1) {
             return Ok(Rc::clone(known));
         }
-        let workload = case.arrivals.workload(&mut self.library)?;
-        let mut setup = Setup::new(case.engines, policy, self.library.seed());
-        (case.change)(&mut setup);
-        let record = drive::run(&setup, &workload);
-        let figures = Figures::of(&record, &workload, &setup);
-        let ran = Rc::new(Ran { workload, record, figures });
+        let ran = Rc::new(self.run_changed(case, policy, |_| {})?);
         if s1 {
             self.s1 = Some(Rc::clone(&ran));
         }
         Ok(ran)
+    }
+
+    fn run_changed(
+        &mut self,
+        case: &Case,
+        policy: Balance,
+        change: fn(&mut Setup),
+    ) -> Result<Ran, NoMaterial> {
+        let workload = case.arrivals.workload(&mut self.library)?;
+        let mut setup = Setup::new(case.engines, policy, self.library.seed());
+        (case.change)(&mut setup);
+        change(&mut setup);
+        let record = drive::run(&setup, &workload);
+        let figures = Figures::of(&record, &workload, &setup);
+        Ok(Ran { workload, record, figures })
     }
 
     fn s1(&mut self) -> Result<Rc<Ran>, NoMaterial> {

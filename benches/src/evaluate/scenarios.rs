@@ -15,7 +15,7 @@ use super::arrivals::Arrivals;
 use super::bars::{Bar, Measure};
 use super::extras::{self, Extra};
 use super::material::Source;
-use super::setup::Setup;
+use super::setup::{Reporting, Setup};
 
 /// A scenario in one of its variants.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub struct Case {
     pub beside_s1: Option<f64>,
     /// What else is measured, with its bars.
     pub extra: Option<Extra>,
+    /// What that is compared with: the same case changed further; none: S1.
+    pub beside: Option<fn(&mut Setup)>,
     /// The policies that it is run with.
     pub policies: &'static [Balance],
 }
@@ -62,6 +64,7 @@ const USUAL: Case = Case {
     bars: |_| Vec::new(),
     beside_s1: None,
     extra: None,
+    beside: None,
     policies: GPU,
 };
 
@@ -83,6 +86,7 @@ pub fn all() -> Vec<Case> {
     all.extend(lies());
     all.extend(fairness());
     all.extend(faults());
+    all.extend(adapters());
     all
 }
 
@@ -318,6 +322,26 @@ fn lies() -> Vec<Case> {
 fn lie(setup: &mut Setup, mode: MetricsMode) {
     setup.faults = vec![Fault { kind: FaultKind::Metrics(mode), replica: None, window: Window::ALWAYS }];
 }
+
+fn adapters() -> Vec<Case> {
+    let case = |variant, change| Case {
+        scenario: "S20",
+        variant,
+        arrivals: Arrivals::Adapters(ADAPTERS),
+        change,
+        ..USUAL
+    };
+    let seeing: Change = |setup| setup.adapters = ADAPTERS;
+    let unheard: Change = |setup| (setup.adapters, setup.reports) = (ADAPTERS, Reporting::Never);
+    let beside: Option<Change> = Some(|setup| setup.blind_to_adapters = true);
+    vec![
+        Case { beside, extra: Some(extras::adapter_loads), ..case("12 adapters in 4 slots each", seeing) },
+        Case { beside, extra: Some(extras::adapter_loads), ..case("the same without reports", unheard) },
+        case("the same, weights zero", |setup| (setup.adapters, setup.blind_to_adapters) = (ADAPTERS, true)),
+    ]
+}
+
+const ADAPTERS: u16 = 12;
 
 fn fairness() -> Vec<Case> {
     let case = |variant, weight, extra| Case {

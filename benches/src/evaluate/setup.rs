@@ -7,7 +7,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ringway_contract::Millis;
 use ringway_contract::snapshot::{self, Balance, FORMAT, Snapshot};
+use ringway_gpusim::bounds::LORA_SLOTS_DEFAULT;
 use ringway_gpusim::fault::Fault;
 use ringway_gpusim::step::StepLoad;
 use ringway_gpusim::{Plan, Preset, Unit};
@@ -38,6 +40,10 @@ pub struct Setup {
     pub repeatable: bool,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// LoRA adapters that the engines may be asked for.
+    pub adapters: u16,
+    /// Where they are costs nothing: the weights are zero.
+    pub blind_to_adapters: bool,
     /// Everything that is drawn.
     pub seed: u64,
 }
@@ -77,6 +83,8 @@ impl Setup {
             obedient: false,
             repeatable: false,
             faults: Vec::new(),
+            adapters: 0,
+            blind_to_adapters: false,
             seed,
         }
     }
@@ -85,13 +93,18 @@ impl Setup {
     pub fn plan(&self) -> Plan {
         Plan {
             model: MODEL.to_owned(),
-            adapters: Vec::new(),
+            adapters: self.adapter_names(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             time_scale: 1.0,
             seed: self.seed,
             units: self.engines.iter().map(|preset| Unit::new(*preset)).collect(),
             faults: self.faults.clone(),
         }
+    }
+
+    /// What the adapters are called.
+    pub fn adapter_names(&self) -> Vec<String> {
+        (0..self.adapters).map(|number| format!("adapter-{number}")).collect()
     }
 
     /// What each gateway runs.
@@ -109,6 +122,14 @@ impl Setup {
         backend.balance = self.balance;
         backend.score.gateways = self.reckoned;
         backend.admission = self.admission;
+        if self.adapters > 0 {
+            let slots = Some(LORA_SLOTS_DEFAULT as u32);
+            backend.lora = Some(snapshot::Lora { adapters: self.adapter_names(), slots });
+        }
+        if self.blind_to_adapters {
+            (backend.score.adapter_load_ms, backend.score.adapter_evict_ms) =
+                (Millis::new(0), Millis::new(0));
+        }
         snapshot.routes[0].idempotent = self.repeatable;
         snapshot
     }

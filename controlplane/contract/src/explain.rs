@@ -106,6 +106,9 @@ pub struct Cost {
     pub kv_s: f64,
     /// Seconds for the adapter.
     pub adapter_s: f64,
+    /// Whether the LoRA adapter that is asked for is in memory there; none: none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Residence>,
     /// Seconds for something being wrong with it.
     pub suspect_s: f64,
     /// Seconds taken off for the session.
@@ -122,4 +125,16 @@ pub struct Cost {
     pub kv: f64,
     /// A report of at most a second ago went in.
     pub reported: bool,
+}
+
+/// Whether an endpoint has a LoRA adapter in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Residence {
+    /// It is there.
+    Here,
+    /// It is not, and a slot is free.
+    Room,
+    /// It is not, and another one has to go.
+    Full,
 }

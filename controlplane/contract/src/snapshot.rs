@@ -200,6 +200,12 @@ pub struct Score {
     pub in_flight_ms: Millis,
     /// For `k/(1 - k)`, where `k` is the share of the KV cache in use.
     pub kv_ms: Millis,
+    /// Where the LoRA adapter that is asked for has to be loaded, and a slot is free.
+    pub adapter_load_ms: Millis,
+    /// Where it has to be loaded, and another one has to go.
+    pub adapter_evict_ms: Millis,
+    /// Taken off where the session of the caller was before.
+    pub session_ms: Millis,
     /// Processes like this one that send to the same endpoints.
     pub gateways: u32,
     /// Tokens that an image or a sound counts as.
@@ -212,6 +218,9 @@ impl Default for Score {
             miss: 2,
             in_flight_ms: Millis::new(20),
             kv_ms: Millis::new(150),
+            adapter_load_ms: Millis::new(50),
+            adapter_evict_ms: Millis::new(300),
+            session_ms: Millis::new(200),
             gateways: 1,
             media_tokens: 1_000,
         }
@@ -273,6 +282,45 @@ pub struct Backend {
     /// Who hosts its models, if not who makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosting: Option<Hosting>,
+    /// Its LoRA adapters; none: models are all it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    /// How its answers tell callers where they came from, so that they may be sent there again; none: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Sessions>,
+}
+
+/// Tokens in answers, by which callers are preferably sent where they were before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// How long a token holds.
+    #[serde(default = "default_session")]
+    pub ttl_ms: Millis,
+    /// What they are authenticated with, where processes are to take each other's tokens; none: a secret of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { ttl_ms: default_session(), key: None }
+    }
+}
+
+fn default_session() -> Millis {
+    Millis::from_secs(600)
+}
+
+/// LoRA adapters that a backend's servers load when they are asked for. Requests name one as their model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lora {
+    /// Globs on their names, as the backend is asked for them; at least one.
+    pub adapters: Vec<String>,
+    /// How many each server holds at the same time; none: what it reports, and one until it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
 }
 
 impl Backend {
@@ -294,7 +342,8 @@ impl Backend {
             Some(Hosting::Azure { .. } | Hosting::Vertex { .. }) | None => None,
         };
         let token = key.and_then(|key| Some((SESSION_TOKEN, key.session_token.as_ref()?)));
-        [credential, key.map(|key| (SIGNING_SECRET, &key.secret)), token].into_iter().flatten()
+        let session = self.sessions.as_ref().and_then(|it| Some((SESSION_KEY, it.key.as_ref()?)));
+        [credential, key.map(|key| (SIGNING_SECRET, &key.secret)), token, session].into_iter().flatten()
     }
 
     /// The same, to be changed.
@@ -308,10 +357,12 @@ impl Backend {
             Some(Hosting::Bedrock { key: None, .. } | Hosting::Azure { .. } | Hosting::Vertex { .. })
             | None => (None, None),
         };
-        [credential, secret, token].into_iter().flatten()
+        let session = self.sessions.as_mut().and_then(|it| Some((SESSION_KEY, it.key.as_mut()?)));
+        [credential, secret, token, session].into_iter().flatten()
     }
 }
 
+const SESSION_KEY: &str = "sessions.key";
 const SIGNING_SECRET: &str = "hosting.bedrock.key.secret";
 const SESSION_TOKEN: &str = "hosting.bedrock.key.session_token";
 

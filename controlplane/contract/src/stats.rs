@@ -148,6 +148,18 @@ pub struct EndpointStats {
     /// What its answers brought, since this process first saw it.
     #[serde(default)]
     pub answers: Answers,
+    /// The LoRA adapters that it is taken to have in memory; none where its backend names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<Adapters>,
+}
+
+/// LoRA adapters in the memory of an endpoint, by its reports and what it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adapters {
+    /// The last used one first. Long names are cut.
+    pub resident: Vec<String>,
+    /// How many it holds at the same time.
+    pub slots: u32,
 }
 
 /// What `balance: gpu` reckons of an endpoint.

@@ -7,7 +7,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use ringway_contract::explain::{Candidate, Cost, Explanation, Question};
+use ringway_contract::explain::{Candidate, Cost, Explanation, Question, Residence};
 
 use super::args::{Explained, Output};
 use super::{Context, Failure, file, offline, output, traced};
@@ -108,24 +108,52 @@ fn draw(explanation: &Explanation) -> String {
 pub(super) fn candidates(endpoints: &[Candidate]) -> String {
     let header = ["endpoint", "eligible", "in flight", "score", "why"];
     let mut out = output::table(&header, endpoints.iter().map(candidate_row));
-    let mut costs = endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?))).peekable();
-    if costs.peek().is_some() {
+    let costs: Vec<_> = endpoints.iter().filter_map(|it| Some((it, it.cost.as_ref()?))).collect();
+    if !costs.is_empty() {
         out.push('\n');
-        let header = [
-            "endpoint",
-            "cost",
-            "queue",
-            "miss",
-            "in flight",
-            "kv",
-            "slowness",
-            "miss tokens",
-            "kv use",
-            "report",
-        ];
-        out += &output::table(&header, costs.map(|(candidate, cost)| cost_row(candidate, cost)));
+        // What few requests have takes room only where one has it.
+        let adapter = costs.iter().any(|(_, cost)| cost.adapter.is_some());
+        let session = costs.iter().any(|(_, cost)| cost.session_s > 0.0);
+        let has = |name| (adapter || name != "adapter") && (session || name != "session");
+        let columns = COSTS.iter().filter(|(name, _)| has(*name));
+        let header: Vec<&str> =
+            ["endpoint"].into_iter().chain(columns.clone().map(|(name, _)| *name)).collect();
+        let row = |(candidate, cost): &(&Candidate, &Cost)| {
+            let name = format!("{}/{}", candidate.backend, candidate.endpoint);
+            [name].into_iter().chain(columns.clone().map(|(_, cell)| cell(candidate, cost))).collect()
+        };
+        out += &output::table(&header, costs.iter().map(row));
     }
     out
+}
+
+type Cell = fn(&Candidate, &Cost) -> String;
+
+/// The parts of a cost, in seconds where they are that.
+const COSTS: [(&str, Cell); 11] = [
+    ("cost", |it, _| seconds(it.score)),
+    ("queue", |_, cost| seconds(cost.queue_s)),
+    ("miss", |_, cost| seconds(cost.miss_s)),
+    ("in flight", |_, cost| seconds(cost.in_flight_s)),
+    ("kv", |_, cost| seconds(cost.kv_s)),
+    ("adapter", |_, cost| cost.adapter.map_or("-".to_owned(), |it| adapter(it, cost.adapter_s))),
+    ("session", |_, cost| if cost.session_s > 0.0 { seconds(-cost.session_s) } else { "-".to_owned() }),
+    ("slowness", |_, cost| format!("{:.1}", cost.slowness)),
+    ("miss tokens", |_, cost| format!("{} of {}", cost.miss_tokens, cost.prompt_tokens)),
+    ("kv use", |_, cost| format!("{:.0}%", cost.kv * 100.0)),
+    ("report", |_, cost| if cost.reported { "fresh" } else { "none" }.to_owned()),
+];
+
+fn seconds(s: f64) -> String {
+    format!("{s:.3}")
+}
+
+fn adapter(residence: Residence, s: f64) -> String {
+    match residence {
+        Residence::Here => "in memory".to_owned(),
+        Residence::Room => format!("{s:.3} (a free slot)"),
+        Residence::Full => format!("{s:.3} (slots full)"),
+    }
 }
 
 fn candidate_row(candidate: &Candidate) -> Vec<String> {
@@ -138,19 +166,34 @@ fn candidate_row(candidate: &Candidate) -> Vec<String> {
     ]
 }
 
-/// The parts of a cost, in seconds where they are that.
-fn cost_row(candidate: &Candidate, cost: &Cost) -> Vec<String> {
-    let seconds = |s: f64| format!("{s:.3}");
-    vec![
-        format!("{}/{}", candidate.backend, candidate.endpoint),
-        seconds(candidate.score),
-        seconds(cost.queue_s),
-        seconds(cost.miss_s),
-        seconds(cost.in_flight_s),
-        seconds(cost.kv_s),
-        format!("{:.1}", cost.slowness),
-        format!("{} of {}", cost.miss_tokens, cost.prompt_tokens),
-        format!("{:.0}%", cost.kv * 100.0),
-        if cost.reported { "fresh" } else { "none" }.to_owned(),
-    ]
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn candidate(adapter: Option<&str>, adapter_s: f64, session_s: f64) -> Candidate {
+        let mut candidate = json!({
+            "backend": "llama", "endpoint": "a:1", "eligible": true, "why": "it is", "in_flight": 1, "score": 0.5,
+            "cost": {
+                "queue_s": 0.1, "miss_s": 0.1, "in_flight_s": 0.0, "kv_s": 0.0, "adapter_s": adapter_s,
+                "suspect_s": 0.0, "session_s": session_s, "slowness": 1.0, "prompt_tokens": 9, "miss_tokens": 9,
+                "uncached_tokens": 0, "kv": 0.5, "reported": true,
+            },
+        });
+        if let Some(adapter) = adapter {
+            candidate["cost"]["adapter"] = json!(adapter);
+        }
+        serde_json::from_value(candidate).expect("a candidate")
+    }
+
+    #[test]
+    fn adapter_and_session_have_a_column_where_somebody_has_one() {
+        let neither = candidates(&[candidate(None, 0.0, 0.0)]).to_ascii_lowercase();
+        assert!(!neither.contains("adapter") && !neither.contains("session"), "{neither}");
+        let both = candidates(&[candidate(Some("full"), 0.3, 0.0), candidate(Some("here"), 0.0, 0.2)]);
+        for said in ["0.300 (slots full)", "in memory", "-0.200"] {
+            assert!(both.contains(said), "{both}");
+        }
+    }
 }

@@ -232,9 +232,25 @@ fn endpoint_table<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
     let rows = backends
         .iter()
         .flat_map(|it| it.backend.endpoints.iter().map(move |endpoint| endpoint_row(it, endpoint)));
-    let table = output::table(&header, rows);
+    let table = output::table(&header, rows) + &adapter_table(backends.iter().flat_map(|it| &it.load));
     let queues: Vec<&QueueStats> = backends.iter().filter_map(|it| it.waiting.as_ref()).collect();
     if queues.is_empty() { table } else { table + "\n" + &queue_table(&queues) }
+}
+
+/// The LoRA adapters that endpoints are taken to have in memory, where backends have any.
+fn adapter_table<'a>(load: impl Iterator<Item = &'a EndpointStats>) -> String {
+    let row = |load: &EndpointStats| {
+        let adapters = load.adapters.as_ref()?;
+        let slots = format!("{} of {}", adapters.resident.len(), adapters.slots);
+        let resident = adapters.resident.join(", ");
+        let resident = if resident.is_empty() { "-".to_owned() } else { resident };
+        Some(vec![format!("{}/{}", load.backend, load.endpoint), slots, resident])
+    };
+    let rows: Vec<_> = load.filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &output::table(&["endpoint", "slots", "adapters in memory"], rows)
 }
 
 /// The queues in front of backends: who waits now, and what became of the others since the start.
@@ -347,6 +363,8 @@ fn pick<'a>(names: impl Iterator<Item = &'a str>, wanted: &str, kind: &str) -> R
 
 #[cfg(test)]
 mod tests {
+    use ringway_contract::stats::Adapters;
+
     use super::*;
 
     #[test]
@@ -383,6 +401,26 @@ mod tests {
         let row = ["llama", "0", "of", "2", "1", "2", "0", "3.0s", "1500", "4.2s", "7", "3", "timed", "out"];
         assert_eq!(rows[1], row, "{table}");
         assert_eq!(rows[2][7..], ["-", "1500", "-", "7", "0", "-"], "{table}");
+    }
+
+    #[test]
+    fn adapters_in_memory_are_a_table_of_their_own_where_there_are_any() {
+        let load = |endpoint: &str, resident: Option<&[&str]>| EndpointStats {
+            backend: "llama".to_owned(),
+            endpoint: endpoint.to_owned(),
+            adapters: resident.map(|resident| Adapters {
+                resident: resident.iter().map(|&name| name.to_owned()).collect(),
+                slots: 4,
+            }),
+            ..EndpointStats::default()
+        };
+        let some = [load("a:1", Some(&["poet", "law-eu"])), load("b:1", Some(&[])), load("c:1", None)];
+        let table = adapter_table(some.iter());
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 4, "a gap, a head, and a line each: {table}");
+        assert_eq!(rows[2], ["llama/a:1", "2", "of", "4", "poet,", "law-eu"]);
+        assert_eq!(rows[3], ["llama/b:1", "0", "of", "4", "-"]);
+        assert_eq!(adapter_table([load("c:1", None)].iter()), "");
     }
 
     #[test]

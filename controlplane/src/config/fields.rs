@@ -8,10 +8,11 @@
 use crate::bounds::{
     ATTEMPTS_MAX, BACKENDS_MAX, CATALOGUE_MAX, CONNECT_MS_MAX, CONNECTIONS_MAX, CONTEXT_TOKENS_MAX,
     ENDPOINTS_MAX, FALLBACKS_MAX, GATEWAYS_MAX, IDLE_CONNECTIONS_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN,
-    KV_TOKENS_MAX, LISTENERS_MAX, MEDIA_TOKENS_MAX, PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN, QUEUE_BYTES_MAX,
-    QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
-    REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SMALL_LIST_MAX, TARGETS_MAX,
-    TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX,
+    KV_TOKENS_MAX, LISTENERS_MAX, LORA_SLOTS_MAX, MEDIA_TOKENS_MAX, PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN,
+    QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
+    REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SESSION_MS_MAX, SESSION_MS_MIN,
+    SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN,
+    WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -344,12 +345,50 @@ pub(super) const BACKEND: Section = Section {
             "none: by who makes them, or by you",
             "Who hosts its models, where that asks for other paths and proofs than their maker: `{azure: …}`, `{vertex: …}` or `{bedrock: …}`.",
         ),
-        later(
+        optional(
             "sessions",
-            "keeping a session on one endpoint",
-            "use a backend with one endpoint where that matters",
+            Kind::Either(&[Kind::Flag, Kind::Section(&SESSIONS)]),
+            "false",
+            "Answers carry `x-ringway-session`; a caller that sends it back is preferably sent where it was before.",
         ),
-        later("lora", "routing by LoRA adapter", "give each adapter a route by `model`"),
+        optional(
+            "lora",
+            Kind::Section(&LORA),
+            "none",
+            "LoRA adapters that its endpoints load when they are asked for; with `balance: gpu` requests go where theirs is in memory.",
+        ),
+    ],
+};
+
+pub(super) const SESSIONS: Section = Section {
+    name: "sessions",
+    about: "Tokens in answers, `x-ringway-session`, that say where they came from. Nothing is kept of a session but its token.",
+    fields: &[
+        optional("ttl", Kind::Duration(SESSION_MS_MIN, SESSION_MS_MAX), "10m", "How long a token holds."),
+        optional(
+            "key",
+            Kind::Section(&CREDENTIAL),
+            "a secret of the process: none is taken after a restart, or from another gateway",
+            "What tokens are authenticated with, where several gateways, or one after a restart, are to take them; at least 16 bytes.",
+        ),
+    ],
+};
+
+const LORA: Section = Section {
+    name: "lora",
+    about: "LoRA adapters of a backend, as vLLM serves them: a request names one as its `model`. What counts is the name that the backend is asked for, behind the `model` of a target.",
+    fields: &[
+        required(
+            "adapters",
+            Kind::OneOrMany(&MODEL_GLOB, SMALL_LIST_MAX),
+            "Their names, or globs that match no other model of the backend.",
+        ),
+        optional(
+            "slots",
+            Kind::Whole(1, LORA_SLOTS_MAX),
+            "what the endpoint reports (`max_lora`), and 1 until it does",
+            "How many each endpoint holds at the same time: `--max-loras` of vLLM.",
+        ),
     ],
 };
 
@@ -620,6 +659,24 @@ const SCORE: Section = Section {
             Kind::Duration(0, SCORE_MS_MAX),
             "150ms",
             "For `k/(1 - k)`, where `k` is the share of the KV cache in use.",
+        ),
+        optional(
+            "adapter_load",
+            Kind::Duration(0, SCORE_MS_MAX),
+            "50ms",
+            "Where the LoRA adapter that is asked for is not in memory, and a slot is free.",
+        ),
+        optional(
+            "adapter_evict",
+            Kind::Duration(0, SCORE_MS_MAX),
+            "300ms",
+            "Where it is not in memory, and another one has to go.",
+        ),
+        optional(
+            "session",
+            Kind::Duration(0, SCORE_MS_MAX),
+            "200ms",
+            "Taken off where the caller's session was before (`sessions`).",
         ),
         optional(
             "gateways",

@@ -27,7 +27,7 @@ use super::suggest::did_you_mean;
 use super::tls;
 use super::values::{Fault, quoted};
 use super::written::{self, FileConfig, Watching};
-use crate::bounds::{ENDPOINTS_ALL_MAX, KV_LIMIT_PERCENT_MIN};
+use crate::bounds::{ENDPOINTS_ALL_MAX, KV_LIMIT_PERCENT_MIN, SESSION_KEY_BYTES_MIN};
 use crate::scrape::{self, Health, Metrics};
 
 const DRAIN_DEFAULT: Millis = Millis::from_secs(30);
@@ -251,6 +251,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     let credential = from.credential.as_ref().map(|source| credential(source, engine_and_dialect, env, sink));
     let default = Connections::default();
     let tls = from.tls.as_ref().map(|written| tls::backend(written, &from.endpoints, env, sink));
+    let sessions = from.sessions.as_ref().map(|written| sessions(written, env, sink));
     let (engine, dialect) = engine_and_dialect?;
     gpu_reads_prompts(from, engine, sink);
     unread_behind_tls(from, sink);
@@ -289,6 +290,11 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
         },
         admission,
         hosting: hosted.hosting,
+        sessions: match sessions {
+            None => None,
+            Some(sessions) => Some(sessions?),
+        },
+        lora: from.lora.as_ref().map(|written| lora(written, from, engine, sink)),
         account: hosted.account,
     })
 }
@@ -469,12 +475,74 @@ fn admission(from: &written::Admission, engine: Engine, sink: &Sink) -> contract
     }
 }
 
+fn sessions(from: &written::Sessions, env: &dyn Environment, sink: &Sink) -> Option<contract::Sessions> {
+    let default = contract::Sessions::default();
+    let key = match &from.key {
+        None => None,
+        Some(source) => Some(session_key(source, env, sink)?),
+    };
+    Some(contract::Sessions { ttl_ms: or(from.ttl.as_ref(), default.ttl_ms), key })
+}
+
+/// Whoever finds it out can name the server that its requests go to, and no more; it is a secret all the same.
+fn session_key(
+    source: &Written<written::SecretSource>,
+    env: &dyn Environment,
+    sink: &Sink,
+) -> Option<String> {
+    let secret = match secret::read(&source.value, env) {
+        Ok(secret) => secret,
+        Err(fault) => {
+            sink.error(&source.at, fault);
+            return None;
+        }
+    };
+    if let Some(fault) = secret.warning {
+        sink.warn(&source.at, fault);
+    }
+    if secret.text.len() < SESSION_KEY_BYTES_MIN {
+        let fault =
+            Fault::new(format!("a key of less than {SESSION_KEY_BYTES_MIN} bytes can be found by trying"));
+        sink.error(&source.at, fault.mend("take what `openssl rand -hex 32` prints"));
+    }
+    Some(secret.text)
+}
+
+/// Adapters that no choice looks at, and models of the backend that a glob takes for adapters, are slips.
+fn lora(from: &written::Lora, backend: &written::Backend, engine: Engine, sink: &Sink) -> contract::Lora {
+    if engine == Engine::Http {
+        let fault = Fault::new("`lora` goes by the model, and `engine: http` reads nothing");
+        sink.error(&from.at, fault.mend("leave it out, or name the engine that serves the models"));
+    } else if or(backend.balance.as_ref(), contract::Balance::default()) != contract::Balance::Gpu {
+        let fault = Fault::new("only `balance: gpu` looks at `lora`; here it has no effect");
+        sink.warn(&from.at, fault.mend("write `balance: gpu`"));
+    }
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for adapter in &from.adapters {
+        if let Some(first) = seen.insert(&adapter.value, &adapter.at) {
+            let fault = Fault::new(format!("{} is here twice", quoted(&adapter.value)));
+            sink.error(&adapter.at, fault.mend(format!("{} has it already", first.path)));
+        }
+        if adapter.value.bytes().all(|byte| byte == b'*') {
+            let fault = Fault::new("every model is taken for an adapter, the one they adapt too");
+            sink.warn(&adapter.at, fault.mend("name the adapters, or a glob that only they match"));
+        }
+    }
+    contract::Lora {
+        adapters: values(&from.adapters),
+        slots: from.slots.as_ref().map(|slots| u32::try_from(slots.value).expect("the table bounds it")),
+    }
+}
+
 fn score(from: &written::Score) -> contract::Score {
     let default = contract::Score::default();
     contract::Score {
         miss: or_u32(from.miss.as_ref(), default.miss),
         in_flight_ms: or(from.in_flight.as_ref(), default.in_flight_ms),
         kv_ms: or(from.kv.as_ref(), default.kv_ms),
+        adapter_load_ms: or(from.adapter_load.as_ref(), default.adapter_load_ms),
+        adapter_evict_ms: or(from.adapter_evict.as_ref(), default.adapter_evict_ms),
+        session_ms: or(from.session.as_ref(), default.session_ms),
         gateways: or_u32(from.gateways.as_ref(), default.gateways),
         media_tokens: or_u32(from.media_tokens.as_ref(), default.media_tokens),
     }

@@ -11,7 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
-    Hedge, Hosting, Limits, Listener, Logging, Match, Model, Orca, Retry, RouteTimeouts, Score, Tracing,
+    Hedge, Hosting, Limits, Listener, Logging, Lora, Match, Model, Orca, Retry, RouteTimeouts, Score,
+    Sessions, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -84,6 +85,8 @@ pub(super) struct Backend {
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
     pub(super) hosting: Option<Hosting>,
+    pub(super) lora: Option<Lora>,
+    pub(super) sessions: Option<Sessions>,
     /// Whose tokens are its credential, if they have to be got.
     pub(super) account: Option<ServiceAccount>,
 }

@@ -48,6 +48,8 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         orca: from.orca,
         admission: from.admission,
         hosting: from.hosting.clone(),
+        lora: from.lora.clone(),
+        sessions: from.sessions.clone(),
     }
 }
 

@@ -86,6 +86,23 @@ pub(super) struct Backend {
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
     pub(super) hosting: Option<Hosting>,
+    pub(super) lora: Option<Lora>,
+    pub(super) sessions: Option<Sessions>,
+}
+
+/// Tokens in the answers of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sessions {
+    pub(super) ttl: Option<Written<Millis>>,
+    pub(super) key: Option<Written<SecretSource>>,
+}
+
+/// LoRA adapters of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lora {
+    pub(super) at: Place,
+    pub(super) adapters: Vec<Written<String>>,
+    pub(super) slots: Option<Written<u64>>,
 }
 
 /// Who hosts the models of a backend.
@@ -149,6 +166,9 @@ pub(super) struct Score {
     pub(super) miss: Option<Written<u64>>,
     pub(super) in_flight: Option<Written<Millis>>,
     pub(super) kv: Option<Written<Millis>>,
+    pub(super) adapter_load: Option<Written<Millis>>,
+    pub(super) adapter_evict: Option<Written<Millis>>,
+    pub(super) session: Option<Written<Millis>>,
     pub(super) gateways: Option<Written<u64>>,
     pub(super) media_tokens: Option<Written<u64>>,
 }
@@ -361,6 +381,27 @@ fn backend((name, item): (Written<String>, Item<'_>)) -> Backend {
         tls: fields.get("tls").map(|item| backend_tls(item.at(), &fields.section("tls"))),
         admission: fields.get("admission").map(|item| admission(item.at(), &fields.section("admission"))),
         hosting: fields.get("hosting").map(|item| hosting(item.at(), &fields.section("hosting"))),
+        lora: fields.get("lora").map(|item| lora(item.at(), &fields.section("lora"))),
+        sessions: sessions(&fields),
+    }
+}
+
+/// `true`, or how.
+fn sessions(of: &Fields<'_>) -> Option<Sessions> {
+    let item = of.get("sessions")?;
+    if !item.is_map() {
+        let on = of.flag("sessions")?.value;
+        return on.then_some(Sessions { ttl: None, key: None });
+    }
+    let fields = item.fields(&fields::SESSIONS);
+    Some(Sessions { ttl: fields.duration("ttl"), key: fields.get("key").and_then(|item| credential(&item)) })
+}
+
+fn lora(at: &Place, fields: &Fields<'_>) -> Lora {
+    Lora {
+        at: at.clone(),
+        adapters: fields.texts("adapters", values::model_glob),
+        slots: fields.whole("slots"),
     }
 }
 
@@ -440,6 +481,9 @@ fn score(fields: &Fields<'_>) -> Score {
         miss: fields.whole("miss"),
         in_flight: fields.duration("in_flight"),
         kv: fields.duration("kv"),
+        adapter_load: fields.duration("adapter_load"),
+        adapter_evict: fields.duration("adapter_evict"),
+        session: fields.duration("session"),
         gateways: fields.whole("gateways"),
         media_tokens: fields.whole("media_tokens"),
     }
@@ -465,9 +509,11 @@ fn watching(item: &Item<'_>, section: &'static Section) -> Option<Written<Watchi
 }
 
 fn credential(item: &Item<'_>) -> Option<Written<SecretSource>> {
-    const SHAPE: &str = "write `credential: {env: NAME}` or `credential: {file: PATH}`";
+    let path = &item.at().path;
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let shape = || format!("write `{name}: {{env: NAME}}` or `{name}: {{file: PATH}}`");
     if !item.is_map() {
-        item.error(Fault::new("a secret never stands in this file").mend(SHAPE));
+        item.error(Fault::new("a secret never stands in this file").mend(shape()));
         return None;
     }
     let fields = item.fields(&fields::CREDENTIAL);
@@ -478,7 +524,7 @@ fn credential(item: &Item<'_>) -> Option<Written<SecretSource>> {
             item.error(Fault::new("a credential comes from one place").mend("keep `env` or `file`"));
         }
         (None, None) => {
-            item.error(Fault::new("a credential needs its place").mend(SHAPE));
+            item.error(Fault::new("a credential needs its place").mend(shape()));
         }
         (Some(_), None) | (None, Some(_)) => return env.or(file),
     }

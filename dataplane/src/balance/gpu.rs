@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ringway_contract::snapshot;
-use ringway_contract::stats::Estimate;
+use ringway_contract::stats::{self, Estimate};
 
+use super::adapters::{Adapter, Adapters, Sought};
 use super::prefix::Index;
 use super::prefix::blocks::Key;
 use super::prompt::Prompt;
@@ -27,6 +28,18 @@ pub struct Gpu {
     known: Arc<Known>,
     key: Arc<Key>,
     media_tokens: u32,
+    adapters: Option<Adapters>,
+}
+
+/// What a request asks a backend for, beside its prompt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// The model, as far as prompts are told apart by it.
+    pub model: &'a [u8],
+    /// The LoRA adapter, where the model is one.
+    pub adapter: Option<Adapter>,
+    /// The place of the endpoint where the caller's session was.
+    pub session: Option<usize>,
 }
 
 /// What is known of a backend over reloads.
@@ -63,6 +76,9 @@ pub fn pool(backend: &snapshot::Backend, endpoints: &[Arc<LoadCell>]) -> Pool {
         miss: score.miss as f32,
         in_flight: seconds(score.in_flight_ms),
         kv: seconds(score.kv_ms),
+        adapter_load: seconds(score.adapter_load_ms),
+        adapter_evict: seconds(score.adapter_evict_ms),
+        session: seconds(score.session_ms),
         ..Weights::default()
     };
     let hardware = |it: &snapshot::Endpoint| Hardware {
@@ -110,7 +126,11 @@ impl Gpu {
             let tokens = it.hardware.kv_tokens.unwrap_or(KV_TOKENS_UNKNOWN) as f32;
             (it.authority.as_str().into(), (tokens * BYTES_PER_TOKEN) as usize / BLOCK_BYTES)
         };
+        let resident =
+            |it: &snapshot::Endpoint| cells.resident(&format!("{}/{}", backend.name, it.authority));
+        let adapters = |lora| Adapters::new(lora, backend.endpoints.iter().map(resident));
         Self {
+            adapters: backend.lora.as_ref().map(adapters),
             pool: pool(backend, endpoints),
             known: cells.known(&backend.name, backend.endpoints.iter().map(member).collect()),
             key: cells.prompt_key(),
@@ -138,18 +158,29 @@ impl Gpu {
         prompt.tokens(self.bytes_per_token(), self.media_tokens)
     }
 
-    /// The endpoint where this prompt costs least, asked of this model.
+    /// Its LoRA adapters, if it has any.
+    pub fn adapters(&self) -> Option<&Adapters> {
+        self.adapters.as_ref()
+    }
+
+    /// What its cost depends on of a request with so many tokens.
+    pub fn asked(&self, tokens: u64, wanted: Wanted<'_>) -> Asked<'_> {
+        let sought = |among| Some(Sought { among, adapter: wanted.adapter? });
+        Asked { prompt: tokens, adapter: self.adapters.as_ref().and_then(sought), session: wanted.session }
+    }
+
+    /// The endpoint where this prompt costs least.
     pub fn choose(
         &self,
         prompt: &mut Prompt,
-        model: &[u8],
+        wanted: Wanted<'_>,
         now: Moment,
         rotation: u32,
         open: impl Fn(usize) -> bool,
     ) -> Option<Choice> {
-        let asked = Asked { prompt: self.tokens(prompt), ..Asked::default() };
+        let asked = self.asked(self.tokens(prompt), wanted);
         loop {
-            prompt.look_up(&self.key, model, &self.known.index);
+            prompt.look_up(&self.key, wanted, &self.known.index);
             let choice = self.pool.choose(&asked, prompt.matches(), now, rotation, &open)?;
             // Only a match that wins does harm, so the winner alone is asked whether it is still who it was. At most
             // once for each restart.
@@ -164,6 +195,14 @@ impl Gpu {
         self.known.index.insert(at, prompt.hashes());
     }
 
+    /// A request for this model goes to the endpoint at this place, which will have it in memory if it is an adapter.
+    pub fn sent(&self, at: usize, model: &[u8], now: Moment) {
+        let Some(adapters) = &self.adapters else { return };
+        if let Some(adapter) = adapters.named(model) {
+            adapters.sent(at, adapter, model, now);
+        }
+    }
+
     /// The endpoint at this place counted so many tokens in this prompt, and found so many of them in its cache, if it
     /// says so.
     pub fn learn(&self, prompt: &Prompt, at: usize, sent: Load, tokens: u64, cached: Option<u64>) {
@@ -176,9 +215,9 @@ impl Gpu {
     }
 
     /// Every part of what this prompt would cost on each endpoint, in their order.
-    pub fn explain(&self, prompt: &mut Prompt, model: &[u8], now: Moment) -> Vec<Terms> {
-        let asked = Asked { prompt: self.tokens(prompt), ..Asked::default() };
-        prompt.look_up(&self.key, model, &self.known.index);
+    pub fn explain(&self, prompt: &mut Prompt, wanted: Wanted<'_>, now: Moment) -> Vec<Terms> {
+        let asked = self.asked(self.tokens(prompt), wanted);
+        prompt.look_up(&self.key, wanted, &self.known.index);
         (0..self.pool.len()).map(|at| self.pool.terms(at, &asked, prompt.matches(), now)).collect()
     }
 
@@ -191,6 +230,11 @@ impl Gpu {
             cached_blocks: self.known.index.blocks(at) as u64,
             report_fresh: cell.fresh(now).is_some(),
         }
+    }
+
+    /// The adapters that the endpoint at this place is taken to have, to be shown.
+    pub fn resident(&self, at: usize, now: Moment) -> Option<stats::Adapters> {
+        Some(self.adapters.as_ref()?.shown(at, self.pool.cell(at).began(), now))
     }
 
     /// The key its prompts are hashed with.

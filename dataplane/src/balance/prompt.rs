@@ -7,6 +7,7 @@
 use ringway_wire::json::{Part, Piece, PromptScanner};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::gpu::Wanted;
 use super::prefix::blocks::{Blocks, Key, Section};
 use super::prefix::{BlockHash, Index, Matches};
 use crate::bounds::HASHED_BLOCKS_MAX;
@@ -62,9 +63,12 @@ impl Prompt {
         (text + u64::from(self.media) * u64::from(media_tokens)).max(1)
     }
 
-    /// Finds what of it is where, asked of this model.
-    pub fn look_up(&mut self, key: &Key, model: &[u8], index: &Index) {
-        let seed = key.seed(model, b"", b"");
+    /// Finds what of it is where, asked of this model and adapter.
+    pub fn look_up(&mut self, key: &Key, wanted: Wanted<'_>, index: &Index) {
+        let seed = match wanted.adapter {
+            Some(adapter) => key.seed(wanted.model, &adapter.seed(), b""),
+            None => key.seed(wanted.model, b"", b""),
+        };
         index.lookup(self.blocks.finish(key, seed), &mut self.matches);
         self.matches.set_blocks(self.blocks.all_blocks());
     }

@@ -13,9 +13,11 @@
 
 use std::sync::Arc;
 
+use super::adapters::{Residence, Sought};
 use super::prefix::Matches;
 use crate::bounds::{
-    CANDIDATES_PREFIX_MAX, CANDIDATES_RANDOM_MAX, KV_SHARE_MAX, PREFILL_TOKENS_PER_S, SCANNED_MAX,
+    CANDIDATES_ADAPTER_MAX, CANDIDATES_PREFIX_MAX, CANDIDATES_RANDOM_MAX, KV_SHARE_MAX, PREFILL_TOKENS_PER_S,
+    SCANNED_MAX,
 };
 use crate::cells::{Counts, Fresh, LoadCell};
 use crate::clock::Moment;
@@ -88,21 +90,10 @@ struct Member {
 pub struct Asked<'a> {
     /// Tokens of its prompt, as estimated.
     pub prompt: u64,
-    /// Where its adapter is, by endpoint; none: it asks for no adapter.
-    pub adapter: Option<&'a [Residence]>,
+    /// Its adapter; none: it asks for none.
+    pub adapter: Option<Sought<'a>>,
     /// The endpoint where its session was before.
     pub session: Option<usize>,
-}
-
-/// Whether an endpoint has an adapter in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Residence {
-    /// It is there.
-    Here,
-    /// It is not, and a slot is free.
-    Room,
-    /// It is not, and one has to go.
-    Full,
 }
 
 /// The endpoint that was chosen.
@@ -155,6 +146,8 @@ pub struct Terms {
     pub in_flight_s: f32,
     /// Seconds for the KV cache in use.
     pub kv_s: f32,
+    /// Whether its adapter is there, if it asks for one.
+    pub residence: Option<Residence>,
     /// Seconds for the adapter.
     pub adapter_s: f32,
     /// Seconds for something being wrong.
@@ -269,7 +262,8 @@ impl Pool {
         let (member, weights) = (&self.members[at], &self.weights);
         let pressure = self.pressure_of(member, Reports::Believed, now);
         let miss = misses.of(at);
-        let adapter_s = match asked.adapter.map(|places| places[at]) {
+        let residence = asked.adapter.map(|sought| self.residence(at, sought, now));
+        let adapter_s = match residence {
             None | Some(Residence::Here) => 0.0,
             Some(Residence::Room) => weights.adapter_load,
             Some(Residence::Full) => weights.adapter_evict,
@@ -281,11 +275,16 @@ impl Pool {
             miss_s: weights.miss * miss * member.s_per_token,
             in_flight_s: weights.in_flight * pressure.in_flight,
             kv_s: weights.kv * odds(pressure.kv),
+            residence,
             adapter_s,
             suspect_s: if member.cell.is_suspect() { weights.suspect } else { 0.0 },
             session_s: if asked.session == Some(at) { weights.session } else { 0.0 },
             slowness: 1.0 + weights.slow_start * (1.0 - member.cell.warmth(now)),
         }
+    }
+
+    fn residence(&self, at: usize, sought: Sought<'_>, now: Moment) -> Residence {
+        sought.among.residence(at, sought.adapter, self.members[at].cell.began(), now)
     }
 
     /// The endpoint where the request costs least, among those that are `open`. Of equal ones the first behind
@@ -321,8 +320,8 @@ impl Pool {
         self.cheapest(asked, matches, now, around)
     }
 
-    /// Looks at the few endpoints with the longest match beyond what most have in common, and at a few drawn by
-    /// `rotation`; if none of these is open, at every one.
+    /// Looks at the few endpoints with the longest match beyond what most have in common, where its session was, at a few that
+    /// have its adapter, and at a few drawn by `rotation`; if none of these is open, at every one.
     pub fn choose_sampled(
         &self,
         asked: &Asked<'_>,
@@ -334,6 +333,13 @@ impl Pool {
         let mut candidates = Candidates::default();
         for at in (0..self.members.len()).filter(|&at| matches.len(at) > matches.preamble()) {
             candidates.offer(at, matches.len(at), &open);
+        }
+        candidates.add(asked.session.into_iter().filter(|&at| at < self.members.len() && open(at)));
+        if let Some(sought) = asked.adapter {
+            let start = rotation as usize % self.members.len().max(1);
+            let around = (start..self.members.len()).chain(0..start);
+            candidates
+                .add(around.filter(|&at| open(at) && self.residence(at, sought, now) == Residence::Here));
         }
         candidates.draw(self.members.len(), rotation, &open);
         let sampled = self.cheapest(asked, matches, now, candidates.places());
@@ -416,7 +422,7 @@ impl<'a> Misses<'a> {
 /// The few endpoints of a large pool that are looked at.
 #[derive(Default)]
 struct Candidates {
-    places: [u32; CANDIDATES_PREFIX_MAX + CANDIDATES_RANDOM_MAX],
+    places: [u32; CANDIDATES_PREFIX_MAX + 1 + CANDIDATES_ADAPTER_MAX + CANDIDATES_RANDOM_MAX],
     lengths: [u16; CANDIDATES_PREFIX_MAX],
     count: usize,
 }
@@ -433,6 +439,16 @@ impl Candidates {
         self.lengths.copy_within(longer..last, longer + 1);
         (self.places[longer], self.lengths[longer]) = (at as u32, length);
         self.count = last + 1;
+    }
+
+    /// Adds the first few of these that are not there.
+    fn add(&mut self, places: impl Iterator<Item = usize>) {
+        for at in places.take(CANDIDATES_ADAPTER_MAX) {
+            if !self.places().any(|kept| kept == at) {
+                self.places[self.count] = at as u32;
+                self.count += 1;
+            }
+        }
     }
 
     /// Adds endpoints drawn at random, each once.

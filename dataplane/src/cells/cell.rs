@@ -102,6 +102,11 @@ impl LoadCell {
         self.lives.load(Relaxed)
     }
 
+    /// When this life began; the clock's beginning, if it is the first one.
+    pub fn began(&self) -> Moment {
+        Moment::from_us(self.restarted_us.load(Relaxed))
+    }
+
     /// The server is another one, or started again: what is counted and known of it begins anew. Leases of before go on
     /// counting on the life they began in.
     ///

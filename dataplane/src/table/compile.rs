@@ -26,16 +26,17 @@ use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::{self};
 use crate::bounds::{
-    ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX, CONDITION_VALUES_MAX,
-    ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, IDLE_CONNECTIONS_MAX,
-    LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, ROUTES_MAX,
-    TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ADAPTER_SLOTS_MAX, ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX,
+    CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN,
+    IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX,
+    ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::heartbeat::Pulse;
 use crate::hedge::Hedge;
 use crate::hedge::delay::After;
 use crate::names::Name;
+use crate::session::Sessions;
 use crate::tls::Opened;
 use rustls::pki_types::ServerName;
 
@@ -268,6 +269,27 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
         check_hosting(&format!("{at}.hosting"), hosting, found);
     }
     check_admission(&format!("{at}.admission"), backend, found);
+    if let Some(lora) = &backend.lora {
+        check_lora(&format!("{at}.lora"), lora, found);
+    }
+    if let Some(sessions) = &backend.sessions {
+        found.check(format_args!("{at}.sessions.ttl_ms"), check::timeout(sessions.ttl_ms.get()));
+        if let Some(key) = &sessions.key {
+            found.check(format_args!("{at}.sessions.key"), check::secret(key));
+        }
+    }
+}
+
+fn check_lora(at: &str, lora: &snapshot::Lora, found: &mut Found) {
+    if lora.adapters.is_empty() {
+        found
+            .add(format_args!("{at}.adapters"), wrong("no adapter is named", "name them, or leave lora out"));
+    }
+    check_each(at, "adapters", &lora.adapters, check::model_glob, found);
+    if let Some(slots) = lora.slots {
+        let slots = check::range("slots for adapters", slots.into(), 1, ADAPTER_SLOTS_MAX as u64);
+        found.check(format_args!("{at}.slots"), slots);
+    }
 }
 
 fn check_hosting(at: &str, hosting: &snapshot::Hosting, found: &mut Found) {
@@ -495,6 +517,10 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         header: credential.header.as_bytes().into(),
         value: credential.value.as_bytes().into(),
     });
+    let sessions = backend
+        .sessions
+        .as_ref()
+        .map(|sessions| Sessions::new(sessions, &backend.name, &endpoints, cells.session_key()));
     let loads: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.cell)).collect();
     let named = || endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint.weight));
     let admission = backend.admission.as_ref().filter(|_| backend.engine != Engine::Http);
@@ -516,6 +542,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
         credential_until_s: backend.credential_until_s,
         orca: backend.orca.filter(|_| backend.engine != Engine::Http),
         hosting: backend.hosting.clone(),
+        sessions,
         cumulative,
         stride,
         turn: cells.turn(&backend.name),
@@ -637,7 +664,9 @@ fn compile_route(
             || prompt_key.is_some()
             || route.heartbeat.is_some_and(|it| it.commit_after_ms.is_some())
             || all().any(|target| target.model.is_some()),
-        wishes: all().any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some()),
+        wishes: all()
+            .any(|it| it.backend.gpu.is_some() || it.backend.ring.is_some() || it.backend.sessions.is_some()),
+        sessions: all().any(|it| it.backend.sessions.is_some()),
         queues: all().any(|target| target.backend.admission.is_some()),
         prompt_key,
         catalogue: None,
@@ -810,6 +839,11 @@ mod tests {
                 json!({"bedrock": {"region": "r", "key": {"id": "a", "secret": "s3cret\n"}}}),
                 "backends[0].hosting.bedrock.key.secret",
             ),
+            ("/backends/0/lora", json!({"adapters": []}), "backends[0].lora.adapters"),
+            ("/backends/0/lora", json!({"adapters": ["a", "b c"]}), "backends[0].lora.adapters[1]"),
+            ("/backends/0/lora", json!({"adapters": ["a"], "slots": 0}), "backends[0].lora.slots"),
+            ("/backends/0/sessions", json!({"ttl_ms": 0}), "backends[0].sessions.ttl_ms"),
+            ("/backends/0/sessions", json!({"key": "s3cret\n"}), "backends[0].sessions.key"),
             ("/routes/0/targets", json!([]), "routes[0].targets"),
             ("/routes/0/targets/0/backend", json!("nobody"), "routes[0].targets[0].backend"),
             ("/routes/0/targets/0/weight", json!(0), "routes[0].targets"),

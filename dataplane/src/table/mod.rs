@@ -40,6 +40,7 @@ use crate::balance::gpu::Gpu;
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
 use crate::balance::score::Pool;
+use crate::bounds::MODEL_BYTES_MAX;
 use crate::cells::{LoadCell, Slot, SlotHold, Turn};
 use crate::clock::Moment;
 use crate::health::HealthCell;
@@ -47,6 +48,7 @@ use crate::heartbeat::Pulse;
 use crate::hedge::Hedge;
 use crate::names::Name;
 use crate::seen::Seen;
+use crate::session::Sessions;
 use crate::tls::{ClientSide, ServerSide};
 
 /// One compiled snapshot.
@@ -182,6 +184,8 @@ pub struct Route {
     pub class: Class,
     /// A destination has a queue in front.
     pub queues: bool,
+    /// A destination has sessions.
+    pub sessions: bool,
     /// The model must be known: to match, or to be replaced by an alias.
     pub reads_body: bool,
     /// A target chooses by what is asked for, not by load alone.
@@ -270,12 +274,38 @@ impl Alias {
             Self::Name(name) => return Some(Cow::Borrowed(name)),
             Self::Around { front, back } => (front, back),
         };
-        let star = globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))?;
+        let star = star_of(asked, globs)?;
         Some(Cow::Owned(format!("{front}{}{back}", std::str::from_utf8(star).ok()?)))
     }
 }
 
+/// What the star of the first of these globs stands for that matches the model.
+fn star_of<'m>(asked: &'m [u8], globs: &[Glob]) -> Option<&'m [u8]> {
+    globs.iter().filter(|glob| glob.matches(asked)).find_map(|glob| glob.star(asked))
+}
+
 impl Target {
+    /// What the model is called there, written into `room` where it is not written anywhere else. None: it has no name
+    /// there, or it is too long for a model.
+    pub fn model_written<'m>(
+        &'m self,
+        asked: &'m [u8],
+        globs: &[Glob],
+        room: &'m mut [u8; MODEL_BYTES_MAX],
+    ) -> Option<&'m [u8]> {
+        let (front, back) = match &self.model {
+            None => return Some(asked),
+            Some(Alias::Name(name)) => return Some(name.as_bytes()),
+            Some(Alias::Around { front, back }) => (front.as_bytes(), back.as_bytes()),
+        };
+        let mut len = 0;
+        for part in [front, star_of(asked, globs)?, back] {
+            room.get_mut(len..len + part.len())?.copy_from_slice(part);
+            len += part.len();
+        }
+        Some(&room[..len])
+    }
+
     /// What the model is called there that a caller asks for by this name; none: the same.
     pub fn model_there(&self, asked: &[u8], route: &Route) -> Option<Cow<'_, str>> {
         self.model.as_ref()?.of(asked, &route.conditions.models)
@@ -317,6 +347,8 @@ pub struct Backend {
     pub admission: Option<Admission>,
     /// Who hosts its models, if not who makes them.
     pub hosting: Option<Hosting>,
+    /// The tokens of its answers, where callers are preferably sent where they were before.
+    pub sessions: Option<Sessions>,
     /// Weights of the endpoints added up, one entry each.
     pub(crate) cumulative: Box<[u32]>,
     /// Steps through the weights so that one period gives each its share, well mixed.

@@ -20,6 +20,8 @@ struct Place<'t> {
     target: &'t Target,
     at: usize,
     cost: Option<(f64, Cost)>,
+    /// The caller's session was there, and the policy has no scale to put that on.
+    session: bool,
     score: f64,
     rank: Rank,
 }
@@ -69,13 +71,14 @@ fn places<'t>(considered: &Considered<'_, 't>, wish: &mut Wish<'_>) -> Vec<Place
     let mut places = Vec::new();
     for target in others.chain(chosen) {
         let backend = &target.backend;
-        let model = balance::model_at(target, wish.model);
-        let costs = explain::costs(backend, wish.prompt.as_deref_mut(), model, wish.now);
+        let wanted = balance::wanted(target, wish.model, wish.globs, wish.session);
+        let costs = explain::costs(backend, wish.prompt.as_deref_mut(), wanted, wish.now);
         for (at, endpoint) in backend.endpoints.iter().enumerate() {
             let cost = costs.get(at).copied();
             let score = explain::score(backend, endpoint, cost.as_ref());
             let rank = rank(considered, target, endpoint);
-            places.push(Place { target, at, cost, score, rank });
+            let session = backend.gpu.is_none() && wanted.session == Some(at);
+            places.push(Place { target, at, cost, session, score, rank });
         }
     }
     places
@@ -105,6 +108,7 @@ fn why(
     let endpoint = &backend.endpoints[place.at];
     let admission = backend.admission.as_ref();
     match place.rank {
+        Rank::Chosen if place.session => Some("chosen: the caller's session was here".to_owned()),
         Rank::Chosen => Some(chosen(backend.balance).to_owned()),
         Rank::Unfit => Some(UNFIT.to_owned()),
         Rank::Out if considered.tried.has(endpoint) => Some("it was tried before".to_owned()),
@@ -120,7 +124,14 @@ fn why(
         Rank::Rival if endpoint.health.is_resting() => None,
         Rank::Rival => {
             let suspect = backend.gpu.is_none() && endpoint.health.state() == State::Suspect;
-            Some(if suspect { SUSPECT.to_owned() } else { beaten(backend.balance, place, winner?) })
+            let elsewhere = winner.is_some_and(|winner| winner.session);
+            Some(if suspect {
+                SUSPECT.to_owned()
+            } else if elsewhere {
+                "the caller's session was elsewhere".to_owned()
+            } else {
+                beaten(backend.balance, place, winner?)
+            })
         }
     }
 }
@@ -192,6 +203,7 @@ mod tests {
             in_flight_s,
             kv_s: 0.0,
             adapter_s: 0.0,
+            adapter: None,
             suspect_s: 0.0,
             session_s: 0.0,
             slowness,

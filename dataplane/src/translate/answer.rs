@@ -30,6 +30,7 @@ use crate::outcome::{Blame, Outcome, Reason};
 use crate::refusal::Refusal;
 use crate::relay::{Observer, read_load};
 use crate::reply;
+use crate::session;
 
 /// Passes the answer on to its end.
 ///
@@ -302,9 +303,12 @@ async fn fail(
     x.reply(|head, to| reply::translated(head, shown.status, &fields, &body, to), said).await
 }
 
-/// What answers say on routes that expose it.
+/// Where the session is, and what answers say on routes that expose it.
 fn fields(x: &Exchange<'_>, aim: Aim<'_>, losses: &Losses) -> Vec<(&'static str, String)> {
     let mut fields = Vec::new();
+    if let Some(token) = session::granted(x, aim) {
+        fields.push((session::FIELD, String::from_utf8_lossy(token.as_bytes()).into_owned()));
+    }
     if aim.route.expose {
         if let Some(id) = &x.upstream_id {
             fields.push(("x-ringway-upstream-request-id", id.to_string()));

@@ -31,7 +31,9 @@ impl<'a> Drive<'a> {
     /// An endpoint that was not tried; among those near open, if the queue lets it go.
     pub(super) fn pick(&self, number: u32, near: Option<&dyn Fn(usize) -> bool>) -> Option<Pick<'a>> {
         let live = &self.live[number as usize];
-        self.with_prompt(number, |prompt| live.gateway.pick(prompt, &live.tried, near, self.now))
+        self.with_prompt(number, |prompt| {
+            live.gateway.pick((prompt, live.out.ask.adapter), &live.tried, near, self.now)
+        })
     }
 
     pub(super) fn pick_near(&self, number: u32, need: Need) -> Option<Pick<'a>> {

@@ -1,8 +1,10 @@
 //! Claims about the cost and the choice.
 
 use proptest::prelude::*;
+use ringway_contract::snapshot::Lora;
 
 use super::*;
+use crate::balance::adapters::{Adapter, Adapters};
 use crate::bounds::REPORT_AGE_MS_MAX;
 use crate::cells::{Lease, Load, Report, Said};
 
@@ -179,11 +181,35 @@ fn unknown_hardware_costs_what_a_middling_one_does() {
     assert_eq!(terms.pressure.kv, 0.0, "a cache of unknown size is not full");
 }
 
+/// Of so many endpoints with one slot each.
+fn adapters(members: usize) -> Adapters {
+    let lora = Lora { adapters: vec!["*".to_owned()], slots: Some(1) };
+    Adapters::new(&lora, (0..members).map(|_| Arc::default()))
+}
+
+#[test]
+fn in_a_large_pool_the_endpoint_that_has_the_adapter_is_looked_at() {
+    let pool = pool(&[H100; SCANNED_MAX + 36]);
+    let (among, adapter) = (adapters(pool.len()), Adapter::named(b"a"));
+    among.sent(77, adapter, b"a", NOW);
+    let asked = Asked { prompt: 100, adapter: Some(Sought { among: &among, adapter }), session: None };
+    for rotation in 0..200 {
+        assert_eq!(pool.choose(&asked, &none(), NOW, rotation, |_| true).map(|it| it.at), Some(77));
+    }
+    let elsewhere = pool.choose(&asked, &none(), NOW, 0, |at| at != 77);
+    assert!(elsewhere.is_some_and(|it| it.at != 77));
+}
+
 #[test]
 fn adapter_session_suspicion_and_slow_start_have_their_terms() {
     let pool = pool(&[H100; 3]);
-    let places = [Residence::Full, Residence::Room, Residence::Here];
-    let by_adapter = Asked { prompt: 100, adapter: Some(&places), session: None };
+    let among = adapters(3);
+    let adapter = Adapter::named(b"a");
+    among.sent(0, Adapter::named(b"b"), b"b", NOW);
+    among.sent(2, adapter, b"a", NOW);
+    let by_adapter = Asked { prompt: 100, adapter: Some(Sought { among: &among, adapter }), session: None };
+    let costs = [0, 1, 2].map(|at| pool.terms(at, &by_adapter, &none(), NOW).adapter_s);
+    assert_eq!(costs, [0.3, 0.05, 0.0]);
     assert_eq!(pool.choose(&by_adapter, &none(), NOW, 0, |_| true).map(|it| it.at), Some(2));
     assert_eq!(pool.choose(&by_adapter, &none(), NOW, 0, |at| at != 2).map(|it| it.at), Some(1));
     let by_session = Asked { prompt: 100, adapter: None, session: Some(1) };
