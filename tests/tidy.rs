@@ -1,11 +1,11 @@
 //! Habits that keep themselves: what review forgets, a test remembers.
 //!
 //! Owns: crate edges, module docs, where `unsafe` may be, paths and hosts that must not be written down, bounds
-//! without a user; and a list (no failure) of what grew long.
+//! without a user, series that the dashboard or the documentation does not know; and a list (no failure) of what grew long.
 //! Must not: judge style that a person has to see.
 //! Read next: ARCHITECTURE.md, which the edges come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -284,6 +284,125 @@ fn long_functions(text: &str) -> Vec<(usize, String)> {
         }
     }
     found
+}
+
+/// Names of series in a text: whole words that begin like ours.
+fn series(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("ringway_") || word.starts_with("gen_ai_")).collect()
+}
+
+/// The series that the data plane exposes: literals of its code that are nothing but a name.
+fn exposed() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (path, text) in files(&["rs"]) {
+        if !path.starts_with("dataplane/src") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for literal in code.split('"').skip(1).step_by(2) {
+            let name = series(literal).into_iter().next().filter(|name| *name == literal);
+            all.extend(name.map(str::to_owned));
+        }
+    }
+    all.retain(|name| name != "gen_ai_token_type"); // a label
+    all
+}
+
+/// A histogram is asked for by its parts.
+fn family<'n>(name: &'n str, exposed: &BTreeSet<String>) -> &'n str {
+    let stem = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+    stem.filter(|stem| exposed.contains(*stem)).unwrap_or(name)
+}
+
+/// Every `expr` of a panel, by its title.
+fn dashboard() -> Vec<(String, String)> {
+    let text =
+        fs::read_to_string(workspace().join("deploy/grafana/ringway.json")).expect("there is a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
+    let panels = dashboard["panels"].as_array().expect("it has panels");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |panel: &Value| {
+        let targets = panel["targets"].as_array().cloned().unwrap_or_default(); // a row has none
+        targets.iter().map(|target| (text(&panel["title"]), text(&target["expr"]))).collect::<Vec<_>>()
+    };
+    panels.iter().flat_map(of).collect()
+}
+
+/// What no panel shows: fine detail of panels that are there, and what only a search for a mistake of ours asks for.
+const NOT_ON_THE_DASHBOARD: [&str; 42] = [
+    "gen_ai_client_token_usage",
+    "gen_ai_server_request_duration_seconds",
+    "ringway_access_log_lines_total",
+    "ringway_buffer_bytes",
+    "ringway_buffer_pooled_bytes",
+    "ringway_build_info",
+    "ringway_config_age_seconds",
+    "ringway_config_applied_total",
+    "ringway_config_generation",
+    "ringway_connections_accepted_total",
+    "ringway_connections_handed_over_total",
+    "ringway_control_connections",
+    "ringway_downstream_bytes_total",
+    "ringway_draining",
+    "ringway_endpoint_attempts_total",
+    "ringway_endpoint_drained",
+    "ringway_endpoint_generated_tokens",
+    "ringway_endpoint_kv_ratio",
+    "ringway_endpoint_prompt_tokens",
+    "ringway_endpoint_report_fresh",
+    "ringway_endpoints_unlisted",
+    "ringway_event_log_dropped_total",
+    "ringway_event_subscribers",
+    "ringway_io_info",
+    "ringway_malformed_requests_total",
+    "ringway_orca_malformed_total",
+    "ringway_process_max_fds",
+    "ringway_process_open_fds",
+    "ringway_process_start_time_seconds",
+    "ringway_process_threads",
+    "ringway_process_virtual_memory_bytes",
+    "ringway_queue_bytes",
+    "ringway_request_duration_seconds",
+    "ringway_tls_handshakes_total",
+    "ringway_tls_resumptions_total",
+    "ringway_traces_total",
+    "ringway_upstream_connect_failures_total",
+    "ringway_upstream_connects_total",
+    "ringway_upstream_reuses_total",
+    "ringway_upstream_stale_connections",
+    "ringway_upstream_tls_handshakes_total",
+    "ringway_upstream_tls_resumptions_total",
+];
+
+#[test]
+fn the_dashboard_asks_for_series_that_exist_and_leaves_out_none_unknowingly() {
+    let exposed = exposed();
+    assert!(exposed.len() > 80, "the code has names: {exposed:?}");
+    let panels = dashboard();
+    let mut shown = BTreeSet::new();
+    let mut unknown = Vec::new();
+    for (title, expr) in &panels {
+        for name in series(expr).into_iter().map(|name| family(name, &exposed)) {
+            shown.insert(name);
+            if !exposed.contains(name) {
+                unknown.push(format!("{title}: {name}"));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "nobody exposes these: {unknown:#?}");
+    let hidden = exposed.iter().filter(|name| !shown.contains(name.as_str())).map(String::as_str);
+    let hidden: BTreeSet<&str> = hidden.collect();
+    let expected: BTreeSet<&str> = NOT_ON_THE_DASHBOARD.into_iter().collect();
+    assert_eq!(hidden, expected, "show it, or add it to the list of what is not shown");
+}
+
+#[test]
+fn every_series_is_documented() {
+    let text = fs::read_to_string(workspace().join("docs/observability.md")).expect("it is there");
+    let told = series(&text);
+    let silent: Vec<_> = exposed().into_iter().filter(|name| !told.contains(name.as_str())).collect();
+    assert!(silent.is_empty(), "docs/observability.md does not tell of {silent:#?}");
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! A connection to a host by name, in plain text or over TLS.
+//! A connection in plain text or over TLS, for the few questions of the control plane itself.
 //!
 //! Owns: the way from a name to a stream whose other end proved to be that name.
-//! Must not: be used for what the data plane does; this is for the few questions of the control plane itself.
+//! Must not: be used for what the data plane does.
+//! Read next: `trust.rs`, who is believed.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use ringway_contract::snapshot::BackendTls;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -17,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::bounds::ADDRESSES_MAX;
 use crate::config::may_connect;
+use crate::trust;
 
 /// Bytes both ways.
 pub enum Stream {
@@ -70,28 +73,8 @@ pub async fn over_tls(
 /// The settings that trust whom the system trusts; read once.
 fn trusting_the_system() -> Result<&'static Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let made = CONFIG.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err("this system names no authorities to trust; install ca-certificates".to_owned());
-        }
-        client_config(roots).map(Arc::new).map_err(|error| error.to_string())
-    });
+    let made = CONFIG.get_or_init(|| trust::client_config(&BackendTls::default()).map(Arc::new));
     made.as_ref().map_err(Clone::clone)
-}
-
-/// Settings that trust these authorities.
-///
-/// # Errors
-/// The provider of ciphers lacks what is asked of it.
-pub fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 impl AsyncRead for Stream {

@@ -19,3 +19,4 @@ pub mod paths;
 pub mod scrape;
 pub mod supervise;
 pub mod top;
+pub mod trust;

@@ -318,6 +318,25 @@ fn the_short_examples_work_and_are_ten_lines_long() {
 }
 
 #[test]
+fn endpoints_behind_tls_are_read_as_requests_go_there() {
+    let secure = |backend: &str| {
+        let config = accept(&with_backend(backend));
+        let targets = config::targets(&config, &|_, _| Vec::new());
+        let name = |target: &scrape::Target| target.secure.as_ref().map(|secure| secure.name.clone());
+        (targets.iter().map(name).collect::<Vec<_>>(), targets[0].secure.clone().map(|secure| secure.tls))
+    };
+    let both = "{engine: vllm, endpoints: [\"https://10.0.0.1\", \"http://10.0.0.2\", \"https://[2001:db8::1]:8443\"]}";
+    let (names, tls) = secure(both);
+    assert_eq!(names, [Some("10.0.0.1".to_owned()), None, Some("2001:db8::1".to_owned())]);
+    assert_eq!(tls, Some(BackendTls::default()), "the system's authorities");
+    let (names, tls) = secure(
+        "{engine: vllm, endpoints: [\"https://gpu.internal/v1\"], metrics: {port: 9400}, tls: {server_name: gpu.example}}",
+    );
+    assert_eq!(names, [Some("gpu.example".to_owned())], "on another port, too");
+    assert_eq!(tls.and_then(|tls| tls.server_name).as_deref(), Some("gpu.example"));
+}
+
+#[test]
 fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise() {
     let target = |backend: &str| {
         let config = accept(&with_backend(backend));
@@ -346,11 +365,6 @@ fn what_is_read_of_endpoints_follows_the_engine_unless_the_file_says_otherwise()
 
     assert_eq!(target("{engine: openai, endpoints: [\"http://10.0.0.1\"]}"), None);
     assert_eq!(target("{engine: vllm, endpoints: [\"http://10.0.0.1\"], metrics: off, health: off}"), None);
-    let behind_tls = "{engine: vllm, endpoints: [\"https://10.0.0.1\", \"http://10.0.0.2\"]}";
-    let config = accept(&with_backend(behind_tls));
-    let names: Vec<_> =
-        config::targets(&config, &|_, _| Vec::new()).into_iter().map(|target| target.name).collect();
-    assert_eq!(names, ["b/10.0.0.2"], "no question and no credential goes out in the clear");
     let plain =
         target("{engine: http, endpoints: [\"http://10.0.0.1\"], health: {path: /}}").expect("probed");
     assert!(plain.metrics.is_none() && plain.health.is_some());

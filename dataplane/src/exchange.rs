@@ -686,9 +686,7 @@ impl<'a> Exchange<'a> {
             self.failed = None; // the answer goes to the caller, and with it what happened
             return false;
         }
-        let now_ms = self.worker.clock.coarse_ms();
-        let percent = route.retry_percent;
-        if !self.worker.retries.borrow_mut().take(now_ms, percent) {
+        if !self.may_spend_retry(route) {
             self.failed = None;
             self.retries_spent = true;
             return false;
@@ -749,14 +747,23 @@ impl<'a> Exchange<'a> {
     /// a server is free: the budget is there to keep retries from multiplying load.
     pub fn may_spend_attempt(&mut self, route: &Route) -> bool {
         let Some(reason) = self.failed.take() else { return true };
-        let now_ms = self.worker.clock.coarse_ms();
-        if !self.failed_unsent && !self.worker.retries.borrow_mut().take(now_ms, route.retry_percent) {
+        if !self.failed_unsent && !self.may_spend_retry(route) {
             return false;
         }
         // The failure is not the exchange's last word, so nobody else will count it.
         self.worker.count_reason(reason);
         self.worker.shard.count(Counter::Retries);
         true
+    }
+
+    /// Takes a retry from the budget; one that it does not have is counted.
+    fn may_spend_retry(&self, route: &Route) -> bool {
+        let now_ms = self.worker.clock.coarse_ms();
+        let taken = self.worker.retries.borrow_mut().take(now_ms, route.retry_percent);
+        if !taken {
+            self.worker.shard.count(Counter::RetriesRefused);
+        }
+        taken
     }
 
     /// The endpoint refused our own credential: that is not the caller's doing, and none of its business (UF-36).

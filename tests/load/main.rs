@@ -8,3 +8,4 @@
 mod orca;
 mod reports;
 mod rig;
+mod secure;

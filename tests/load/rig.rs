@@ -50,7 +50,15 @@ pub struct Rig {
 /// One backend of the config.
 pub fn backend(name: &str, engine: &str, addresses: &[SocketAddr], more: &str) -> String {
     let urls: Vec<String> = addresses.iter().map(|address| format!("\"http://{address}\"")).collect();
-    let urls = urls.join(", ");
+    of_urls(name, engine, &urls.join(", "), more)
+}
+
+/// The same with one endpoint that speaks TLS.
+pub fn secure_backend(name: &str, address: SocketAddr, more: &str) -> String {
+    of_urls(name, "vllm", &format!("\"https://{address}\""), more)
+}
+
+fn of_urls(name: &str, engine: &str, urls: &str, more: &str) -> String {
     format!("  {name}: {{engine: {engine}, endpoints: [{urls}], models: m, balance: round_robin{more}}}\n")
 }
 
@@ -141,7 +149,7 @@ impl Rig {
     pub fn ringctl(&self, args: &[&str]) -> String {
         let output = Command::new(program("ringctl"))
             .args(args)
-            .args(["--control", "dataplane.sock"])
+            .args(["--control", "dataplane.sock", "--socket", "daemon.sock"])
             .current_dir(self.folder.path())
             .output()
             .expect("ringctl can be run");

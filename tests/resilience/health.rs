@@ -134,6 +134,7 @@ fn once_the_budget_is_spent_what_was_declined_is_passed_on_and_not_to_be_retried
         });
         let spent = spent.expect("a budget has an end");
         assert_eq!(one.arrived() + two.arrived(), 2 * spent + 1, "each but the last was tried twice");
+        assert!((gateway.metric(&["ringway_upstream_retries_refused_total"]) - 1.0).abs() < 0.5);
         drop(caller);
         gateway.finish();
     });

@@ -128,6 +128,7 @@ fn a_chat_caller_streams_text_and_a_call_from_an_anthropic_backend() {
         assert_eq!(head.one("accept-encoding").as_deref(), Some("identity"));
         assert_eq!((&body["stream"], &body["max_tokens"]), (&json!(true), &json!(100)));
         assert_eq!((&body["system"], &body["tools"][0]["name"]), (&json!("Be brief."), &json!("weather")));
+        assert!((gateway.metric(&["ringway_translated_requests_total"]) - 1.0).abs() < 0.5);
         origin.assert_strict();
     });
 }

@@ -87,6 +87,10 @@ pub const SCRAPE_MS_MAX: Duration = Duration::from_millis(500);
 pub const FIRST_LOOK_MS_MAX: Duration = Duration::from_secs(1);
 /// For the answer to a probe, connection included.
 pub const PROBE_MS_MAX: Duration = Duration::from_secs(1);
+/// Bytes of a file with certificates or a key: as many as the data plane reads.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Endpoints in trouble that a table tells of; `-o json` has all.
+pub const TROUBLES_SHOWN_MAX: usize = 20;
 /// Values kept of one page: parts of an engine times series that are read.
 pub const TOLD_MAX: usize = 1_024;
 /// Adapters kept of one page.

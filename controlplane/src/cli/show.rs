@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::args::{Output, Which};
 use super::{Context, Failure, output, say};
+use crate::bounds::running::TROUBLES_SHOWN_MAX;
 use crate::client::Running;
-use crate::daemon::api::{Status, TokenStatus};
+use crate::daemon::api::{EndpointTrouble, Looking, Status, TokenStatus};
 use crate::digest;
 
 pub(super) async fn show(context: &Context, effective: bool, output: Output) -> Result<(), Failure> {
@@ -171,7 +172,8 @@ fn targets(route: &Route) -> String {
     route.targets.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
-/// A backend, the load of its endpoints, the token that it is spoken to with if the daemon gets one, and its queue.
+/// A backend, the load of its endpoints, the token that it is spoken to with if the daemon gets one, its queue, and what
+/// the daemon cannot learn of its endpoints.
 #[derive(Serialize)]
 struct Loaded {
     #[serde(flatten)]
@@ -181,24 +183,32 @@ struct Loaded {
     token: Option<TokenStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<QueueStats>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    troubles: Vec<EndpointTrouble>,
 }
 
 pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Failure> {
     let Snapshot { backends, .. } = running(context).await?.snapshot;
     let stats = context.dataplane().stats().await?;
     let status = context.if_daemon(async |daemon| daemon.status().await).await?;
-    let tokens = status.map(|status| status.tokens).unwrap_or_default();
+    let (tokens, troubles) = status.map(|status| (status.tokens, status.endpoints)).unwrap_or_default();
     let load = |backend: Backend| {
         let load =
             stats.endpoints.iter().filter(|endpoint| endpoint.backend == backend.name).cloned().collect();
         let token = tokens.iter().find(|token| token.backend == backend.name).cloned();
         let waiting = stats.queues.iter().find(|queue| queue.backend == backend.name).cloned();
-        Loaded { backend, load, token, waiting }
+        let of_it = |trouble: &&EndpointTrouble| {
+            trouble.endpoint.strip_prefix(&backend.name).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let troubles = troubles.iter().filter(of_it).cloned().collect();
+        Loaded { backend, load, token, waiting, troubles }
     };
     let backends: Vec<Loaded> = backends.into_iter().map(load).collect();
     match which {
         Which::List { print } => output::show(print.output, &backends, || {
-            endpoint_table(backends.iter()) + &token_troubles(backends.iter())
+            endpoint_table(backends.iter())
+                + &token_troubles(backends.iter())
+                + &endpoint_troubles(backends.iter())
         }),
         Which::Get { name, print } => {
             let names = backends.iter().map(|it| it.backend.name.as_str());
@@ -208,6 +218,7 @@ pub(super) async fn backends(context: &Context, which: Which) -> Result<(), Fail
                     + "\n"
                     + &endpoint_table([one].into_iter())
                     + &token_troubles([one].into_iter())
+                    + &endpoint_troubles([one].into_iter())
             })
         }
     }
@@ -305,6 +316,20 @@ fn token_troubles<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
         ))
     };
     backends.filter_map(|it| it.token.as_ref()).filter_map(line).collect()
+}
+
+/// A line for each endpoint that cannot be read or probed.
+fn endpoint_troubles<'a>(backends: impl Iterator<Item = &'a Loaded>) -> String {
+    let troubles: Vec<&EndpointTrouble> = backends.flat_map(|it| &it.troubles).collect();
+    let line = |EndpointTrouble { endpoint, by, since, why }: &&EndpointTrouble| match by {
+        Looking::Load => format!("the load of {endpoint} cannot be read since {since}: {why}\n"),
+        Looking::Probe => format!("the probe of {endpoint} fails since {since}: {why}\n"),
+    };
+    let shown: String = troubles.iter().take(TROUBLES_SHOWN_MAX).map(line).collect();
+    match troubles.len().saturating_sub(TROUBLES_SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown}and {more} more, see `-o json`\n"),
+    }
 }
 
 fn endpoint_row(loaded: &Loaded, endpoint: &Endpoint) -> Vec<String> {

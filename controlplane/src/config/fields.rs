@@ -793,7 +793,7 @@ pub(super) const HEALTH: Section = Section {
 
 const BACKEND_TLS: Section = Section {
     name: "backend_tls",
-    about: "How endpoints with `https://` are spoken to. `ringway` reads the files itself, and reads them again within a few seconds when they change.",
+    about: "How endpoints with `https://` are spoken to. `ringway` reads the files itself, and reads them again within a few seconds when they change. `ringctl` reads them, too, to read and probe these endpoints by the same rules; where it cannot, they are neither.",
     fields: &[
         optional(
             "ca",

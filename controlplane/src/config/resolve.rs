@@ -254,7 +254,6 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
     let sessions = from.sessions.as_ref().map(|written| sessions(written, env, sink));
     let (engine, dialect) = engine_and_dialect?;
     gpu_reads_prompts(from, engine, sink);
-    unread_behind_tls(from, sink);
     let admission = from.admission.as_ref().map(|written| admission(written, engine, sink));
     let credential = match credential {
         None => None,
@@ -311,21 +310,6 @@ fn hosted_in_plain_text(from: &written::Backend, sink: &Sink) {
                 "prompts, and the key or token that goes with them, cross the network in plain text",
             );
             sink.warn(&url.at, fault.mend(format!("write `https://{}`", url.value.authority)));
-        }
-    }
-}
-
-/// The readings speak plain HTTP only, so what is written for endpoints behind TLS has no effect yet.
-fn unread_behind_tls(from: &written::Backend, sink: &Sink) {
-    let mut urls = from.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
-    if !urls.any(|url| url.value.secure) {
-        return;
-    }
-    for (name, written) in [("metrics", &from.metrics), ("health", &from.health)] {
-        if let Some(Written { value: Watching::On { .. }, at }) = written {
-            let fault =
-                Fault::new(format!("`{name}` of endpoints with an `https` URL are not supported yet"));
-            sink.warn(at, fault.mend("these endpoints are routed to by our own counts; leave it out"));
         }
     }
 }

@@ -11,7 +11,7 @@ use ringway_contract::{Generation, Snapshot};
 
 use super::resolved::{Backend, Config, Endpoint, Host, Route};
 use crate::bounds::ADDRESSES_MAX;
-use crate::scrape::Target;
+use crate::scrape::{Secure, Target};
 
 /// Builds the snapshot of `config`. `addresses` says where a host name resolves to now; it may say
 /// nowhere, then no request goes there. Addresses that no name may lead to ([`may_connect`]) are left out,
@@ -59,6 +59,7 @@ pub fn targets(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>
         name: format!("{}/{}", backend.name, endpoint.authority),
         authority: endpoint.authority.clone(),
         addresses: located(endpoint, addresses),
+        secure: endpoint.secure.then(|| secure(backend, endpoint)),
         engine: backend.engine,
         models: backend.models.clone(),
         credential: backend.credential.clone(),
@@ -67,12 +68,19 @@ pub fn targets(config: &Config, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>
     };
     let watched = |backend: &&Backend| backend.metrics.is_some() || backend.health.is_some();
     let backends = config.backends.iter().filter(watched);
-    // Those behind TLS are left out until the readings speak it: no question, and no credential, goes there in the clear.
-    let plain = |backend: &Backend| {
-        let endpoints = backend.endpoints.iter().filter(|endpoint| !endpoint.secure);
-        endpoints.map(|endpoint| of(backend, endpoint)).collect::<Vec<_>>()
+    let all =
+        backends.flat_map(|backend| backend.endpoints.iter().map(move |endpoint| of(backend, endpoint)));
+    all.collect()
+}
+
+/// As the data plane speaks to it.
+fn secure(backend: &Backend, endpoint: &Endpoint) -> Secure {
+    let tls = backend.tls.clone().unwrap_or_default();
+    let host = || match &endpoint.host {
+        Host::Address(ip) => ip.to_string(),
+        Host::Name(name) => name.clone(),
     };
-    backends.flat_map(plain).collect()
+    Secure { name: tls.server_name.clone().unwrap_or_else(host), tls }
 }
 
 fn endpoint(from: &Endpoint, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> contract::Endpoint {

@@ -1,7 +1,7 @@
 //! From the names of certificates, keys and authorities to the places where the data plane reads them.
 //!
 //! Owns: what can be said of those files without opening them.
-//! Must not: read a key: the data plane does, and it alone.
+//! Must not: read a key: the data plane does, and `trust.rs` where it is shown to an endpoint that is probed.
 //! Read next: `environment.rs`, which looks.
 
 use std::path::Path;

@@ -47,6 +47,9 @@ pub struct Status {
     /// Tokens that it gets for backends.
     #[serde(default)]
     pub tokens: Vec<TokenStatus>,
+    /// Endpoints that cannot be read or probed.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointTrouble>,
 }
 
 /// Something that went wrong and when.
@@ -56,6 +59,29 @@ pub struct Trouble {
     pub at: String,
     /// In words; several lines if it is a report.
     pub what: String,
+}
+
+/// An endpoint that tells us nothing, or nothing good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointTrouble {
+    /// `backend/authority`.
+    pub endpoint: String,
+    /// What was tried.
+    pub by: Looking,
+    /// RFC 3339.
+    pub since: String,
+    /// Why it failed last.
+    pub why: String,
+}
+
+/// How an endpoint is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Looking {
+    /// Its page of metrics is read.
+    Load,
+    /// It is asked whether it is well.
+    Probe,
 }
 
 /// One name and where it resolves to.

@@ -37,7 +37,7 @@ use crate::bounds::running as bounds;
 use crate::client::{ClientError, DataPlane};
 use crate::config::{self, Config, Report, Source, System};
 use crate::mint::Mint;
-use crate::scrape::Scraper;
+use crate::scrape::{Scraper, Troubles};
 use crate::{digest, log};
 
 /// What the daemon works with.
@@ -140,8 +140,8 @@ impl Daemon {
         let dataplane = DataPlane::at(&options.control);
         let (link, follower) = publish::follow(dataplane.clone());
         let (sender, commands) = mpsc::channel(bounds::COMMANDS_MAX);
-        let shared =
-            Arc::new(Shared { status: Mutex::new(first_status(&options)), data: options.data.clone() });
+        let (status, troubles) = (Mutex::new(first_status(&options)), Arc::<Troubles>::default());
+        let shared = Arc::new(Shared { status, troubles: Arc::clone(&troubles), data: options.data.clone() });
         let mut answerer = JoinSet::new();
         answerer.spawn(socket::answer(socket, Arc::clone(&shared), sender));
         let mut daemon = Self {
@@ -149,7 +149,7 @@ impl Daemon {
             names: Names::default(),
             mint: Mint::default(),
             publisher: Publisher::new(dataplane.clone()),
-            scraper: Scraper::new(dataplane),
+            scraper: Scraper::new(dataplane, troubles),
             desired: None,
             candidate: None,
             dirty: false,
@@ -547,5 +547,6 @@ fn first_status(options: &Options) -> Status {
         trouble: None,
         names: Vec::new(),
         tokens: Vec::new(),
+        endpoints: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ use super::api::{Apply, Done, Rollback, Status};
 use super::store::Store;
 use crate::bounds::running as bounds;
 use crate::log;
+use crate::scrape::Troubles;
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,8 @@ pub enum Refused {
 pub struct Shared {
     /// Kept fresh by the loop.
     pub status: Mutex<Status>,
+    /// Kept fresh by the rounds of reading and probing.
+    pub troubles: Arc<Troubles>,
     /// The data folder.
     pub data: PathBuf,
 }
@@ -198,7 +201,8 @@ async fn handle(
     let get = request.method() == Method::GET;
     match path.as_str() {
         "/v1/status" if get => {
-            json(StatusCode::OK, &*shared.status.lock().unwrap_or_else(PoisonError::into_inner))
+            let status = shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            json(StatusCode::OK, &Status { endpoints: shared.troubles.list(), ..status })
         }
         "/v1/revisions" if get => {
             let metas: Vec<_> =

@@ -1,9 +1,10 @@
-//! One kept connection to one server, for short questions.
+//! One kept connection to one server, in plain text or over TLS, for short questions.
 //!
 //! Owns: the connection, its bounds in time and bytes, and the one silent second try where a kept connection proved
 //! closed. Must not: follow redirects, ask for a coding, or know what is asked.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
@@ -13,11 +14,14 @@ use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderVal
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ringway_contract::snapshot::Credential;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::bounds::running as bounds;
+use crate::dial::{Stream, over_tls};
+use crate::trust::{self, Trust};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,9 @@ pub(super) enum Fault {
     /// No connection for another reason.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// It did not prove to be who it must be, or TLS failed in another way.
+    #[error("{0}")]
+    Handshake(String),
     /// Too slow.
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
@@ -40,9 +47,20 @@ pub(super) enum Fault {
     /// It has a coding that nobody asked for.
     #[error("the page is coded as {0}, which was not asked for")]
     Coded(String),
+    /// A file of our own cannot be used. It says nothing of the server.
+    #[error("no TLS can be tried: {0}")]
+    Untrusting(String),
     /// The path or a field cannot be written.
     #[error("the request cannot be written: {0}")]
     Unwritable(String),
+}
+
+/// What its connection speaks below HTTP.
+pub(super) enum Over {
+    /// Nothing: plain text.
+    Plain,
+    /// TLS, to a server that proves to have this name.
+    Tls { name: String, trust: Arc<Trust> },
 }
 
 /// A server and the connection to it.
@@ -50,6 +68,7 @@ pub(super) struct Fetcher {
     addresses: Vec<SocketAddr>,
     /// Which of them is tried.
     turn: usize,
+    over: Over,
     authority: String,
     credential: Option<Credential>,
     patience: Duration,
@@ -68,11 +87,12 @@ impl Fetcher {
     /// Nothing is connected yet.
     pub(super) fn new(
         addresses: Vec<SocketAddr>,
+        over: Over,
         authority: String,
         credential: Option<Credential>,
         patience: Duration,
     ) -> Self {
-        Self { addresses, turn: 0, authority, credential, patience, kept: None, body: Vec::new() }
+        Self { addresses, turn: 0, over, authority, credential, patience, kept: None, body: Vec::new() }
     }
 
     /// Asks; the answer's body is in [`Self::body`] until the next question.
@@ -122,7 +142,7 @@ impl Fetcher {
         }
         let mut kept = self.connect().await?;
         let response = kept.sender.send_request(request).await;
-        let response = response.map_err(|why| Fault::Broken(why.to_string()))?;
+        let response = response.map_err(|why| broken(&why))?;
         self.finish(kept, response).await
     }
 
@@ -135,13 +155,21 @@ impl Fetcher {
             _ => Fault::Connect(why.to_string()),
         })?;
         let _ = stream.set_nodelay(true); // a question is one segment either way
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|why| Fault::Broken(why.to_string()))?;
+        let stream = self.secured(stream).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|why| broken(&why))?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             let _ = connection.await; // its error reaches the sender too
         });
         Ok(Kept { sender, _driver: driver })
+    }
+
+    async fn secured(&self, stream: TcpStream) -> Result<Stream, Fault> {
+        let Over::Tls { name, trust } = &self.over else { return Ok(Stream::Plain(stream)) };
+        let server = ServerName::try_from(name.clone())
+            .map_err(|_| Fault::Untrusting(format!("{name} is no name that a certificate can be for")))?;
+        let config = trust.config().map_err(Fault::Untrusting)?;
+        over_tls(stream, server, config).await.map_err(|error| Fault::Handshake(trust::words(&error)))
     }
 
     async fn finish(&mut self, kept: Kept, response: Response<Incoming>) -> Result<StatusCode, Fault> {
@@ -156,7 +184,7 @@ impl Fetcher {
             return Err(Fault::Large);
         }
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|why| Fault::Broken(why.to_string()))?;
+            let frame = frame.map_err(|why| broken(&why))?;
             let Some(data) = frame.data_ref() else { continue };
             if self.body.len() + data.len() > bounds::PAGE_BYTES_MAX {
                 return Err(Fault::Large);
@@ -166,6 +194,11 @@ impl Fetcher {
         self.kept = Some(kept);
         Ok(status)
     }
+}
+
+/// What ended an exchange: TLS, which refuses a client's certificate only then, or HTTP.
+fn broken(why: &hyper::Error) -> Fault {
+    trust::behind(why).map_or_else(|| Fault::Broken(why.to_string()), Fault::Handshake)
 }
 
 /// What is kept of a buffer that one page made large.

@@ -17,10 +17,12 @@ pub mod restart;
 mod rounds;
 pub mod target;
 mod text;
+mod trouble;
 mod watch;
 
 pub use engine::{Dialect, dialect, health};
 pub use page::{Scratch, read};
 pub use reading::{Adapters, Reading};
 pub use rounds::Scraper;
-pub use target::{Health, Metrics, Target};
+pub use target::{Health, Metrics, Secure, Target};
+pub use trouble::Troubles;

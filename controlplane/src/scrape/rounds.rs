@@ -4,20 +4,26 @@
 //! Must not: touch an endpoint that stays as it was when the configuration changes.
 //! Read next: `watch.rs`, the rounds of one.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use ringway_contract::snapshot::BackendTls;
 use tokio::task::JoinSet;
 
 use super::outbox::{self, Outbox};
 use super::restart::Lives;
 use super::target::Target;
+use super::trouble::Troubles;
 use super::watch::{self, Watched};
 use crate::client::DataPlane;
+use crate::trust::Trust;
 
 /// Reads endpoints for as long as it lives.
 pub struct Scraper {
     outbox: Arc<Outbox>,
+    troubles: Arc<Troubles>,
+    /// One for all endpoints of the same `tls`: its files and the system's authorities are read once.
+    trusts: HashMap<BackendTls, Weak<Trust>>,
     watched: BTreeMap<String, Watch>,
     lives: Arc<Mutex<BTreeMap<String, Arc<Mutex<Lives>>>>>,
     started: u32,
@@ -32,7 +38,7 @@ struct Watch {
 
 impl Scraper {
     /// Sends to this data plane what will be read.
-    pub fn new(dataplane: DataPlane) -> Self {
+    pub fn new(dataplane: DataPlane, troubles: Arc<Troubles>) -> Self {
         let outbox = Arc::new(Outbox::default());
         let lives: Arc<Mutex<BTreeMap<String, Arc<Mutex<Lives>>>>> = Arc::default();
         let known = Arc::clone(&lives);
@@ -43,11 +49,13 @@ impl Scraper {
                 lives.lock().unwrap_or_else(PoisonError::into_inner).adopt(generation);
             }
         }));
-        Self { outbox, watched: BTreeMap::new(), lives, started: 0, _sender: sender }
+        let (watched, trusts) = (BTreeMap::new(), HashMap::new());
+        Self { outbox, troubles, trusts, watched, lives, started: 0, _sender: sender }
     }
 
     /// Keeps to these endpoints.
     pub fn want(&mut self, targets: Vec<Target>) {
+        self.trusts.retain(|_, trust| trust.strong_count() > 0);
         let mut before = std::mem::take(&mut self.watched);
         let mut lives_before = {
             let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,8 +76,10 @@ impl Scraper {
     fn start(&mut self, target: Target, lives: &Arc<Mutex<Lives>>) -> Watch {
         let phase = phase(self.started);
         self.started = self.started.wrapping_add(1);
-        let outbox = Arc::clone(&self.outbox);
-        let watched = Arc::new(Watched { target: target.clone(), lives: Arc::clone(lives), outbox, phase });
+        let trust = target.secure.as_ref().map(|secure| self.trust(&secure.tls));
+        let (outbox, troubles) = (Arc::clone(&self.outbox), Arc::clone(&self.troubles));
+        let (target_of, lives) = (target.clone(), Arc::clone(lives));
+        let watched = Arc::new(Watched { target: target_of, trust, lives, outbox, troubles, phase });
         let mut rounds = JoinSet::new();
         if target.addresses.is_empty() {
             return Watch { target, _rounds: rounds }; // another target once its name resolves
@@ -81,6 +91,15 @@ impl Scraper {
             rounds.spawn(watch::probe(watched, health));
         }
         Watch { target, _rounds: rounds }
+    }
+
+    fn trust(&mut self, tls: &BackendTls) -> Arc<Trust> {
+        if let Some(trust) = self.trusts.get(tls).and_then(Weak::upgrade) {
+            return trust;
+        }
+        let trust = Arc::new(Trust::new(tls.clone()));
+        self.trusts.insert(tls.clone(), Arc::downgrade(&trust));
+        trust
     }
 }
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use ringway_contract::Millis;
-use ringway_contract::snapshot::{Credential, Engine};
+use ringway_contract::snapshot::{BackendTls, Credential, Engine};
 
 /// One endpoint that is read or probed.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Target {
     pub authority: String,
     /// Where it is now; empty: nowhere.
     pub addresses: Vec<SocketAddr>,
+    /// How it is spoken to over TLS; none: in plain text.
+    pub secure: Option<Secure>,
     /// What kind of server it is.
     pub engine: Engine,
     /// Models it serves, as its page may name them.
@@ -26,6 +28,15 @@ pub struct Target {
     pub metrics: Option<Metrics>,
     /// Its probe; none: not probed.
     pub health: Option<Health>,
+}
+
+/// TLS to an endpoint. It holds for every port that is asked: what was to be secret never goes out in the clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secure {
+    /// The name that it must prove to have.
+    pub name: String,
+    /// To whom it must, and what we show it.
+    pub tls: BackendTls,
 }
 
 /// A page of metrics.

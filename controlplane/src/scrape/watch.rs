@@ -1,8 +1,8 @@
 //! The rounds of one endpoint: its page of metrics and its probe.
 //!
-//! Owns: when it is asked (never twice at once), what an answer means, and saying once what is wrong.
+//! Owns: when it is asked (never twice at once), and what an answer means.
 //! Must not: take a missing page for a sick server: only a probe says that (spec routing.md section 8).
-//! Read next: `fetch.rs`, the question; `page.rs`, the answer; `outbox.rs`, where it goes.
+//! Read next: `fetch.rs`, the question; `page.rs`, the answer; `outbox.rs`, where it goes; `trouble.rs`, what is said.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,24 @@ use hyper::StatusCode;
 use ringway_contract::load::Probe;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::fetch::{Fault, Fetcher};
+use super::fetch::{Fault, Fetcher, Over};
 use super::outbox::Outbox;
 use super::restart::Lives;
 use super::target::{Health, Metrics, Target};
+use super::trouble::{Said, Troubles};
 use super::{Scratch, dialect, read};
 use crate::bounds::running as bounds;
-use crate::log;
+use crate::daemon::api::Looking;
+use crate::trust::Trust;
 
 /// What the two rounds of one endpoint share.
 pub(super) struct Watched {
     pub(super) target: Target,
+    /// Whom it must prove to be, if it speaks TLS; shared with others of its backend.
+    pub(super) trust: Option<Arc<Trust>>,
     pub(super) lives: Arc<Mutex<Lives>>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) troubles: Arc<Troubles>,
     /// Where in the interval its turn is, 0 to 1.
     pub(super) phase: f64,
 }
@@ -35,10 +40,14 @@ impl Watched {
     }
 
     fn fetcher(&self, port: Option<u16>, patience: Duration) -> Fetcher {
-        let Target { addresses, authority, credential, .. } = &self.target;
+        let Target { addresses, authority, credential, secure, .. } = &self.target;
         let at = |address: &SocketAddr| SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
         let addresses = addresses.iter().map(at).collect();
-        Fetcher::new(addresses, authority.clone(), credential.clone(), patience)
+        let over = match secure.as_ref().zip(self.trust.as_ref()) {
+            None => Over::Plain,
+            Some((secure, trust)) => Over::Tls { name: secure.name.clone(), trust: Arc::clone(trust) },
+        };
+        Fetcher::new(addresses, over, authority.clone(), credential.clone(), patience)
     }
 }
 
@@ -46,7 +55,8 @@ impl Watched {
 pub(super) async fn scrape(watched: Arc<Watched>, metrics: Metrics) {
     let Some(dialect) = dialect(watched.target.engine) else { return };
     let mut fetcher = watched.fetcher(metrics.port, bounds::SCRAPE_MS_MAX);
-    let (mut scratch, mut said) = (Scratch::default(), Said::new("its load cannot be read"));
+    let mut scratch = Scratch::default();
+    let mut said = Said::new(&watched.troubles, &watched.target.name, Looking::Load);
     let mut which = 0;
     let mut round = rounds(metrics.interval.as_duration(), watched.phase);
     loop {
@@ -83,14 +93,14 @@ pub(super) async fn scrape(watched: Arc<Watched>, metrics: Metrics) {
                 Some(fault.to_string())
             }
         };
-        said.now(&watched.target.name, trouble);
+        said.now(trouble);
     }
 }
 
 /// Probes the endpoint for ever.
 pub(super) async fn probe(watched: Arc<Watched>, health: Health) {
     let mut fetcher = watched.fetcher(None, bounds::PROBE_MS_MAX);
-    let mut said = Said::new("its probe fails");
+    let mut said = Said::new(&watched.troubles, &watched.target.name, Looking::Probe);
     let mut round = rounds(health.interval.as_duration(), watched.phase);
     loop {
         round.tick().await;
@@ -108,29 +118,27 @@ pub(super) async fn probe(watched: Arc<Watched>, health: Health) {
         if let Some(probe) = verdict {
             watched.outbox.probe(&watched.target.name, generation, probe);
         }
-        said.now(
-            &watched.target.name,
-            match (verdict, answer) {
-                (Some(Probe::Passed), _) => None,
-                (_, Ok(status)) => Some(format!("{} answers {status}", health.path)),
-                (_, Err(fault)) => Some(fault.to_string()),
-            },
-        );
+        said.now(match (verdict, answer) {
+            (Some(Probe::Passed), _) => None,
+            (_, Ok(status)) => Some(format!("{} answers {status}", health.path)),
+            (_, Err(fault)) => Some(fault.to_string()),
+        });
     }
 }
 
 /// What an answer to a probe says of the server. None: nothing. A path that is not there, or wants a key that we do not
-/// have, is a matter of configuration: whoever says so is alive.
+/// have, is a matter of configuration: whoever says so is alive. So are files of ours that cannot be used.
 fn verdict(answer: &Result<StatusCode, Fault>) -> Option<Probe> {
     match answer {
         Ok(status) if status.is_success() => Some(Probe::Passed),
         Ok(status) if status.is_client_error() || status.is_redirection() => None,
-        Err(Fault::Unwritable(_)) => None,
+        Err(Fault::Unwritable(_) | Fault::Untrusting(_)) => None,
         // llama.cpp answers 503 while it loads its model.
         Ok(_)
         | Err(
             Fault::Refused
             | Fault::Connect(_)
+            | Fault::Handshake(_)
             | Fault::Late(_)
             | Fault::Broken(_)
             | Fault::Large
@@ -155,29 +163,6 @@ fn rounds(every: Duration, phase: f64) -> tokio::time::Interval {
 
 fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// What was said last of one endpoint's trouble, so that it is said once.
-struct Said {
-    about: &'static str,
-    last: Option<String>,
-}
-
-impl Said {
-    const fn new(about: &'static str) -> Self {
-        Self { about, last: None }
-    }
-
-    fn now(&mut self, endpoint: &str, trouble: Option<String>) {
-        if self.last == trouble {
-            return;
-        }
-        match &trouble {
-            Some(why) => log::warn(self.about, &[("endpoint", &endpoint), ("why", why)]),
-            None => log::info("it is well again", &[("endpoint", &endpoint), ("before", &self.about)]),
-        }
-        self.last = trouble;
-    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ closed_set! {
         Attempts => "ringway_upstream_attempts_total", "Attempts at upstreams.";
         /// An attempt began after another had failed.
         Retries => "ringway_upstream_retries_total", "Attempts after a failed one of the same exchange.";
+        /// An attempt was not made because the budget of retries was spent.
+        RetriesRefused => "ringway_upstream_retries_refused_total", "Retries that the budget did not have.";
         /// A second attempt began beside a slow first one.
         Hedges => "ringway_hedges_total", "Second attempts beside a slow first one.";
         /// A second attempt was answered first.
@@ -68,6 +70,8 @@ closed_set! {
         ConnectFailures => "ringway_upstream_connect_failures_total", "Upstream connections that could not be made.";
         /// An attempt went over a connection that had served before.
         Reuses => "ringway_upstream_reuses_total", "Attempts over a connection that had served before.";
+        /// An answer was put into words of its caller's.
+        Translated => "ringway_translated_requests_total", "Requests answered by a backend of another dialect.";
         /// A silent stream was kept open.
         Heartbeats => "ringway_heartbeats_total", "Signs of life sent into silent streams.";
         /// An answer told its server's load in a way that cannot be read.

@@ -45,6 +45,7 @@ pub async fn live(
     let Some(translation) = x.translation.take().filter(|it| !it.is_native()) else {
         return belated(x, aim, answer).await;
     };
+    x.worker.shard.count(Counter::Translated);
     if aim.backend.orca.is_some() {
         read_load(x, aim, &answer.buffer);
     }
