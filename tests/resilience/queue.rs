@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringway_contract::Millis;
-use ringway_contract::snapshot::{Admission, Class, Engine};
+use ringway_contract::snapshot::{Admission, Class, Engine, Snapshot};
 use ringway_contract::stats::QueueStats;
 use ringway_tests::client::post;
 use ringway_tests::setup::{exactly, route};
@@ -131,6 +131,38 @@ fn who_comes_back_when_told_is_served() {
         std::thread::sleep(Duration::from_secs(seconds));
         assert_eq!(gateway.ask(long(CHAT, "again")).status(), 200);
         drop(first);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn who_comes_back_when_told_goes_before_one_that_came_earlier() {
+    each_driver(|io| {
+        let server = Holding::start();
+        let slow = |snapshot: &mut Snapshot| {
+            snapshot.backends[0].endpoints[0].hardware.prefill_tokens_per_s = Some(400);
+        };
+        let gateway = Gateway::start(io, setup(&server, brief(800)).tune(slow));
+        let mut first = gateway.connect();
+        first.send(long(CHAT, "first"));
+        server.wait_for(1);
+        let refused = gateway.ask(long(CHAT, "promised"));
+        let seconds: u64 =
+            refused.head.one("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
+        let told = Instant::now();
+        std::thread::sleep(Duration::from_millis(1_000 * seconds - 300));
+        let mut other = waiter(&gateway, CHAT, "stranger");
+        std::thread::sleep(Duration::from_secs(seconds).saturating_sub(told.elapsed()));
+        let mut promised = waiter(&gateway, CHAT, "promised");
+        server.let_go(1);
+        server.wait_for(2);
+        let second = server.origin.requests().swap_remove(1);
+        assert!(String::from_utf8_lossy(&second.body).contains("promised"), "the stranger went first");
+        server.let_go(usize::MAX);
+        for caller in [&mut first, &mut promised, &mut other] {
+            assert_eq!(caller.answer().status(), 200);
+        }
+        drop((first, promised, other));
         gateway.finish();
     });
 }

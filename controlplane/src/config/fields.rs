@@ -695,7 +695,7 @@ const SCORE: Section = Section {
 
 const ADMISSION: Section = Section {
     name: "admission",
-    about: "The queue in front of a backend. An endpoint is open while it is below the limits here; while none is, requests wait, and whoever cannot wait is answered 429 with a `retry-after` that says when there is room.",
+    about: "The queue in front of a backend. An endpoint is open while it is below the limits here; while none is, requests wait, and whoever cannot wait is answered 429 with a `retry-after` that says when there is room. A caller that sends the same request again when it was told to (half a second early to two seconds late) goes before the others, into room that was kept for it.",
     fields: &[
         optional("queue", Kind::Whole(0, QUEUE_MAX), "1024", "Requests that may wait; 0: none waits."),
         optional("queue_bytes", Kind::Size(0, QUEUE_BYTES_MAX), "256MiB", "Bytes of their bodies."),

@@ -330,8 +330,8 @@ pub(crate) mod tests {
         let long = Need { prompt: 30_000, miss: 30_000 };
         LIMITS.hold_back(&mut loads, [long, Need { prompt: 15_000, miss: 1 }]);
         assert_eq!(
-            loads.map(|load| load.held_back),
-            [15_000.0, 30_000.0, 0.0],
+            loads.map(|load| load.held_back as u32),
+            [15_000, 30_000, 0],
             "each where there is most left"
         );
         let room = Room::of(&LIMITS, loads);
