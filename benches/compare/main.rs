@@ -99,7 +99,11 @@ fn compare(flags: &Flags) -> Result<ExitCode, Box<dyn Error>> {
         list();
         return Ok(ExitCode::SUCCESS);
     }
-    let workloads = chosen(workload::all(), &flags.only, |it| it.name)?;
+    let mut known = workload::all();
+    if !flags.only.is_empty() {
+        known.extend(workload::prompts());
+    }
+    let workloads = chosen(known, &flags.only, |it| it.name)?;
     let built = std::env::current_exe()?.parent().ok_or("the program is in no folder")?.to_owned();
     let subjects = present(chosen(Subject::ALL.to_vec(), &flags.subjects, |it| it.name())?, &built);
     let folder = tempfile::tempdir()?;
@@ -303,7 +307,7 @@ fn write_document(out: &Path, name: &str, part: &str) -> Result<(), Box<dyn Erro
 
 fn list() {
     println!("workloads:");
-    for workload in workload::all() {
+    for workload in workload::all().into_iter().chain(workload::prompts()) {
         println!("  {:<12} {}", workload.name, workload.title);
     }
     println!("subjects:");

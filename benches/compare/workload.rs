@@ -159,6 +159,23 @@ pub fn all() -> Vec<Workload> {
     ]
 }
 
+/// Prompts of 220 KB, each hashed for `balance: gpu` among eight endpoints that answer at once (routing section 13): not rows of
+/// the table, measured when they are named.
+pub fn prompts() -> Vec<Workload> {
+    let base = all().into_iter().find(|it| it.name == "large_in").expect("a row of the table");
+    let base =
+        Workload { request_bytes: 220_000, world: World { endpoints: 8, gpu: true, ..World::SMALL }, ..base };
+    vec![
+        Workload { name: "prompts", title: "prompts of 220 KB, closed loop", ..base.clone() },
+        Workload {
+            name: "prompts_open",
+            title: "prompts of 220 KB at 1,000 req/s, open loop",
+            pace: Pace::Open { per_second: 1_000.0 },
+            ..base
+        },
+    ]
+}
+
 /// The bytes that go over the wires of one workload.
 #[derive(Clone)]
 pub struct Messages {
