@@ -165,13 +165,7 @@ fn bedrock(
     };
     let session_token = match &from.session_token {
         None => None,
-        Some(source) => match secret::read(&source.value, env) {
-            Ok(secret) => Some(secret.text),
-            Err(fault) => {
-                sink.error(&source.at, fault);
-                return None;
-            }
-        },
+        Some(source) => Some(secret::read(source, env, sink)?),
     };
     let key = Some(AwsKey { id: id.value.clone(), secret: bare(secret.value), session_token });
     Some(Hosted { hosting: Some(Hosting::Bedrock { region, key }), credential: None, account: None })

@@ -407,18 +407,9 @@ fn credential(
     env: &dyn Environment,
     sink: &Sink,
 ) -> Option<Credential> {
-    let secret = match secret::read(&source.value, env) {
-        Ok(secret) => secret,
-        Err(fault) => {
-            sink.error(&source.at, fault);
-            return None;
-        }
-    };
-    if let Some(fault) = secret.warning {
-        sink.warn(&source.at, fault);
-    }
+    let text = secret::read(source, env, sink)?;
     let (engine, dialect) = backend?;
-    Some(secret::credential(secret.text, engine, dialect))
+    Some(secret::credential(text, engine, dialect))
 }
 
 /// `engine: http` reads nothing, so it knows of no prompt.
@@ -474,22 +465,13 @@ fn session_key(
     env: &dyn Environment,
     sink: &Sink,
 ) -> Option<String> {
-    let secret = match secret::read(&source.value, env) {
-        Ok(secret) => secret,
-        Err(fault) => {
-            sink.error(&source.at, fault);
-            return None;
-        }
-    };
-    if let Some(fault) = secret.warning {
-        sink.warn(&source.at, fault);
-    }
-    if secret.text.len() < SESSION_KEY_BYTES_MIN {
+    let text = secret::read(source, env, sink)?;
+    if text.len() < SESSION_KEY_BYTES_MIN {
         let fault =
             Fault::new(format!("a key of less than {SESSION_KEY_BYTES_MIN} bytes can be found by trying"));
         sink.error(&source.at, fault.mend("take what `openssl rand -hex 32` prints"));
     }
-    Some(secret.text)
+    Some(text)
 }
 
 /// Adapters that no choice looks at, and models of the backend that a glob takes for adapters, are slips.

@@ -9,19 +9,35 @@ use std::path::Path;
 
 use ringway_contract::snapshot::{Credential, Dialect, Engine};
 
+use super::decode::{Sink, Written};
 use super::environment::Environment;
 use super::values::{Fault, quoted};
 use super::written::SecretSource;
 use crate::bounds::SECRET_BYTES_MAX;
 
 /// A secret that was read, and what to say about how it is kept.
-pub(super) struct Secret {
-    pub(super) text: String,
-    pub(super) warning: Option<Fault>,
+struct Secret {
+    text: String,
+    warning: Option<Fault>,
 }
 
-/// Reads a secret from its place.
-pub(super) fn read(source: &SecretSource, env: &dyn Environment) -> Result<Secret, Fault> {
+/// Reads a secret from its place. What is wrong with it, or with how it is kept, is told where it is named.
+pub(super) fn read(source: &Written<SecretSource>, env: &dyn Environment, sink: &Sink) -> Option<String> {
+    match from(&source.value, env) {
+        Ok(Secret { text, warning }) => {
+            if let Some(fault) = warning {
+                sink.warn(&source.at, fault);
+            }
+            Some(text)
+        }
+        Err(fault) => {
+            sink.error(&source.at, fault);
+            None
+        }
+    }
+}
+
+fn from(source: &SecretSource, env: &dyn Environment) -> Result<Secret, Fault> {
     match source {
         SecretSource::Variable(name) => {
             let text = env.variable(name).ok_or_else(|| {
