@@ -170,7 +170,9 @@ impl<'t> Search<'t> {
             return Err(Stop::Refused(Refusal::NoEndpoint { retry_after_ms: SOON_MS }));
         }
         let arrived_us = *self.arrived_us.get_or_insert(now.us());
-        let mut join = if x.record.attempts == 0 { Join::InTurn } else { Join::Again { arrived_us } };
+        let again = |whose| Join::Again { arrived_us, whose };
+        let mut join = if x.record.attempts == 0 { Join::InTurn } else { again(Whose::Anyone) };
+        let mark = intake.and_then(|intake| mark(x, intake));
         // Woken in vain (what was open is shut again, or was tried), it waits on in front.
         for _ in 0..GRANTS_MAX {
             let want = Want {
@@ -181,7 +183,7 @@ impl<'t> Search<'t> {
                 prefill_us: (1e6 * admission.pool().prefill_s(pick.at, need.miss as f32)) as u64,
                 bytes: intake.map_or(0, Intake::held_bytes),
                 wait_us_max: Some((self.route.timeouts.total_ms * 1_000).saturating_sub(x.elapsed_us())),
-                mark: intake.and_then(|intake| mark(x, intake)),
+                mark,
             };
             let began_us = x.worker.clock.now_us();
             let waited = wait(x, backend, admission, join, want, intake).await;
@@ -192,7 +194,7 @@ impl<'t> Search<'t> {
                 return Ok((pick, permit));
             }
             drop(permit);
-            join = Join::Again { arrived_us };
+            join = again(ticket.whose());
         }
         Err(Stop::Refused(Refusal::NoEndpoint { retry_after_ms: SOON_MS }))
     }
@@ -255,12 +257,12 @@ pub struct Permit<'t> {
     ticket: Option<Ticket>,
     class: Class,
     generated: u64,
-    since_us: u64,
+    since_ms: u64,
 }
 
 impl<'t> Permit<'t> {
     fn none() -> Self {
-        Self { of: None, ticket: None, class: Class::Default, generated: 0, since_us: 0 }
+        Self { of: None, ticket: None, class: Class::Default, generated: 0, since_ms: 0 }
     }
 
     fn new(
@@ -270,8 +272,8 @@ impl<'t> Permit<'t> {
         class: Class,
         ticket: Option<Ticket>,
     ) -> Self {
-        let since_us = worker.clock.now_us();
-        Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0, since_us }
+        let since_ms = worker.clock.coarse_ms();
+        Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0, since_ms }
     }
 
     /// For an attempt beside one that was admitted.
@@ -313,8 +315,8 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.give_back();
         if let Some((worker, _, admission)) = &self.of {
-            let stayed_us = worker.clock.now_us() - self.since_us;
-            admission.ended(self.class, TenantId::EVERYONE, self.generated, stayed_us);
+            let stayed_ms = worker.clock.coarse_ms() - self.since_ms;
+            admission.ended(self.class, TenantId::EVERYONE, self.generated, stayed_ms);
         }
         self.kick();
     }

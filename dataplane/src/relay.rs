@@ -694,6 +694,7 @@ fn shape_of(dialect: Dialect) -> sse::Shape {
         Dialect::Http => sse::Shape::Unknown,
     }
 }
+
 /// The fields of our own in one head: a few.
 #[derive(Default)]
 struct Own<'a> {

@@ -190,8 +190,8 @@ impl<'a> Drive<'a> {
         let (lease, gateway, ask, bound) = (live.lease.take(), live.gateway, live.out.ask, live.out.bound);
         live.trial = None;
         if let (Some(lease), Some(admission)) = (lease, gateway.admission()) {
-            let stayed_us = self.now.us() - bound.map_or(0, us);
-            admission.ended(ask.class, TenantId::new(ask.tenant), lease.generated(), stayed_us);
+            let stayed_ms = (self.now.us() - bound.map_or(0, us)) / 1_000;
+            admission.ended(ask.class, TenantId::new(ask.tenant), lease.generated(), stayed_ms);
         }
     }
 

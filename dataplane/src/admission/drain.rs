@@ -76,9 +76,10 @@ impl Backlog {
 /// Whole seconds within the bounds, and above five of them up to a fifth more, so that those who were refused
 /// together do not come back together.
 pub(super) fn told_ms(drain_s: f64, chance: f64) -> u64 {
-    let whole_s = drain_s.ceil().clamp(RETRY_AFTER_S_MIN as f64, RETRY_AFTER_S_MAX as f64);
+    let (least_s, most_s) = (RETRY_AFTER_S_MIN as f64, RETRY_AFTER_S_MAX as f64);
+    let whole_s = drain_s.ceil().clamp(least_s, most_s);
     let jitter = if whole_s > JITTER_ABOVE_S { whole_s * JITTER_SHARE * chance } else { 0.0 };
-    ((whole_s + jitter) * 1_000.0) as u64
+    ((whole_s + jitter).min(most_s) * 1_000.0) as u64
 }
 
 const JITTER_ABOVE_S: f64 = 5.0;
@@ -102,6 +103,7 @@ mod tests {
             (5.5, 1.0, 7_200),
             (10.0, 0.5, 11_000),
             (600.0, 0.0, 60_000),
+            (55.0, 1.0, 60_000),
             (f64::INFINITY, 0.0, 60_000),
         ] {
             assert_eq!(told_ms(drain_s, chance), expected, "{drain_s} {chance}");

@@ -72,7 +72,7 @@ pub struct Line {
     without_reports: AtomicBool,
     granted: AtomicU64,
     refused: [AtomicU64; Why::ALL.len()],
-    /// How long requests stay at an endpoint, on average of late.
+    /// How long requests stay at an endpoint, on average of late, in microseconds: whole milliseconds would get stuck.
     stay_us: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -85,6 +85,8 @@ struct Inner {
     away: Vec<Gone<Waiter>>,
     /// Verdicts that could not be delivered: a mailbox was full.
     undelivered: Vec<(Waiter, Verdict)>,
+    /// Room is kept at some endpoint.
+    holds_back: bool,
     loads: Vec<Load>,
 }
 
@@ -102,6 +104,7 @@ impl Default for Line {
                 late: Vec::new(),
                 away: Vec::new(),
                 undelivered: Vec::new(),
+                holds_back: false,
                 loads: Vec::new(),
             }),
         }
@@ -216,25 +219,31 @@ impl Admission {
     }
 
     fn room(&self, inner: &mut Inner, endpoints: &[Endpoint], now: Moment) -> Room {
-        let with = self.room_by(endpoints, Reports::Believed, now).ahead.open > 0;
-        let without = with || self.room_by(endpoints, Reports::LeftOut, now).ahead.open > 0;
+        let with = self.room_by(endpoints, Reports::Believed, now);
+        let without = if with.open() { with } else { self.room_by(endpoints, Reports::LeftOut, now) };
         let mark = endpoints.iter().fold(0, |mark, endpoint| mark_of(mark, endpoint, now));
-        let believed = inner.trust.sees(now.us(), with, without, mark);
+        let believed = inner.trust.sees(now.us(), with.open(), without.open(), mark);
         self.line.without_reports.store(!believed, Relaxed);
-        self.hold_back(inner, endpoints, now);
-        self.room_by(endpoints, self.reports(), now)
+        match (self.hold_back(inner, endpoints, now), believed) {
+            (false, true) => with,
+            (true, _) | (false, false) => self.room_by(endpoints, self.reports(), now),
+        }
     }
 
-    /// Keeps room for those that come back.
-    fn hold_back(&self, inner: &mut Inner, endpoints: &[Endpoint], now: Moment) {
-        let mut loads = std::mem::take(&mut inner.loads);
+    /// Keeps room for those that come back; whether that changed anything.
+    fn hold_back(&self, inner: &mut Inner, endpoints: &[Endpoint], now: Moment) -> bool {
+        let mut claims = inner.queue.claims(now.us()).peekable();
+        if claims.peek().is_none() && !inner.holds_back {
+            return false;
+        }
+        inner.holds_back = claims.peek().is_some();
         let free = |at| Load { held_back: 0.0, ..self.load(endpoints, at, self.reports(), now) };
-        loads.extend((0..endpoints.len()).map(free));
-        self.limits.hold_back(&mut loads, inner.queue.claims(now.us()));
-        for (held_back, load) in self.held_back.iter().zip(loads.drain(..)) {
+        inner.loads.extend((0..endpoints.len()).map(free));
+        self.limits.hold_back(&mut inner.loads, claims);
+        for (held_back, load) in self.held_back.iter().zip(inner.loads.drain(..)) {
             held_back.store(load.held_back as u32, Relaxed);
         }
-        inner.loads = loads;
+        true
     }
 
     /// Joins the queue, and goes at once if it may.
@@ -326,8 +335,8 @@ impl Admission {
     }
 
     /// A request has left its endpoint after so long, having generated so much: books it for its tenant while others wait.
-    pub fn ended(&self, class: Class, tenant: TenantId, tokens: u64, stayed_us: u64) {
-        self.line.see_stay(stayed_us);
+    pub fn ended(&self, class: Class, tenant: TenantId, tokens: u64, stayed_ms: u64) {
+        self.line.see_stay(1_000 * stayed_ms);
         if self.is_backlogged() {
             self.line.locked().queue.generated(class, tenant, tokens);
         }

@@ -199,6 +199,11 @@ impl Room {
         self
     }
 
+    /// Whether any endpoint is open, if only for what room is kept for.
+    pub fn open(&self) -> bool {
+        self.ahead.open > 0
+    }
+
     /// Whether there is memory for this need somewhere, and will be when so many tokens have gone before it.
     pub fn has_memory(&self, need: Need, before: f64) -> bool {
         let tokens = f64::from(need.miss);

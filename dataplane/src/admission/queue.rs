@@ -149,6 +149,8 @@ pub enum Join {
     Again {
         /// When it first arrived.
         arrived_us: u64,
+        /// Whether room is kept for it.
+        whose: Whose,
     },
 }
 
@@ -353,23 +355,23 @@ impl<W: Copy> Queue<W> {
     ) -> Result<Ticket, Why> {
         let arrived_us = match join {
             Join::InTurn => now_us,
-            Join::Again { arrived_us } => arrived_us,
+            Join::Again { arrived_us, .. } => arrived_us,
         };
         let (deadline_us, late) = self.deadline(&want, arrived_us);
         if deadline_us <= now_us {
             return Err(late);
         }
         let whose = match (join, want.mark) {
-            (Join::Again { .. }, _) => Whose::Ahead,
+            (Join::Again { whose, .. }, _) => whose,
             (Join::InTurn, Some(mark)) if self.book.claim(now_us, mark, want.tenant) => Whose::Ahead,
             (Join::InTurn, _) => Whose::Anyone,
         };
         if join == Join::InTurn {
             self.make_room(&want, whose, displaced)?;
         }
-        let key = match whose {
-            Whose::Anyone => self.rules.order.key(arrived_us, want.prefill_us),
-            Whose::Ahead => FIRST,
+        let key = match (join, whose) {
+            (Join::InTurn, Whose::Anyone) => self.rules.order.key(arrived_us, want.prefill_us),
+            (Join::Again { .. }, _) | (Join::InTurn, Whose::Ahead) => FIRST,
         };
         let held = Held {
             gone: Gone { waiter, want, arrived_us },
@@ -558,9 +560,8 @@ impl<W: Copy> Queue<W> {
             let promised = self.book.tokens();
             let before = promised + self.queued_tokens as f64;
             let stay_s = if room.has_memory(want.need, before) { 0.0 } else { stay_s };
-            wait_s += PROMISE_SLACK
-                * self.book.kept()
-                * (stay_s + promised / self.pace.seen(now_us, room.tokens_per_s));
+            let before_s = promised / self.pace.seen(now_us, room.tokens_per_s);
+            wait_s += self.book.kept() * (stay_s + PROMISE_SLACK * before_s);
         }
         let wait_ms = told_ms(wait_s, chance);
         if let Some(mark) = want.mark {

@@ -308,7 +308,7 @@ fn one_that_tries_again_goes_first_with_the_deadline_it_had() {
     let mut rig = Rig::new(Rules::default());
     rig.join(4 * S, anyone(10)).expect("room");
     let mut out = Vec::new();
-    let again = Join::Again { arrived_us: 0 };
+    let again = Join::Again { arrived_us: 0, whose: Whose::Anyone };
     rig.queue.join(again, anyone(9_000), 77, 5 * S, &mut out).expect("it had its place");
     assert_eq!(rig.go(6 * S, &room(9_000)), Some(77));
     rig.queue.join(again, anyone(9_000), 77, 6 * S, &mut out).expect("it had its place");
@@ -332,13 +332,26 @@ fn the_wait_that_is_told_is_the_backlog_by_what_the_endpoints_compute() {
 
 const STAY_S: f64 = 8.0;
 
+/// A queue whose callers come back when they are told to.
+fn obeyed(rules: Rules) -> Rig {
+    let mut rig = Rig::new(rules);
+    for mark in 1_000..1_200 {
+        let wait_ms = rig.queue.retry_after_ms(0, &room(9_000), &marked(mark, 1), STAY_S, 0.0);
+        let back = rig.join(wait_ms * 1_000, marked(mark, 1)).expect("it was promised a place");
+        assert_eq!(back.whose(), Whose::Ahead);
+        rig.queue.leave(back);
+    }
+    rig.next = 0;
+    rig
+}
+
 fn marked(mark: u64, prompt: u32) -> Want {
     Want { mark: Some(Mark(mark)), ..anyone(prompt) }
 }
 
 #[test]
 fn a_caller_that_comes_back_when_it_was_told_to_goes_first_and_into_the_room_that_was_kept() {
-    let mut rig = Rig::new(Rules { queued_max: 2, ..Rules::default() });
+    let mut rig = obeyed(Rules { queued_max: 2, ..Rules::default() });
     let wait_ms = rig.queue.retry_after_ms(0, &room(9_000), &marked(7, 8_000), STAY_S, 0.0);
     assert_eq!((wait_ms, rig.queue.promised()), (1_000, 1));
     rig.join(S, anyone(100)).expect("room"); // 0
@@ -354,7 +367,7 @@ fn a_caller_that_comes_back_when_it_was_told_to_goes_first_and_into_the_room_tha
 
 #[test]
 fn those_refused_together_are_told_to_come_back_one_after_another() {
-    let mut rig = Rig::new(Rules::default());
+    let mut rig = obeyed(Rules::default());
     let told: Vec<u64> = (0..5)
         .map(|mark| rig.queue.retry_after_ms(0, &room(9_000), &marked(mark, 10_000), STAY_S, 0.0) / 1_000)
         .collect();
@@ -363,9 +376,9 @@ fn those_refused_together_are_told_to_come_back_one_after_another() {
 
 #[test]
 fn where_memory_is_full_a_caller_comes_back_when_those_that_fill_it_are_gone() {
-    let mut rig = Rig::new(Rules::default());
+    let mut rig = obeyed(Rules::default());
     let full = Room { memory_max: 99.0, ..room(9_000) };
-    assert_eq!(rig.queue.retry_after_ms(0, &full, &marked(1, 100), STAY_S, 0.0), 12_000);
+    assert_eq!(rig.queue.retry_after_ms(0, &full, &marked(1, 100), STAY_S, 0.0), 8_000);
     assert_eq!(
         rig.queue.retry_after_ms(0, &full, &anyone(100), STAY_S, 0.0),
         1_000,
@@ -374,15 +387,21 @@ fn where_memory_is_full_a_caller_comes_back_when_those_that_fill_it_are_gone() {
     let little = Room { memory: 150.0, ..room(9_000) };
     assert_eq!(
         rig.queue.retry_after_ms(0, &little, &marked(2, 100), STAY_S, 0.0),
-        13_000,
+        9_000,
         "the first takes it all"
     );
 }
 
 #[test]
 fn where_nobody_comes_back_nothing_is_kept_and_the_wait_is_the_backlogs() {
-    let mut rig = Rig::new(Rules::default());
     let full = Room { memory_max: 0.0, ..room(9_000) };
+    let mut new = Rig::new(Rules::default());
+    assert_eq!(
+        new.queue.retry_after_ms(0, &full, &marked(1, 100), STAY_S, 0.0),
+        1_000,
+        "nobody is known yet"
+    );
+    let mut rig = obeyed(Rules::default());
     for round in 0..200 {
         rig.queue.retry_after_ms(round * 60 * S, &full, &marked(round, 100), STAY_S, 0.0);
         rig.queue.expire((round + 1) * 60 * S, &mut Vec::new());

@@ -36,8 +36,13 @@ impl<'a> Drive<'a> {
         })
     }
 
+    /// Whether room was kept for it.
+    fn whose(&self, number: u32) -> Whose {
+        self.live[number as usize].ticket.map_or(Whose::Anyone, Ticket::whose)
+    }
+
     pub(super) fn pick_near(&self, number: u32, need: Need) -> Option<Pick<'a>> {
-        let whose = self.live[number as usize].ticket.map_or(Whose::Anyone, Ticket::whose);
+        let whose = self.whose(number);
         let gateway = self.live[number as usize].gateway;
         let admission = gateway.admission()?;
         let takes = |at: usize| admission.takes(gateway.endpoints(), at, (whose, need), self.now);
@@ -57,7 +62,7 @@ impl<'a> Drive<'a> {
         }
         let join = match self.live[number as usize].attempts {
             0 => Join::InTurn,
-            _ => self.again(number),
+            _ => self.again(number, Whose::Anyone),
         };
         self.wait(fleet, number, &pick, join);
     }
@@ -68,8 +73,8 @@ impl<'a> Drive<'a> {
         Need { prompt: load.prompt as u32, miss: load.miss as u32 }
     }
 
-    pub(super) fn again(&self, number: u32) -> Join {
-        Join::Again { arrived_us: us(self.live[number as usize].asked) }
+    pub(super) fn again(&self, number: u32, whose: Whose) -> Join {
+        Join::Again { arrived_us: us(self.live[number as usize].asked), whose }
     }
 
     pub(super) fn wait(&mut self, fleet: &mut VirtualFleet, number: u32, pick: &Pick<'a>, join: Join) {
@@ -130,13 +135,14 @@ impl<'a> Drive<'a> {
         if let Some(pick) = self.pick_near(number, need) {
             return self.bind(fleet, number, pick);
         }
+        let whose = self.whose(number);
         self.leave_queue(number);
         let live = &mut self.live[number as usize];
         live.vain += 1;
         if live.vain == VAIN_MAX {
             return self.end(fleet, number, Fate::Nowhere);
         }
-        let join = self.again(number);
+        let join = self.again(number, whose);
         self.wait(fleet, number, &before, join);
     }
 
