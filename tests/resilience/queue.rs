@@ -168,6 +168,20 @@ fn who_comes_back_when_told_goes_before_one_that_came_earlier() {
 }
 
 #[test]
+fn where_none_may_wait_one_that_was_refused_shuts_nobody_out() {
+    each_driver(|io| {
+        let (gateway, server, mut first) = full(io, Admission { queue: 0, ..patient() });
+        assert_eq!(gateway.ask(long(CHAT, "refused")).status(), 429);
+        server.let_go(usize::MAX);
+        assert_eq!(first.answer().status(), 200);
+        eventually("it is open", SOON, || queue(&gateway).open == 1);
+        assert_eq!(gateway.ask(long(CHAT, "another")).status(), 200, "whoever was told to come back later");
+        drop(first);
+        gateway.finish();
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_a_caller_that_leaves_frees_its_place_at_once() {
     each_driver(|io| {
         let (gateway, server, first) = full(io, Admission { queue: 1, ..patient() });

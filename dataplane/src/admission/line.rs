@@ -259,7 +259,9 @@ impl Admission {
     ) -> Result<Ticket, No> {
         let mut inner = self.line.locked();
         let mut away = std::mem::take(&mut inner.away);
-        let joined = inner.queue.join(join, want, waiter, now.us(), &mut away);
+        let room =
+            if inner.queue.is_empty() { self.room(&mut inner, endpoints, now) } else { Room::default() };
+        let joined = inner.queue.join(join, want, waiter, now.us(), &room, &mut away);
         for gone in away.drain(..) {
             let no = self.no(&mut inner, endpoints, Why::Displaced, &gone.want, now, post.chance());
             inner.tell(gone.waiter, Verdict::No(no), post);

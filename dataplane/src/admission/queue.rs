@@ -341,16 +341,18 @@ impl<W: Copy> Queue<W> {
         self.granted
     }
 
-    /// Joins. Whoever has to make room for it is put into `displaced`.
+    /// Joins. Whoever has to make room for it is put into `displaced`. Where nobody waits and the pool has `room` for it, it will
+    /// not wait either, and no bound on those who do refuses it.
     ///
     /// # Errors
-    /// There is no room for it, or it could not meet its objective.
+    /// There is no place for it, or it could not meet its objective.
     pub fn join(
         &mut self,
         join: Join,
         want: Want,
         waiter: W,
         now_us: u64,
+        room: &Room,
         displaced: &mut Vec<Gone<W>>,
     ) -> Result<Ticket, Why> {
         let arrived_us = match join {
@@ -366,7 +368,8 @@ impl<W: Copy> Queue<W> {
             (Join::InTurn, Some(mark)) if self.book.claim(now_us, mark, want.tenant) => Whose::Ahead,
             (Join::InTurn, _) => Whose::Anyone,
         };
-        if join == Join::InTurn {
+        let passes = self.queued == 0 && self.has_room(room, whose, want.need);
+        if join == Join::InTurn && !passes {
             self.make_room(&want, whose, displaced)?;
         }
         let key = match (join, whose) {
@@ -471,6 +474,11 @@ impl<W: Copy> Queue<W> {
         self.places[slot as usize].held.as_ref().expect("a lane's slots are held")
     }
 
+    /// Each grant under way is about to take one of the open endpoints.
+    fn has_room(&self, room: &Room, whose: Whose, need: Need) -> bool {
+        self.granted < room.opening(whose).open && room.fits(whose, need)
+    }
+
     /// The next to go, if the pool has room for it. Its place is kept until it lands or leaves.
     pub fn grant(&mut self, now_us: u64, room: &Room) -> Option<(Ticket, Gone<W>)> {
         if self.queued == 0 {
@@ -478,8 +486,7 @@ impl<W: Copy> Queue<W> {
         }
         let fits = |slot: u32| {
             let held = self.held(slot);
-            // Each grant under way is about to take one of the open endpoints.
-            self.granted < room.opening(held.whose).open && room.fits(held.whose, held.gone.want.need)
+            self.has_room(room, held.whose, held.gone.want.need)
         };
         let slot = self.lanes.next(self.rules.order, fits)?;
         let held = *self.held(slot);
@@ -564,7 +571,9 @@ impl<W: Copy> Queue<W> {
             wait_s += self.book.kept() * (stay_s + PROMISE_SLACK * before_s);
         }
         let wait_ms = told_ms(wait_s, chance);
-        if let Some(mark) = want.mark {
+        // One that can never meet the objective would be refused again.
+        let hopeless = self.rules.ttft_slo_us.is_some_and(|slo_us| slo_us <= want.prefill_us);
+        if let Some(mark) = want.mark.filter(|_| !hopeless) {
             self.book.make(now_us, wait_ms, (mark, want.tenant), want.need);
         }
         wait_ms

@@ -40,7 +40,7 @@ impl Rig {
 
     fn join(&mut self, now_us: u64, want: Want) -> Result<Ticket, Why> {
         self.next += 1;
-        self.queue.join(Join::InTurn, want, self.next - 1, now_us, &mut self.out)
+        self.queue.join(Join::InTurn, want, self.next - 1, now_us, &no_room(), &mut self.out)
     }
 
     /// Grants one and lands it; who it was.
@@ -309,13 +309,13 @@ fn one_that_tries_again_goes_first_with_the_deadline_it_had() {
     rig.join(4 * S, anyone(10)).expect("room");
     let mut out = Vec::new();
     let again = Join::Again { arrived_us: 0, whose: Whose::Anyone };
-    rig.queue.join(again, anyone(9_000), 77, 5 * S, &mut out).expect("it had its place");
+    rig.queue.join(again, anyone(9_000), 77, 5 * S, &no_room(), &mut out).expect("it had its place");
     assert_eq!(rig.go(6 * S, &room(9_000)), Some(77));
-    rig.queue.join(again, anyone(9_000), 77, 6 * S, &mut out).expect("it had its place");
+    rig.queue.join(again, anyone(9_000), 77, 6 * S, &no_room(), &mut out).expect("it had its place");
     let mut late = Vec::new();
     rig.queue.expire(10 * S, &mut late);
     assert_eq!(late.pop().map(|(gone, why)| (gone.waiter, why)), Some((77, Why::TimedOut)));
-    assert_eq!(rig.queue.join(again, anyone(1), 77, 11 * S, &mut out), Err(Why::TimedOut));
+    assert_eq!(rig.queue.join(again, anyone(1), 77, 11 * S, &no_room(), &mut out), Err(Why::TimedOut));
 }
 
 #[test]
@@ -363,6 +363,29 @@ fn a_caller_that_comes_back_when_it_was_told_to_goes_first_and_into_the_room_tha
     assert_eq!(rig.all(S, &room_for(50, 8_000)), [2], "what is kept is for it alone");
     assert_eq!((rig.queue.promised(), rig.queue.claims(S).count()), (0, 0));
     assert_eq!(rig.all(S, &room_for(100, 8_000)), [0]);
+}
+
+#[test]
+fn where_none_may_wait_requests_pass_while_there_is_room_whoever_was_promised_a_place() {
+    let mut rig = Rig::new(Rules { queued_max: 0, ..Rules::default() });
+    rig.queue.retry_after_ms(0, &no_room(), &marked(7, 100), STAY_S, 0.0);
+    assert_eq!((rig.join(0, anyone(100)), rig.queue.promised()), (Err(Why::Full), 1));
+    let mut pass = |want, room| rig.queue.join(Join::InTurn, want, 0, S, &room, &mut Vec::new());
+    assert!(pass(anyone(101), room(100)).is_err() && pass(anyone(100), room_for(99, 100)).is_err());
+    let first = pass(anyone(100), room(100)).expect("room");
+    assert!(pass(anyone(100), room(100)).is_err(), "it waits already");
+    rig.queue.leave(first);
+    let back = rig.queue.join(Join::InTurn, marked(7, 100), 0, S, &room_for(0, 100), &mut Vec::new());
+    assert_eq!(back.map(Ticket::whose), Ok(Whose::Ahead), "what is kept is for it");
+}
+
+#[test]
+fn one_that_can_never_meet_the_objective_is_promised_nothing() {
+    let mut rig = Rig::new(Rules { ttft_slo_us: Some(2 * S), ..Rules::default() });
+    rig.queue.retry_after_ms(0, &room(9_000), &marked(1, 20_000), STAY_S, 0.0); // 2 s of prefill
+    assert_eq!(rig.queue.promised(), 0);
+    rig.queue.retry_after_ms(0, &room(9_000), &marked(1, 19_000), STAY_S, 0.0);
+    assert_eq!(rig.queue.promised(), 1);
 }
 
 #[test]
