@@ -1,6 +1,6 @@
-//! One worker, many callers: what one of them does must not hold up the others.
+//! Many callers: what one of them does must not hold up the others on its worker, and no worker gets more than its share.
 //!
-//! Owns: the delay of events, from stamps in them, alone and beside each kind of bad neighbour.
+//! Owns: the delay of events, from stamps in them, alone and beside each kind of bad neighbour; the spread of a burst.
 //! Must not: judge speed: what is compared is a run with itself a moment before, and the best of three counts, since the
 //! machine has neighbours too.
 //! Read next: `RECEIVES_AT_ONCE_MAX` in the data plane's bounds, the turn that a fast sender gets.
@@ -212,5 +212,30 @@ fn a_route_behind_ten_thousand_hosts_holds_up_nobody() {
                 asked
             })
         });
+    });
+}
+
+const WORKERS: u32 = 8;
+const BURST: usize = 800;
+
+#[test]
+fn a_burst_of_connections_is_spread_evenly_over_the_workers() {
+    each_driver(|io| {
+        let origin = origin(Instant::now());
+        let gateway = Gateway::start(io, setup(&origin).workers(WORKERS));
+        let address = gateway.address();
+        let burst: Vec<TcpStream> =
+            (0..BURST).map(|_| TcpStream::connect(address).expect("it accepts")).collect();
+        let spread = || gateway.stats().workers.iter().map(|worker| worker.connections).collect::<Vec<_>>();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while spread().iter().sum::<u64>() < BURST as u64 {
+            assert!(Instant::now() < deadline, "{io}: accepted {:?} of {BURST}", spread());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (spread, share) = (spread(), BURST as u64 / u64::from(WORKERS));
+        assert!(spread.iter().all(|have| have.abs_diff(share) <= share / 4), "{io}: {spread:?}");
+        drop(burst);
+        gateway.assert_idle();
+        gateway.finish();
     });
 }

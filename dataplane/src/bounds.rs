@@ -289,8 +289,12 @@ pub const BIND_WAIT_MS_MAX: u64 = 500;
 pub const BIND_WAIT_STEP_MS: u64 = 10;
 /// Pause after an accept that failed for want of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
-/// A worker may have so many connections more than the emptiest, or a quarter, before it hands one over.
+/// A worker may have so many connections more than the emptiest before it hands one over: hashing alone is within it for few.
 pub const SPREAD_SLACK: u64 = 4;
+/// Or so large a part of the emptiest one's more: hashing alone is within an eighth from some hundreds on.
+pub const SPREAD_PART: u64 = 8;
+/// Others that a worker looks at for that: each is a cache line that its owner writes.
+pub const SPREAD_LOOKS_MAX: usize = 8;
 /// Interim heads of one answer (H1-UP-08).
 pub const INTERIM_HEADS_MAX: usize = 16;
 /// Bytes of a request id.

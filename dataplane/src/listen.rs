@@ -18,12 +18,13 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 use ringway_contract::snapshot::Listener;
 
-use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, BIND_WAIT_MS_MAX, BIND_WAIT_STEP_MS, SPREAD_SLACK};
+use crate::bounds::{ACCEPT_PAUSE_MS, BACKLOG, BIND_WAIT_MS_MAX, BIND_WAIT_STEP_MS};
 use crate::downstream;
 use crate::observe::Counter;
 use crate::outcome::Reason;
+use crate::plane::Seat;
 use crate::ring::{Guarded, Socket};
-use crate::worker::{Live, Message, Worker};
+use crate::worker::{Message, Worker};
 
 /// A socket that is being accepted on.
 pub struct Accepting {
@@ -160,41 +161,57 @@ fn out_of_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Serves a fresh connection here, or hands it to the worker with the fewest. SO_REUSEPORT hashes, it does not
+/// Serves a fresh connection here, or hands it to a worker with clearly fewer. SO_REUSEPORT hashes, it does not
 /// balance: of 8 listeners with 32 connections the busiest has 1.75 times its share.
 fn place(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, rules: &Rules) {
-    let own = worker.connections();
-    if let Some((other, fewest)) = worker.shared.least_connected(worker.id)
-        && own > fewest + SPREAD_SLACK.max(fewest / 4)
-    {
-        let fd = Socket::release(stream);
-        match worker.shared.tell(other, Message::Adopt(fd, peer, rules.shared())) {
-            Ok(()) => worker.shard.count(Counter::HandedOver),
-            Err(Message::Adopt(fd, peer, _)) => serve(worker, Socket::adopt(fd), peer, rules.local()),
-            Err(_) => unreachable!("a refused message comes back as it was"),
-        }
-        return;
+    let chance = worker.rng.borrow_mut().u32(..);
+    let seat = worker.shared.seat(worker.id, chance);
+    let other = seat.worker();
+    if other == worker.id {
+        return serve(worker, Socket::new(stream), peer, rules.local(), seat);
     }
-    serve(worker, Socket::new(stream), peer, rules.local());
+    let fresh = Fresh { fd: Socket::release(stream), peer, rules: rules.shared(), seat };
+    match worker.shared.tell(other, Message::Adopt(fresh)) {
+        Ok(()) => worker.shard.count(Counter::HandedOver),
+        Err(Message::Adopt(Fresh { fd, peer, .. })) => {
+            let seat = worker.shared.take_seat(worker.id);
+            serve(worker, Socket::adopt(fd), peer, rules.local(), seat);
+        }
+        Err(_) => unreachable!("a refused message comes back as it was"),
+    }
+}
+
+/// A connection on its way to the worker whose it becomes.
+pub struct Fresh {
+    fd: OwnedFd,
+    peer: SocketAddr,
+    rules: Arc<Listener>,
+    seat: Seat,
 }
 
 /// Serves a connection that another worker accepted.
-pub fn adopt(worker: &Rc<Worker>, fd: OwnedFd, peer: SocketAddr, listener: &Listener) {
-    serve(worker, Socket::adopt(fd), peer, Rc::new(listener.clone()));
+pub fn adopt(worker: &Rc<Worker>, fresh: Fresh) {
+    let Fresh { fd, peer, rules, seat } = fresh;
+    serve(worker, Socket::adopt(fd), peer, Rc::new(Listener::clone(&rules)), seat);
 }
 
-fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr, rules: Rc<Listener>) {
+fn serve(
+    worker: &Rc<Worker>,
+    socket: std::io::Result<Socket>,
+    peer: SocketAddr,
+    rules: Rc<Listener>,
+    seat: Seat,
+) {
     // The peer may have reset the connection before we could touch it.
     let Ok(socket) = socket else { return };
-    let live = worker.count_connection();
     worker.shard.count(Counter::Accepted);
     let Some(place) = worker.shared.connection_place(worker.table().limits().connections) else {
-        monoio::spawn(turn_away(Rc::clone(worker), socket, live, rules.tls.is_some()));
+        monoio::spawn(turn_away(Rc::clone(worker), socket, seat, rules.tls.is_some()));
         return;
     };
     let worker = Rc::clone(worker);
     monoio::spawn(async move {
-        let _counted = (live, place);
+        let _counted = (seat, place);
         let serving = downstream::serve(Rc::clone(&worker), socket, peer, rules);
         if Guarded::new(serving).await.is_err() {
             worker.shard.count(Counter::Panics);
@@ -204,11 +221,11 @@ fn serve(worker: &Rc<Worker>, socket: std::io::Result<Socket>, peer: SocketAddr,
 }
 
 /// Over the limit (CF-15): a short answer if it costs nothing, and the connection ends.
-async fn turn_away(worker: Rc<Worker>, socket: Socket, live: Live, secure: bool) {
+async fn turn_away(worker: Rc<Worker>, socket: Socket, seat: Seat, secure: bool) {
     worker.shard.count(Counter::Refused);
     worker.count_reason(Reason::ConnLimit);
     if !secure {
         downstream::turn_away(&worker, &socket).await; // else it would cost a handshake
     }
-    drop(live);
+    drop(seat);
 }

@@ -20,7 +20,10 @@ use ringway_contract::trace::Trace;
 use ringway_contract::{Generation, Problem, Snapshot};
 use ringway_wire::http1::Rule;
 
-use crate::bounds::{APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX};
+use crate::bounds::{
+    APPLY_MS_MAX, HEARTBEAT_DEAD_MS, HEARTBEAT_LATE_MS, MESSAGES_MAX, SPREAD_LOOKS_MAX, SPREAD_PART,
+    SPREAD_SLACK,
+};
 use crate::cells::{Cells, LoadCell};
 use crate::clock::Moment;
 use crate::control::{ApplyError, Plane, SocketFile};
@@ -75,6 +78,26 @@ pub struct ConnectionPlace(Arc<AtomicU64>);
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection as one of its worker's, seen by all workers from the moment on that somebody decides on that worker: what
+/// is on its way counts, or a burst would all go to the one that had the fewest before it.
+pub struct Seat {
+    shared: Arc<Shared>,
+    worker: u16,
+}
+
+impl Seat {
+    /// Whose it is.
+    pub fn worker(&self) -> u16 {
+        self.worker
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.connections_of(self.worker).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -137,16 +160,39 @@ impl Shared {
         self.workers[usize::from(worker)].generation.store(generation.get(), Ordering::Release);
     }
 
-    /// Notes how many connections `worker` has.
-    pub fn show_connections(&self, worker: u16, connections: u64) {
-        self.workers[usize::from(worker)].connections.store(connections, Ordering::Relaxed);
+    fn connections_of(&self, worker: u16) -> &AtomicU64 {
+        &self.workers[usize::from(worker)].connections
     }
 
-    /// Another worker than `own` with the fewest connections, if there is another.
-    pub fn least_connected(&self, own: u16) -> Option<(u16, u64)> {
-        let others = self.workers.iter().enumerate().filter(|(id, _)| *id != usize::from(own));
-        others
-            .map(|(id, shown)| (id as u16, shown.connections.load(Ordering::Relaxed)))
+    /// How many connections `worker` has, those on their way to it included.
+    pub fn connections(&self, worker: u16) -> u64 {
+        self.connections_of(worker).load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that `own` has accepted, and says whose it becomes: its own, or another's that has clearly fewer
+    ///. Looks at a few others, by chance, where there are many.
+    pub fn seat(self: &Arc<Self>, own: u16, chance: u32) -> Seat {
+        let count = self.connections(own);
+        let worker = match self.least_connected(own, chance) {
+            Some((other, fewest)) if count > fewest + SPREAD_SLACK.max(fewest / SPREAD_PART) => other,
+            _ => own,
+        };
+        self.take_seat(worker)
+    }
+
+    /// Counts a connection of this worker.
+    pub fn take_seat(self: &Arc<Self>, worker: u16) -> Seat {
+        self.connections_of(worker).fetch_add(1, Ordering::Relaxed);
+        Seat { shared: Arc::clone(self), worker }
+    }
+
+    fn least_connected(&self, own: u16, chance: u32) -> Option<(u16, u64)> {
+        let (own, all) = (usize::from(own), self.workers.len());
+        let others = all - 1;
+        let first = chance as usize % others.max(1);
+        (0..others.min(SPREAD_LOOKS_MAX))
+            .map(|step| ((own + 1 + (first + step) % others) % all) as u16)
+            .map(|other| (other, self.connections(other)))
             .min_by_key(|(_, connections)| *connections)
     }
 

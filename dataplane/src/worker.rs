@@ -8,7 +8,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,7 +49,7 @@ pub enum Message {
     /// Accept there no longer.
     Unlisten(SocketAddr),
     /// Serve this connection, which another worker accepted.
-    Adopt(OwnedFd, SocketAddr, Arc<Listener>),
+    Adopt(listen::Fresh),
     /// What the queue says to somebody who waits.
     Admission(Waiter, Verdict),
     /// Accept no more, finish what runs.
@@ -114,7 +113,6 @@ pub struct Worker {
     slots: RefCell<HashSet<Slot>>,
     spans: RefCell<Vec<Span>>,
     outs: RefCell<Vec<Out>>,
-    connections: Cell<u64>,
     handshakes: Cell<u64>,
     exchanges: Cell<u64>,
     draining_since_ms: Cell<Option<u64>>,
@@ -207,7 +205,6 @@ impl Worker {
             slots: RefCell::new(HashSet::new()),
             spans: RefCell::new(Vec::new()),
             outs: RefCell::new(Vec::new()),
-            connections: Cell::new(0),
             handshakes: Cell::new(0),
             exchanges: Cell::new(0),
             draining_since_ms: Cell::new(None),
@@ -265,11 +262,6 @@ impl Worker {
         if self.driver == Driver::Epoll { 1 } else { ACCEPTS_IN_FLIGHT }
     }
 
-    /// Counts a connection.
-    pub fn count_connection(self: &Rc<Self>) -> Live {
-        self.count(|worker| &worker.connections)
-    }
-
     /// Counts a handshake with a caller, if there is room for one more.
     pub fn count_handshake(self: &Rc<Self>) -> Option<Live> {
         let room = self.handshakes.get() < TLS_HANDSHAKES_MAX;
@@ -296,11 +288,6 @@ impl Worker {
     /// Counts an abnormal end that is no exchange's, or not its last.
     pub fn count_reason(&self, reason: Reason) {
         self.shard.reason(reason as usize);
-    }
-
-    /// Connections now.
-    pub fn connections(&self) -> u64 {
-        self.connections.get()
     }
 
     /// True once a drain began: answers then close their connection.
@@ -341,7 +328,7 @@ impl Worker {
     }
 
     fn publish(&self) {
-        self.shard.set(Gauge::Connections, self.connections.get());
+        self.shard.set(Gauge::Connections, self.shared.connections(self.id));
         self.shard.set(Gauge::Exchanges, self.exchanges.get());
         self.shard.set(Gauge::UpstreamIdle, self.pools.idle());
         self.shard.set(Gauge::UpstreamActive, self.pools.active());
@@ -349,7 +336,6 @@ impl Worker {
         self.shard.set(Gauge::PooledBytes, self.buffers.kept_bytes() as u64);
         self.shard.set(Gauge::StaleConnections, self.pools.stale());
         self.shard.beat(self.clock.coarse_ms());
-        self.shared.show_connections(self.id, self.connections.get());
     }
 
     fn obey(self: &Rc<Self>, message: Message) {
@@ -357,7 +343,7 @@ impl Worker {
             Message::Table => self.load_table(),
             Message::Listen(rules, socket) => listen::begin(self, &self.listeners, rules, socket),
             Message::Unlisten(address) => listen::end(&self.listeners, Some(address)),
-            Message::Adopt(fd, peer, rules) => listen::adopt(self, fd, peer, &rules),
+            Message::Adopt(fresh) => listen::adopt(self, fresh),
             Message::Admission(waiter, verdict) => self.waits.tell(waiter, verdict),
             Message::Drain => {
                 listen::end(&self.listeners, None);
