@@ -7,10 +7,15 @@ use std::time::Duration;
 
 const KIB: usize = 1_024;
 
-/// The core of the proxy. Nothing else of ours runs there.
-pub const PROXY_CORE: usize = 0;
-/// The core of the load: origin and callers on one thread that never sleeps.
-pub const LOAD_CORE: usize = 1;
+/// The core of the proxy's worker of this number. Nothing else of ours runs there.
+pub const fn proxy_core(worker: usize) -> usize {
+    2 * worker
+}
+/// The core of the load that belongs to it: origin and callers on one thread that never sleeps. Where two threads share
+/// what is in a core, these two do, and each worker alike, however many there are.
+pub const fn load_core(worker: usize) -> usize {
+    2 * worker + 1
+}
 
 /// Others on the proxy's core, as a share of the core: above it, a measurement is void.
 pub const OTHERS_SHARE_MAX: f64 = 0.10;

@@ -23,6 +23,7 @@ use crate::bounds::{
     STALL_MAX,
 };
 use crate::http::{Fed, Reader};
+use crate::together::Passage;
 use crate::workload::{Messages, Pace, Spread, Stamp, Workload, read_event, write_event};
 
 /// Why a measurement failed. Each of these is the proxy's fault, or ours; none is noise.
@@ -71,6 +72,9 @@ pub enum Fault {
     /// Not all connections stood in time.
     #[error("{0} of {1} connections stood in time")]
     Setup(usize, usize),
+    /// What another load beside this one saw ended the measurement.
+    #[error("another load failed")]
+    Beside,
     /// Nothing was done for too long.
     #[error("nothing was answered for {} s", STALL_MAX.as_secs())]
     Stall,
@@ -114,6 +118,22 @@ impl Counted {
             late: histogram(),
         }
     }
+
+    /// Both as one. What says whether the loads were good enough is the worse one's.
+    pub fn with(mut self, other: &Self) -> Self {
+        self.wall = self.wall.max(other.wall);
+        self.load_cpu = self.load_cpu.min(other.load_cpu);
+        self.idle = self.idle.min(other.idle);
+        self.units += other.units;
+        for (mine, others) in [
+            (&mut self.latency, &other.latency),
+            (&mut self.delay, &other.delay),
+            (&mut self.late, &other.late),
+        ] {
+            mine.add(others).expect("of one range");
+        }
+        self
+    }
 }
 
 /// Where a measurement stands, for whoever reads the proxy's own figures.
@@ -131,13 +151,22 @@ pub enum Phase {
 pub struct Load {
     listener: TcpListener,
     epoll: OwnedFd,
+    /// Which of several.
+    number: usize,
+    /// Where its clock begins: loads beside each other read one clock, as an event may come from another's origin.
+    began: Instant,
 }
 
 const LISTENER: u64 = u64::MAX;
 
 impl Load {
-    /// Opens the origin's address.
-    pub fn new() -> Result<Self, Fault> {
+    /// So many loads, each with its own origin.
+    pub fn several(count: usize) -> Result<Vec<Self>, Fault> {
+        let began = Instant::now();
+        (0..count).map(|number| Self::new(number, began)).collect()
+    }
+
+    fn new(number: usize, began: Instant) -> Result<Self, Fault> {
         let open = || -> io::Result<Self> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
             socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -146,7 +175,7 @@ impl Load {
             let listener = TcpListener::from(socket);
             let epoll = epoll::create(CreateFlags::CLOEXEC)?;
             epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-            Ok(Self { listener, epoll })
+            Ok(Self { listener, epoll, number, began })
         };
         open().map_err(io_fault("opening the origin"))
     }
@@ -156,16 +185,19 @@ impl Load {
         self.listener.local_addr().map_err(io_fault("the origin's address"))
     }
 
-    /// Sends the workload to the proxy: warm-up, then the measured time. `watch` is called at each [`Phase`].
+    /// Sends the workload to the proxy: warm-up, then the measured time, in step with the loads beside it. `watch` is
+    /// called at each [`Phase`].
     pub fn run(
         self,
         workload: &Workload,
         proxy: SocketAddr,
         path: &str,
         times: Times,
-        mut watch: impl FnMut(Phase),
+        gate: &mut Passage<'_>,
+        watch: &mut dyn FnMut(Phase),
     ) -> Result<Counted, Fault> {
         watch(Phase::Before);
+        let mut events = Vec::with_capacity(EVENTS_MAX);
         let mut turn = Turn {
             workload,
             proxy,
@@ -176,7 +208,7 @@ impl Load {
             backlog: VecDeque::new(),
             streams: Vec::new(),
             standing: 0,
-            began: Instant::now(),
+            began: self.began,
             counted: Counted::new(),
             counting: false,
             progress: 0,
@@ -184,8 +216,10 @@ impl Load {
             load: self,
         };
         turn.open_all()?;
-        let mut schedule = Schedule::new(workload, turn.now_ns());
+        gate.pass(|| turn.serve_others(&mut events))?;
+        let mut schedule = Schedule::new(workload, turn.load.number, turn.now_ns());
         turn.drive(&mut schedule, times.warm)?;
+        gate.pass(|| turn.serve_others(&mut events))?;
         turn.counted = Counted::new();
         watch(Phase::Begin);
         schedule.skip_to(turn.now_ns());
@@ -194,8 +228,12 @@ impl Load {
         turn.drive(&mut schedule, times.measured)?;
         turn.counted.wall = wall.elapsed();
         turn.counted.load_cpu = thread_cpu().saturating_sub(cpu);
+        turn.counting = false;
+        let counted = std::mem::replace(&mut turn.counted, Counted::new());
         watch(Phase::End);
-        Ok(turn.counted)
+        // Nobody leaves while another still counts.
+        gate.pass(|| turn.serve_others(&mut events))?;
+        Ok(counted)
     }
 }
 
@@ -238,12 +276,13 @@ enum Kind {
 }
 
 impl Schedule {
-    fn new(workload: &Workload, now_ns: u64) -> Self {
+    fn new(workload: &Workload, load: usize, now_ns: u64) -> Self {
         let kind = match workload.pace {
             Pace::Closed => Kind::Never,
-            // The same seed for all: everyone is asked at the same moments.
+            // The same seed for all proxies: everyone is asked at the same moments.
             Pace::Open { per_second } => {
-                Kind::Random { mean_ns: 1e9 / per_second, dice: fastrand::Rng::with_seed(1) }
+                let dice = fastrand::Rng::with_seed(1 + load as u64);
+                Kind::Random { mean_ns: 1e9 / per_second, dice }
             }
             Pace::Streams { period, spread: Spread::Even } => {
                 Kind::Even { gap_ns: period.as_nanos() as u64 / workload.connections as u64, turn: 0 }
@@ -412,9 +451,12 @@ impl Turn<'_> {
                 }
                 Kind::Even { gap_ns, turn } => {
                     schedule.next_ns += *gap_ns;
-                    let stream = *turn;
-                    *turn = (stream + 1) % self.streams.len();
-                    self.send_event(stream)?;
+                    // Another load's origin may have got them all.
+                    if !self.streams.is_empty() {
+                        let stream = *turn % self.streams.len();
+                        *turn = stream + 1;
+                        self.send_event(stream)?;
+                    }
                 }
                 Kind::Bunched { period_ns } => {
                     schedule.next_ns += *period_ns;
@@ -449,6 +491,10 @@ impl Turn<'_> {
             origin.behind.extend_from_slice(&coded);
         }
         if origin.behind.len() > BEHIND_BYTES_MAX { Err(Fault::Behind) } else { Ok(()) }
+    }
+
+    fn serve_others(&mut self, events: &mut Vec<Event>) -> Result<(), Fault> {
+        self.look(events).map(drop)
     }
 
     /// Looks at the sockets once, without waiting; says how many had something.
@@ -823,15 +869,15 @@ fn send(socket: &mut TcpStream, sending: &mut Sending) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload;
+    use crate::{together, workload};
 
     const SHORT: Times = Times { warm: Duration::from_millis(20), measured: Duration::from_millis(120) };
 
     /// Callers and origin face to face: no proxy, no excuse.
     fn alone(workload: &Workload) -> Counted {
-        let load = Load::new().expect("a free port");
-        let origin = load.origin().expect("it is bound");
-        load.run(workload, origin, "/raw/x", SHORT, |_| {}).expect("sound")
+        let loads = Load::several(1).expect("a free port");
+        let origin = loads[0].origin().expect("it is bound");
+        together::run(loads, workload, origin, "/raw/x", SHORT, |_| {}).expect("sound")
     }
 
     #[test]

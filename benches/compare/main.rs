@@ -15,6 +15,7 @@ mod report;
 mod rounds;
 mod scale;
 mod table;
+mod together;
 mod workload;
 
 use std::error::Error;
@@ -25,9 +26,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::bounds::LOAD_CORE;
+use crate::bounds::load_core;
 use crate::load::Times;
 use crate::proxies::Subject;
 use crate::report::{Comparison, Machine};
@@ -51,7 +51,7 @@ struct Flags {
     /// JSON on standard output instead of the table
     #[arg(long)]
     json: bool,
-    /// Only these workloads
+    /// Only these workloads; with --scale, only these lines: streams, idle, routes, endpoints, gpu, workers
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Only these subjects
@@ -69,8 +69,8 @@ struct Flags {
     /// Leaves out the pass that counts system calls
     #[arg(long)]
     no_syscalls: bool,
-    /// Instead of comparing: what a unit costs ringway as streams, idle connections, routes, endpoints and
-    /// workers grow; with --out, scale.svg there, and FOLDER.md between its markers
+    /// Instead of comparing: what a unit costs ringway as streams, idle connections, routes and endpoints grow, and
+    /// it and the others as workers do (two cores each); with --out, scale.svg there, and FOLDER.md between its markers
     #[arg(long)]
     scale: bool,
     /// Instead of measuring: `perf record` of each subject, one file per workload and subject in this folder
@@ -103,7 +103,7 @@ fn compare(flags: &Flags) -> Result<ExitCode, Box<dyn Error>> {
     if !flags.only.is_empty() {
         known.extend(workload::prompts());
     }
-    let workloads = chosen(known, &flags.only, |it| it.name)?;
+    let workloads = if flags.scale { known } else { chosen(known, &flags.only, |it| it.name)? };
     let built = std::env::current_exe()?.parent().ok_or("the program is in no folder")?.to_owned();
     let subjects = present(chosen(Subject::ALL.to_vec(), &flags.subjects, |it| it.name())?, &built);
     let folder = tempfile::tempdir()?;
@@ -148,15 +148,12 @@ fn plan(flags: &Flags, built: PathBuf, folder: &Path) -> Plan {
 
 /// This thread is the load: it gets its core, and as many files as there may be.
 fn prepare() -> Result<(), Box<dyn Error>> {
-    if std::thread::available_parallelism()?.get() <= LOAD_CORE {
+    if std::thread::available_parallelism()?.get() <= load_core(0) {
         return Err("two cores are needed: one for the proxy, one for the load".into());
     }
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })?;
-    let mut core = CpuSet::new();
-    core.set(LOAD_CORE);
-    sched_setaffinity(None, &core)?;
-    Ok(())
+    Ok(together::bind(load_core(0))?)
 }
 
 fn chosen<T>(all: Vec<T>, names: &[String], name: impl Fn(&T) -> &str) -> Result<Vec<T>, String> {
@@ -222,10 +219,14 @@ fn measure_all(
 }
 
 fn measure_scale(flags: &Flags, plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
-    let mut measured = Vec::new();
-    for line in scale::lines(&workload::all()) {
+    let (mut measured, mut failed) = (Vec::new(), false);
+    let lines = scale::lines(&workload::all(), process::cores());
+    for line in chosen(lines, &flags.only, |it| it.name)? {
         eprintln!("{}: {}", line.what, line.while_);
-        measured.push(scale::measure(plan, line, tell)?);
+        match scale::measure(plan, line, tell) {
+            Ok(line) => measured.push(line),
+            Err(_) => failed = true, // told already; the other lines are not worse for it
+        }
     }
     print!("{}", scale::markdown(&measured, &command(), None));
     if let Some(out) = &flags.out {
@@ -234,7 +235,7 @@ fn measure_scale(flags: &Flags, plan: &Plan) -> Result<ExitCode, Box<dyn Error>>
         let folder = out.file_name().and_then(|name| name.to_str());
         write_document(out, "scale", &scale::markdown(&measured, &command(), folder))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn command() -> String {

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::bounds::{LOAD_CORE, PROXY_CORE, START_MAX};
+use crate::bounds::{START_MAX, proxy_core};
+use crate::process;
 use crate::workload::{Pace, Workload, World};
 
 /// What is measured: a proxy, and for ours, which kind of route.
@@ -56,6 +58,17 @@ impl Subject {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::RawRelay => "raw epoll relay",
+        }
+    }
+
+    /// What its workers are called in tables of scale.
+    pub const fn workers(self) -> &'static str {
+        match self {
+            Self::Ringway => "workers of ringway",
+            Self::RingwayModel => "workers of ringway, AI route",
+            Self::Haproxy => "threads of haproxy",
+            Self::Nginx => "workers of nginx",
+            Self::RawRelay => "relays",
         }
     }
 
@@ -121,6 +134,8 @@ pub fn is_there(program: &Path) -> bool {
 /// A running proxy; ends with the value.
 pub struct Proxy {
     child: Child,
+    /// The child's, and those of what it started.
+    pids: Vec<u32>,
     /// Where it accepts.
     pub address: SocketAddr,
 }
@@ -131,31 +146,34 @@ impl Proxy {
         subject: Subject,
         built: &Path,
         folder: &Path,
-        origin: SocketAddr,
+        origins: &[SocketAddr],
         workload: &Workload,
     ) -> io::Result<Self> {
         let address = free_address()?;
-        // It ends with us, however we end, and runs on its core; both programs become the next on the line.
+        // It ends with us, however we end, and runs on its cores; both programs become the next on the line.
         let mut command = Command::new("setpriv");
-        let cores = if workload.world.workers > 1 {
-            "0-".to_owned() + &LOAD_CORE.to_string()
-        } else {
-            PROXY_CORE.to_string()
-        };
+        let cores = (0..workload.world.workers).map(|worker| proxy_core(worker).to_string());
+        let cores = cores.collect::<Vec<_>>().join(",");
         command.args(["--pdeathsig", "KILL", "taskset", "-c", &cores]);
         command.arg(subject.program(built));
         let log = fs::File::create(log_of(subject, folder))?;
-        arguments(subject, &mut command, folder, address, origin, workload)?;
+        arguments(subject, &mut command, folder, address, origins, workload)?;
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder).spawn()?;
-        let mut proxy = Self { child, address };
+        let mut proxy = Self { pids: vec![child.id()], child, address };
         proxy.wait_until_it_accepts(subject, folder)?;
+        proxy.pids = process::family(proxy.pid());
         Ok(proxy)
     }
 
     /// Its process: what it was started with became the proxy.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// All its processes.
+    pub fn pids(&self) -> &[u32] {
+        &self.pids
     }
 
     /// What it has to say for itself: whether it ended, and the last of its log.
@@ -188,7 +206,10 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // What it started would outlive it.
+        for pid in self.pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -207,45 +228,40 @@ fn arguments(
     command: &mut Command,
     folder: &Path,
     address: SocketAddr,
-    origin: SocketAddr,
+    origins: &[SocketAddr],
     workload: &Workload,
 ) -> io::Result<()> {
+    let workers = workload.world.workers;
     match subject {
         Subject::Ringway | Subject::RingwayModel => {
             let snapshot = folder.join("snapshot.json");
-            fs::write(&snapshot, ringway(address, origin, workload.world).to_string())?;
-            command
-                .args([
-                    "--workers",
-                    &workload.world.workers.to_string(),
-                    "--io",
-                    "auto",
-                    "--no-pin",
-                    "--snapshot",
-                ])
-                .arg(snapshot);
+            fs::write(&snapshot, ringway(address, origins, workload.world).to_string())?;
+            command.args(["--workers", &workers.to_string(), "--io", "auto", "--snapshot"]).arg(snapshot);
             command.arg("--control").arg(folder.join("control.sock"));
         }
         Subject::Haproxy => {
             let file = folder.join("haproxy.cfg");
-            fs::write(&file, haproxy(address, origin))?;
+            fs::write(&file, haproxy(address, origins, workers))?;
             command.arg("-db").arg("-f").arg(file);
         }
         Subject::Nginx => {
             let file = folder.join("nginx.conf");
-            fs::write(&file, nginx(folder, address, origin, workload))?;
+            fs::write(&file, nginx(folder, address, origins, workload))?;
             command.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr"]);
         }
         Subject::RawRelay => {
-            command.arg(address.to_string()).arg(origin.to_string());
+            command.arg(address.to_string()).arg(origins[0].to_string());
         }
     }
     Ok(())
 }
 
 /// Two routes: `/raw` to a plain HTTP server, and chat by model; before it those for other models.
-fn ringway(address: SocketAddr, origin: SocketAddr, world: World) -> serde_json::Value {
-    let endpoint = |number: usize| json!({"authority": format!("e{number}:1"), "addresses": [origin]});
+fn ringway(address: SocketAddr, origins: &[SocketAddr], world: World) -> serde_json::Value {
+    let endpoint = |number: usize| {
+        let origin = origins[number % origins.len()];
+        json!({"authority": format!("e{number}:1"), "addresses": [origin]})
+    };
     let others = (0..world.routes).map(|number| {
         let models = if number % 8 == 0 { format!("other-{number}-*") } else { format!("other-{number}") };
         json!({
@@ -261,15 +277,16 @@ fn ringway(address: SocketAddr, origin: SocketAddr, world: World) -> serde_json:
         "targets": [{"backend": "model"}],
     });
     let routes: Vec<_> = [raw].into_iter().chain(others).chain([chat]).collect();
-    let plain = json!({"authority": origin.to_string(), "addresses": [origin]});
-    let models: Vec<_> = (0..world.endpoints).map(endpoint).collect();
+    let plain: Vec<_> =
+        origins.iter().map(|it| json!({"authority": it.to_string(), "addresses": [it]})).collect();
+    let models: Vec<_> = (0..world.endpoints.max(origins.len())).map(endpoint).collect();
     let balance = if world.gpu { "gpu" } else { "least_requests" };
     json!({
         "format": 1,
         "generation": 1,
         "listeners": [{"address": address}],
         "backends": [
-            {"name": "plain", "engine": "http", "dialect": "http", "endpoints": [plain]},
+            {"name": "plain", "engine": "http", "dialect": "http", "endpoints": plain},
             {"name": "model", "engine": "vllm", "dialect": "openai-chat", "balance": balance, "endpoints": models},
         ],
         "routes": routes,
@@ -277,17 +294,25 @@ fn ringway(address: SocketAddr, origin: SocketAddr, world: World) -> serde_json:
     })
 }
 
-fn haproxy(address: SocketAddr, origin: SocketAddr) -> String {
+fn haproxy(address: SocketAddr, origins: &[SocketAddr], workers: usize) -> String {
+    let servers = origins.iter().enumerate();
+    let servers = servers.map(|(n, origin)| format!("  server s{n} {origin} pool-purge-delay 300s\n"));
+    let servers = servers.collect::<Vec<_>>().concat();
     format!(
-        "global\n  nbthread 1\n  maxconn 6000\n  zero-warning\n\
+        "global\n  nbthread {workers}\n  maxconn 6000\n  zero-warning\n\
          defaults\n  mode http\n  option http-no-delay\n  option http-keep-alive\n  http-reuse always\n\
          \x20 timeout connect 5s\n  timeout client 300s\n  timeout server 300s\n  timeout http-keep-alive 300s\n\
          frontend f\n  bind {address} backlog 4096\n  default_backend b\n\
-         backend b\n  server s {origin} pool-purge-delay 300s\n"
+         backend b\n{servers}"
     )
 }
 
-fn nginx(folder: &Path, address: SocketAddr, origin: SocketAddr, workload: &Workload) -> String {
+fn nginx(folder: &Path, address: SocketAddr, origins: &[SocketAddr], workload: &Workload) -> String {
+    let servers = origins.iter().map(|origin| format!("server {origin}; ")).collect::<Vec<_>>().concat();
+    let workers = workload.world.workers;
+    let (master, own_queue) = if workers > 1 { ("on", " reuseport") } else { ("off", "") };
+    let cores =
+        (0..workers).map(|worker| format!(" {:b}", 1_u64 << proxy_core(worker))).collect::<Vec<_>>().concat();
     // Where answers have an end, nginx is cheapest with its buffers; a stream must not wait in them.
     let buffering = match workload.pace {
         Pace::Streams { .. } => "proxy_buffering off;",
@@ -297,15 +322,15 @@ fn nginx(folder: &Path, address: SocketAddr, origin: SocketAddr, workload: &Work
     };
     let folder = folder.display();
     format!(
-        "daemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr crit;\n\
+        "daemon off;\nmaster_process {master};\nworker_processes {workers};\nworker_cpu_affinity{cores};\npid {folder}/nginx.pid;\nerror_log stderr crit;\n\
          events {{ worker_connections 12000; }}\n\
          http {{\n  access_log off;\n  tcp_nodelay on;\n  server_tokens off;\n\
          \x20 client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n\
          \x20 fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n\
          \x20 keepalive_timeout 300s;\n  keepalive_requests 1000000000;\n  client_max_body_size 0;\n\
          \x20 client_body_buffer_size 64k;\n\
-         \x20 upstream o {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }}\n\
-         \x20 server {{\n    listen {address} backlog=4096;\n    location / {{\n      proxy_pass http://o;\n\
+         \x20 upstream o {{ {servers}keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }}\n\
+         \x20 server {{\n    listen {address} backlog=4096{own_queue};\n    location / {{\n      proxy_pass http://o;\n\
          \x20     proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n\
          \x20     proxy_request_buffering off;\n      {buffering}\n    }}\n  }}\n}}\n"
     )

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bounds::{LOAD_CORE, PROXY_CORE};
+use crate::bounds::{load_core, proxy_core};
 use crate::proxies::Subject;
 use crate::rounds::{Sample, Syscalls};
 use crate::table::{BARS, Bar, Figure, Results, Spread};
@@ -90,7 +90,7 @@ impl Machine {
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             processor: model.unwrap_or("unknown").to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: crate::process::cores(),
         }
     }
 }
@@ -272,11 +272,13 @@ impl Comparison {
             self.subjects.iter().map(|(name, version)| format!("{name} ({version})")).collect();
         let _ = writeln!(
             out,
-            "`{}`: {} rounds of {:.1} s, one worker on core {PROXY_CORE}, load on core {LOAD_CORE}. Linux {}, {}, {} \
+            "`{}`: {} rounds of {:.1} s, one worker on core {}, load on core {}. Linux {}, {}, {} \
              cores. {}.\n",
             self.command,
             self.rounds,
             self.window_s,
+            proxy_core(0),
+            load_core(0),
             self.machine.kernel,
             self.machine.processor,
             self.machine.cores,

@@ -15,12 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use crate::bounds::{
-    LATE_P99_MAX, LOAD_CORE, LOAD_SHARE_MIN, OTHERS_SHARE_MAX, PROXY_CORE, REPEATS_MAX, START_MAX,
-    WAITED_SHARE_MAX,
+    LATE_P99_MAX, LOAD_SHARE_MIN, OTHERS_SHARE_MAX, REPEATS_MAX, START_MAX, WAITED_SHARE_MAX, load_core,
 };
 use crate::load::{Counted, Fault, Load, Phase, Times};
 use crate::process::{Reading, Used};
 use crate::proxies::{Proxy, Subject};
+use crate::together;
 use crate::workload::{Pace, Workload};
 
 /// One measurement of one subject.
@@ -157,14 +157,13 @@ pub fn run(
 }
 
 fn measure(plan: &Plan, workload: &Workload, subject: Subject, round: usize) -> Result<Sample, Failure> {
-    let (load, mut proxy) = start(plan, workload, subject)?;
+    let (loads, mut proxy) = start(plan, workload, subject)?;
     let _idle = idle(plan, workload, subject, &mut proxy)?;
     let mut readings = [None; 3];
-    let counted = load
-        .run(workload, proxy.address, subject.path(), plan.times, |phase| {
-            readings[phase as usize] = Reading::take(proxy.pid(), PROXY_CORE);
-        })
-        .map_err(|fault| failure(plan, workload, subject, &mut proxy, fault))?;
+    let counted = together::run(loads, workload, proxy.address, subject.path(), plan.times, |phase| {
+        readings[phase as usize] = Reading::take(proxy.pids(), workload.world.workers);
+    })
+    .map_err(|fault| failure(plan, workload, subject, &mut proxy, fault))?;
     let [Some(before), Some(begin), Some(end)] = readings else { return Err(Failure::Gone(subject.name())) };
     let grown = end.since(&before).rss_grown_bytes;
     Ok(sample(workload, subject, round, &counted, &end.since(&begin), grown))
@@ -183,13 +182,14 @@ fn idle(
     opened.map_err(|error| failure(plan, workload, subject, proxy, Fault::Io("an idle connection", error)))
 }
 
-fn start(plan: &Plan, workload: &Workload, subject: Subject) -> Result<(Load, Proxy), Failure> {
+/// The proxy, and a load for each of its workers.
+fn start(plan: &Plan, workload: &Workload, subject: Subject) -> Result<(Vec<Load>, Proxy), Failure> {
     let fault = |fault| Failure::Fault(subject.name(), workload.name, fault, "not started".to_owned());
-    let load = Load::new().map_err(fault)?;
-    let origin = load.origin().map_err(fault)?;
-    let proxy = Proxy::start(subject, &plan.built, &plan.folder, origin, workload)
+    let loads = Load::several(workload.world.workers).map_err(fault)?;
+    let origins = loads.iter().map(Load::origin).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+    let proxy = Proxy::start(subject, &plan.built, &plan.folder, &origins, workload)
         .map_err(|error| Failure::Start(subject.name(), error))?;
-    Ok((load, proxy))
+    Ok((loads, proxy))
 }
 
 fn failure(plan: &Plan, workload: &Workload, subject: Subject, proxy: &mut Proxy, fault: Fault) -> Failure {
@@ -229,7 +229,7 @@ fn sample(
         late_us: percentiles(&counted.late),
         switches: used.switches as f64 / units,
         rss_bytes: used.rss_bytes,
-        rss_per_connection: grown as f64 / workload.connections as f64,
+        rss_per_connection: grown as f64 / (workload.connections * workload.world.workers) as f64,
         others: used.others,
         waited: used.waited,
         load,
@@ -256,11 +256,11 @@ pub struct Syscalls {
 
 /// Counts system calls with `perf stat`; none where that is not possible.
 pub fn syscalls(plan: &Plan, workload: &Workload, subject: Subject) -> Result<Option<Syscalls>, Failure> {
-    let (load, mut proxy) = start(plan, workload, subject)?;
+    let (loads, mut proxy) = start(plan, workload, subject)?;
     let report = plan.folder.join("syscalls");
     let mut watcher = None;
-    let counted = load
-        .run(workload, proxy.address, subject.path(), plan.times, |phase| match phase {
+    let counted =
+        together::run(loads, workload, proxy.address, subject.path(), plan.times, |phase| match phase {
             Phase::Before => {}
             Phase::Begin => {
                 let event = ["stat", "-x", ",", "-e", "raw_syscalls:sys_enter"];
@@ -285,9 +285,9 @@ pub fn syscalls(plan: &Plan, workload: &Workload, subject: Subject) -> Result<Op
 
 /// Where the time of a proxy goes: `perf record` with call graphs while the workload runs.
 pub fn profile(plan: &Plan, workload: &Workload, subject: Subject, into: &Path) -> Result<(), Failure> {
-    let (load, mut proxy) = start(plan, workload, subject)?;
+    let (loads, mut proxy) = start(plan, workload, subject)?;
     let mut watcher = None;
-    load.run(workload, proxy.address, subject.path(), plan.times, |phase| match phase {
+    together::run(loads, workload, proxy.address, subject.path(), plan.times, |phase| match phase {
         Phase::Before => {}
         Phase::Begin => {
             watcher = Watcher::start(["record", "-q", "-F", "1999", "-g"], into, proxy.pid());
@@ -309,7 +309,7 @@ impl Watcher {
     fn start<const N: usize>(args: [&str; N], into: &Path, pid: u32) -> Option<Self> {
         let _ = fs::remove_file(into);
         let mut command = Command::new("taskset");
-        command.args(["-c", &LOAD_CORE.to_string(), "perf"]).args(args).arg("-o").arg(into);
+        command.args(["-c", &load_core(0).to_string(), "perf"]).args(args).arg("-o").arg(into);
         command.args(["-p", &pid.to_string()]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         let began = Instant::now();

@@ -17,6 +17,8 @@ const EVENTS_PER_S: f64 = 10_000.0;
 
 /// One thing that grows.
 pub struct Line {
+    /// Its name on the command line.
+    pub name: &'static str,
     /// What it is.
     pub what: &'static str,
     /// What is measured meanwhile.
@@ -29,12 +31,26 @@ pub struct Line {
 /// A line as measured.
 pub struct Measured {
     line: Line,
-    /// How much of it, CPU per unit in µs, KiB per connection.
-    points: Vec<(usize, Spread, Spread)>,
+    points: Vec<Point>,
 }
 
-/// All lines, from the workloads of the table.
-pub fn lines(all: &[Workload]) -> Vec<Line> {
+/// What was measured at one size.
+struct Point {
+    amount: usize,
+    /// CPU per unit in µs.
+    cpu: Spread,
+    /// KiB per connection.
+    memory: Spread,
+    /// Units in a second.
+    per_s: Spread,
+    /// 99th percentile of latency, or of the delay of an event, in µs.
+    p99: Spread,
+    /// How busy the busiest load was: at 1 it set the pace.
+    load_busy: f64,
+}
+
+/// All lines, from the workloads of the table, as far as these cores go.
+pub fn lines(all: &[Workload], cores: usize) -> Vec<Line> {
     let named = |name: &str| all.iter().find(|it| it.name == name).expect("a workload of the table").clone();
     let (small, open, even) = (named("small"), named("open"), named("sse_even"));
     let grown = |base: &Workload, to: &[usize], change: fn(&mut World, usize)| {
@@ -50,11 +66,12 @@ pub fn lines(all: &[Workload]) -> Vec<Line> {
         let pace = Pace::Streams { period, spread: Phases::Even };
         (count, Workload { connections: count, pace, ..even.clone() })
     });
-    let line = |what, while_, unit, subject, points| Line { what, while_, unit, subject, points };
+    let line = |name, what, while_, unit, subject, points| Line { name, what, while_, unit, subject, points };
     let (raw, model) = (Subject::Ringway, Subject::RingwayModel);
-    vec![
-        line("live streams", "10,000 events/s of all together", "event", raw, streams.to_vec()),
+    let mut lines = vec![
+        line("streams", "live streams", "10,000 events/s of all together", "event", raw, streams.to_vec()),
         line(
+            "idle",
             "idle connections",
             "closed loop on 64 others",
             "request",
@@ -63,6 +80,7 @@ pub fn lines(all: &[Workload]) -> Vec<Line> {
         ),
         line(
             "routes",
+            "routes",
             "closed loop; the last one matches, an eighth of the others have globs",
             "request",
             model,
@@ -70,12 +88,14 @@ pub fn lines(all: &[Workload]) -> Vec<Line> {
         ),
         line(
             "endpoints",
+            "endpoints",
             "closed loop, `least_requests`",
             "request",
             model,
             grown(&small, &[1, 4, 16, 64], |world, endpoints| world.endpoints = endpoints),
         ),
         line(
+            "gpu",
             "endpoints, `gpu`",
             "closed loop, `balance: gpu`",
             "request",
@@ -85,14 +105,20 @@ pub fn lines(all: &[Workload]) -> Vec<Line> {
                 world.gpu = true;
             }),
         ),
-        line(
-            "workers",
-            "5,000 requests/s, open loop; the second shares the core of the load",
-            "request",
-            raw,
-            grown(&open, &[1, 2], |world, workers| world.workers = workers),
-        ),
-    ]
+    ];
+    // A worker and its load have two cores.
+    let workers: Vec<usize> = [1, 2, 4, 8, 16, 32].into_iter().filter(|it| 2 * it <= cores).collect();
+    for subject in [raw, model, Subject::Nginx, Subject::Haproxy] {
+        for (base, while_) in [
+            (&small, "closed loop, 64 connections for each"),
+            (&even, "500 streams, 25,000 events/s for each"),
+            (&open, "5,000 requests/s for each, open loop"),
+        ] {
+            let points = grown(base, &workers, |world, workers| world.workers = workers);
+            lines.push(line("workers", subject.workers(), while_, base.unit, subject, points));
+        }
+    }
+    lines
 }
 
 /// Measures a line, and tells `each` of every measurement.
@@ -107,9 +133,19 @@ pub fn measure(
         if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }
-        let cpu = spread(samples.iter().map(|it| it.cpu_us));
-        let memory = spread(samples.iter().map(|it| it.rss_per_connection / 1_024.0));
-        points.extend(cpu.zip(memory).map(|(cpu, memory)| (*amount, cpu, memory)));
+        let good = || samples.iter().filter(|it| it.void.is_none() || plan.accept_void);
+        let of = |figure: fn(&Sample) -> f64| spread(good().map(figure));
+        let point = || {
+            Some(Point {
+                amount: *amount,
+                cpu: of(|it| it.cpu_us)?,
+                memory: of(|it| it.rss_per_connection / 1_024.0)?,
+                per_s: of(|it| it.per_s)?,
+                p99: of(|it| it.delay_us.or(it.latency_us).map_or(0.0, |it| it.p99))?,
+                load_busy: of(|it| it.load_busy)?.median,
+            })
+        };
+        points.extend(point());
     }
     Ok(Measured { line, points })
 }
@@ -121,28 +157,51 @@ pub fn markdown(measured: &[Measured], command: &str, picture: Option<&str>) -> 
         let _ = writeln!(out, "![CPU per unit against what grows]({folder}/scale.svg)\n");
     }
     for it in measured {
-        let _ = writeln!(
-            out,
-            "| {} ({}) | CPU per {} | to the first | KiB per connection |",
-            it.line.what, it.line.while_, it.line.unit
-        );
-        let _ = writeln!(out, "|---|---|---|---|");
-        for (amount, cpu, memory) in &it.points {
-            let first = it.points[0].1.median;
-            let memory =
-                if it.line.unit == "event" { format!("{:.1}", memory.median) } else { "-".to_owned() };
-            let _ = writeln!(
-                out,
-                "| {amount} | {:.1} ({:.1}-{:.1}) | {:.2} | {memory} |",
-                cpu.median,
-                cpu.low,
-                cpu.high,
-                cpu.median / first
-            );
+        match it.line.name {
+            "workers" => efficiency(&mut out, it),
+            _ => cost(&mut out, it),
         }
         out.push('\n');
     }
     out
+}
+
+fn cost(out: &mut String, it: &Measured) {
+    let Line { what, while_, unit, .. } = &it.line;
+    let _ = writeln!(out, "| {what} ({while_}) | CPU per {unit} | to the first | KiB per connection |");
+    let _ = writeln!(out, "|---|---|---|---|");
+    for point in &it.points {
+        let first = it.points[0].cpu.median;
+        let memory = if *unit == "event" { format!("{:.1}", point.memory.median) } else { "-".to_owned() };
+        let Spread { median, low, high, .. } = point.cpu;
+        let ratio = median / first;
+        let _ =
+            writeln!(out, "| {} | {median:.1} ({low:.1}-{high:.1}) | {ratio:.2} | {memory} |", point.amount);
+    }
+}
+
+/// What one worker does where there are more of them, against what it did alone.
+fn efficiency(out: &mut String, it: &Measured) {
+    let Line { what, while_, unit, .. } = &it.line;
+    let _ = writeln!(
+        out,
+        "| {what} ({while_}) | {unit}s/s | of each worker, to the first | CPU per {unit} | to the first | p99 us | load busy % |"
+    );
+    let _ = writeln!(out, "|---|---|---|---|---|---|---|");
+    for point in &it.points {
+        let first = &it.points[0];
+        let Spread { median, low, high, .. } = point.cpu;
+        let _ = writeln!(
+            out,
+            "| {} | {:.0} | {:.2} | {median:.1} ({low:.1}-{high:.1}) | {:.2} | {:.0} | {:.0} |",
+            point.amount,
+            point.per_s.median,
+            point.per_s.median / first.per_s.median / point.amount as f64 * first.amount as f64,
+            median / first.cpu.median,
+            point.p99.median,
+            point.load_busy * 100.0,
+        );
+    }
 }
 
 const WIDTH: f64 = 860.0;
@@ -168,7 +227,7 @@ pub fn picture(measured: &[Measured]) -> String {
 }
 
 fn plot(body: &mut String, it: &Measured, x: f64, y: f64, width: f64) {
-    let most = it.points.iter().map(|(_, cpu, _)| cpu.high).fold(f64::MIN_POSITIVE, f64::max) * 1.15;
+    let most = it.points.iter().map(|point| point.cpu.high).fold(f64::MIN_POSITIVE, f64::max) * 1.15;
     let (left, bottom) = (x + MARGIN, y + CELL_HEIGHT - MARGIN);
     let step = (width - 2.0 * MARGIN) / (it.points.len().max(2) - 1) as f64;
     let at = |number: usize, value: f64| {
@@ -185,7 +244,7 @@ fn plot(body: &mut String, it: &Measured, x: f64, y: f64, width: f64) {
         x + width - MARGIN,
     );
     let mut path = String::new();
-    for (number, (amount, cpu, _)) in it.points.iter().enumerate() {
+    for (number, Point { amount, cpu, .. }) in it.points.iter().enumerate() {
         let (px, py) = at(number, cpu.median);
         let (low, high) = (at(number, cpu.low).1, at(number, cpu.high).1);
         let _ = write!(path, "{}{px:.1} {py:.1}", if number == 0 { "M" } else { "L" });
