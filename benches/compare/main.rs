@@ -221,7 +221,10 @@ fn measure_all(
 fn measure_scale(flags: &Flags, plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
     let (mut measured, mut failed) = (Vec::new(), false);
     let lines = scale::lines(&workload::all(), process::cores());
-    for line in chosen(lines, &flags.only, |it| it.name)? {
+    let of_chosen = |it: &scale::Line| {
+        flags.subjects.is_empty() || flags.subjects.iter().any(|one| one == it.subject.name())
+    };
+    for line in chosen(lines, &flags.only, |it| it.name)?.into_iter().filter(of_chosen) {
         eprintln!("{}: {}", line.what, line.while_);
         match scale::measure(plan, line, tell) {
             Ok(line) => measured.push(line),

@@ -24,7 +24,8 @@ pub struct Line {
     /// What is measured meanwhile.
     pub while_: &'static str,
     unit: &'static str,
-    subject: Subject,
+    /// Who is measured.
+    pub subject: Subject,
     points: Vec<(usize, Workload)>,
 }
 
