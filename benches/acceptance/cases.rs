@@ -4,6 +4,8 @@
 //! Must not: run anything.
 //! Read next: `benches/src/evaluate/scenarios.rs`, the same on whole traces.
 
+use std::time::Duration;
+
 use ringway_benches::evaluate::setup::Setup;
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{Admission, Balance, Order};
@@ -23,6 +25,8 @@ pub struct Case {
     pub admission: Option<Admission>,
     /// Goodput that the score has to reach on the first 3,000 rows; none: what virtual time says, less 0.02.
     pub bar: Option<f64>,
+    /// The control plane is killed when the load has gone on for so long.
+    pub killed_after: Option<Duration>,
     /// The policies that it is run with.
     pub policies: &'static [Balance],
 }
@@ -41,6 +45,7 @@ pub fn all() -> Vec<Case> {
         engines,
         admission: None,
         bar: Some(bar),
+        killed_after: None,
         policies: COMPARED,
     };
     let queued = |scenario, variant, scale, order, bar| Case {
@@ -50,10 +55,18 @@ pub fn all() -> Vec<Case> {
         engines: H100,
         admission: Some(Admission { order, wait_ms: [Millis::from_secs(1); 3], ..Admission::default() }),
         bar,
+        killed_after: None,
         policies: GPU,
     };
     vec![
         plain("S1", 2.0, H100, 0.926),
+        Case {
+            variant: "control plane killed",
+            bar: None,
+            killed_after: Some(Duration::from_secs(10)),
+            policies: GPU,
+            ..plain("S1", 2.0, H100, 0.0)
+        },
         plain("S2", 1.0, MIXED, 0.917),
         queued("S8b", "fifo 1s", 3.0, Order::Fifo, None),
         queued("S8b", "aged 1s", 3.0, Order::Aged, None),
@@ -66,12 +79,31 @@ pub fn all() -> Vec<Case> {
             engines: H100,
             admission: None,
             bar: None,
+            killed_after: None,
             policies: COMPARED,
         },
     ]
 }
 
+/// What the bars of short runs leave to the clock of a real machine.
+const SLACK: f64 = 0.02;
+/// What a stale view may cost of the goodput of a fresh one.
+const STALE_COST: f64 = 0.03;
+/// The rows that the bars are for.
+const ROWS: usize = 3_000;
+
 impl Case {
+    /// What goodput has to reach with this policy, on so many rows: `fresh` is what the same case had with its control plane.
+    pub fn bar(&self, policy: Balance, rows: usize, in_virtual_time: f64, fresh: Option<f64>) -> Option<f64> {
+        if policy != Balance::Gpu || self.variant == "off" {
+            return None;
+        }
+        if self.killed_after.is_some() {
+            return Some(fresh.unwrap_or(in_virtual_time) - STALE_COST);
+        }
+        Some(self.bar.filter(|_| rows == ROWS).unwrap_or(in_virtual_time - SLACK))
+    }
+
     /// The same as a run in virtual time has it.
     pub fn setup(&self, policy: Balance, seed: u64) -> Setup {
         let mut setup = Setup::new(self.engines, policy, seed);

@@ -5,8 +5,10 @@
 //! Read next: `stand.rs` (the processes), `cases.rs` (what is run), `report.rs`; `evaluate`, the same in virtual time.
 
 mod cases;
+mod million;
 mod report;
 mod stand;
+mod trouble;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use ringway_benches::evaluate::runner::name;
 
 use crate::cases::Case;
 use crate::report::{Report, Row};
-use crate::stand::Stand;
+use crate::stand::{Manner, Stand};
 
 /// Replays the first rows of a trace through `ringway` in front of simulated engines, over loopback, for each policy, and
 /// puts the same rows in virtual time beside it.
@@ -29,7 +31,7 @@ use crate::stand::Stand;
 #[derive(Parser, Debug)]
 #[command(name = "benches/acceptance/run", max_term_width = 100)]
 struct Flags {
-    /// Only these scenarios: S1, S2, S8b, S8c
+    /// Only these scenarios: S1, S2, S8b, S8c, trouble (one engine of eight goes wrong), S9 (a million requests)
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Only these policies
@@ -44,6 +46,9 @@ struct Flags {
     /// All times are divided by this
     #[arg(long, default_value_t = 4.0)]
     time_scale: f64,
+    /// Requests of S9
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u64,
     /// Decides the jitter of arrivals
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -81,7 +86,7 @@ fn accept(flags: &Flags) -> Result<bool, Box<dyn Error>> {
             continue;
         }
         for policy in case.policies.iter().filter(|policy| asked(&flags.policy, name(**policy))) {
-            let row = run(flags, &case, *policy, &mut library, &traces)?;
+            let row = run(flags, &case, *policy, &mut library, &traces, report.fresh(case.scenario))?;
             if !flags.json {
                 println!("{}", report::line(&row));
             }
@@ -91,10 +96,18 @@ fn accept(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&report.rows)?);
     }
-    if let Some(folder) = &flags.out {
+    if let Some(folder) = flags.out.as_ref().filter(|_| !report.rows.is_empty()) {
         report.write(folder)?;
     }
-    Ok(report.rows.iter().all(|row| row.met != Some(false)))
+    let mut met = report.rows.iter().all(|row| row.met != Some(false));
+    if asked(&flags.scenarios, trouble::NAME) {
+        let policies = trouble::POLICIES.iter().copied().filter(|policy| asked(&flags.policy, name(*policy)));
+        met &= trouble::all(policies, flags.variant.as_deref(), flags.out.as_deref())?;
+    }
+    if asked(&flags.scenarios, million::NAME) {
+        met &= million::run(flags.requests, flags.seed, flags.out.as_deref())?;
+    }
+    Ok(met)
 }
 
 fn run(
@@ -103,14 +116,25 @@ fn run(
     policy: ringway_contract::snapshot::Balance,
     library: &mut Library,
     traces: &std::path::Path,
+    fresh: Option<f64>,
 ) -> Result<Row, Box<dyn Error>> {
     let setup = case.setup(policy, flags.seed);
     let material = library.material(ringway_benches::evaluate::material::Source::Conversation)?;
     let workload = Workload::replay(&material, case.scale, None);
     let expected = Figures::of(&drive::run(&setup, &workload), &workload, &setup);
-    let stand = Stand::start(&setup, flags.time_scale)?;
-    let summary =
-        stand.replay(&traces.join("mooncake_conversation.jsonl"), case.scale, flags.rows, flags.seed)?;
+    let stand = Stand::start(&setup, &Manner::usual(flags.time_scale))?;
+    let trace = traces.join("mooncake_conversation.jsonl");
+    let summary = std::thread::scope(|scope| {
+        if let Some(after) = case.killed_after {
+            let stand = &stand;
+            scope.spawn(move || {
+                std::thread::sleep(after);
+                stand.kill_control();
+            });
+        }
+        stand.replay(&trace, case.scale, flags.rows, flags.seed)
+    })?;
     drop(stand);
-    Ok(Row::new(case, name(policy), flags.rows, flags.time_scale, &summary, &expected))
+    let bar = case.bar(policy, flags.rows, expected.goodput, fresh);
+    Ok(Row::new(case, name(policy), flags.rows, flags.time_scale, &summary, &expected, bar))
 }

@@ -434,7 +434,10 @@ pub fn note_failure(worker: &Worker, aim: Aim<'_>, error: &AttemptError) {
 pub fn note_end(worker: &Worker, aim: Aim<'_>, outcome: &Result<Outcome, Refusal>) {
     let broken = match outcome {
         Ok(Outcome::Aborted(reason)) => Some(*reason),
-        Ok(Outcome::Complete | Outcome::Remarked(_) | Outcome::Refused(_) | Outcome::Gone(_)) => None,
+        Ok(Outcome::Complete | Outcome::Remarked(_)) => {
+            return note(worker, aim.backend, aim.endpoint, Passive::Whole);
+        }
+        Ok(Outcome::Refused(_) | Outcome::Gone(_)) => None,
         Err(refusal) => Some(refusal.verdict().reason),
     };
     if let Some(reason) = broken
@@ -442,7 +445,7 @@ pub fn note_end(worker: &Worker, aim: Aim<'_>, outcome: &Result<Outcome, Refusal
         // Some engines leave the last event out as a habit, and a deadline is the operator's.
         && !matches!(reason, Reason::Deadline | Reason::UpNoTerminal)
     {
-        note(worker, aim.backend, aim.endpoint, Passive::Bad);
+        note(worker, aim.backend, aim.endpoint, Passive::Broken);
     }
 }
 

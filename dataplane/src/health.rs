@@ -128,10 +128,14 @@ impl State {
 /// How a request ended, as far as it tells of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passive {
-    /// It answered.
+    /// It answered: a head came.
     Good,
-    /// It broke: no connection, a reset, an answer that is none, a 5xx other than 501, or no token for too long.
+    /// It broke: no connection, a reset, an answer that is none, or a 5xx other than 501.
     Bad,
+    /// An answer that began well came to its end.
+    Whole,
+    /// One did not: its end, or a token, is missing.
+    Broken,
 }
 
 /// Why a circuit is open: only passive detection falls under panic mode.
@@ -148,6 +152,8 @@ pub struct Health {
     since_ms: u64,
     bad_in_a_row: u32,
     good_in_a_row: u32,
+    /// Answers that began and broke off, without a whole one between. A row of its own: heads come between them.
+    broken_in_a_row: u32,
     bad_at_ms: Option<u64>,
     probes_bad: u32,
     probed: bool,
@@ -191,20 +197,27 @@ impl Health {
                     self.step(now_ms, On::Closed);
                 }
             }
+            Passive::Whole => self.broken_in_a_row = 0,
             Passive::Bad => {
-                self.good_in_a_row = 0;
                 self.bad_in_a_row = self.bad_in_a_row.saturating_add(1);
-                self.bad_at_ms = Some(now_ms);
+                self.judge(now_ms);
+            }
+            Passive::Broken => {
+                self.broken_in_a_row = self.broken_in_a_row.saturating_add(1);
                 self.judge(now_ms);
             }
         }
     }
 
+    /// Something went wrong: what follows.
     fn judge(&mut self, now_ms: u64) {
+        self.good_in_a_row = 0;
+        self.bad_at_ms = Some(now_ms);
         let share = self.window.requests >= ERROR_REQUESTS_MIN && 2 * self.window.bad >= self.window.requests;
-        if self.state == State::HalfOpen || self.bad_in_a_row >= TRIP_ERRORS || share {
+        let row = self.bad_in_a_row.max(self.broken_in_a_row);
+        if self.state == State::HalfOpen || row >= TRIP_ERRORS || share {
             self.trip(now_ms, Opened::ByRequests);
-        } else if self.bad_in_a_row >= DOUBT_ERRORS {
+        } else if row >= DOUBT_ERRORS {
             self.step(now_ms, On::Doubt);
         }
     }
@@ -250,7 +263,7 @@ impl Health {
             State::Warm | State::Ok | State::Suspect | State::Open | State::HalfOpen | State::Drain => {}
         }
         if self.bad_at_ms.is_some_and(|at| now_ms.saturating_sub(at) >= ERROR_WINDOW_MS)
-            && self.bad_in_a_row == 0
+            && self.bad_in_a_row.max(self.broken_in_a_row) == 0
         {
             self.bad_at_ms = None;
         }
@@ -301,8 +314,10 @@ impl Health {
         (self.state, self.since_ms) = (next, now_ms);
         self.good_in_a_row = 0;
         match next {
-            State::Warm => (self.bad_in_a_row, self.window) = (0, Window::default()),
-            State::HalfOpen => self.bad_in_a_row = 0,
+            State::Warm => {
+                (self.bad_in_a_row, self.broken_in_a_row, self.window) = (0, 0, Window::default());
+            }
+            State::HalfOpen => (self.bad_in_a_row, self.broken_in_a_row) = (0, 0),
             // Time alone proves nothing: where others are preferred to a suspect, nothing shows that it is well, and the
             // next failures are still of the same row.
             State::Ok | State::Suspect | State::Open | State::Drain => {}
@@ -329,10 +344,12 @@ impl Window {
         if second.0 != mark {
             *second = (mark, 0, 0);
         }
-        second.1 += 1;
-        second.2 += u32::from(outcome == Passive::Bad);
+        // One that broke was counted at its head, if anybody counted then.
+        second.1 += u32::from(matches!(outcome, Passive::Good | Passive::Bad));
+        second.2 += u32::from(matches!(outcome, Passive::Bad | Passive::Broken));
         let recent = self.seconds.iter().filter(|second| second.0 + WINDOW_S as u64 > mark);
         (self.requests, self.bad) = recent.fold((0, 0), |sum, it| (sum.0 + it.1, sum.1 + it.2));
+        self.requests = self.requests.max(self.bad);
     }
 }
 

@@ -68,6 +68,37 @@ fn three_errors_in_a_row_raise_suspicion_and_five_open_the_circuit() {
 }
 
 #[test]
+fn answers_that_break_off_are_a_row_although_each_of_them_began_well() {
+    let mut health = Health::default();
+    let stream = |health: &mut Health, end| {
+        health.passive(0, Passive::Good);
+        health.passive(0, end);
+    };
+    (0..2).for_each(|_| stream(&mut health, Passive::Broken));
+    stream(&mut health, Passive::Whole);
+    (0..2).for_each(|_| stream(&mut health, Passive::Broken));
+    assert_eq!(health.state(), State::Ok, "not in a row");
+    stream(&mut health, Passive::Broken);
+    assert_eq!(health.state(), State::Suspect);
+    (0..2).for_each(|_| stream(&mut health, Passive::Broken));
+    assert_eq!(health.state(), State::Open);
+}
+
+#[test]
+fn half_of_twenty_answers_broken_in_ten_seconds_open_the_circuit() {
+    let after = |answers: u64| {
+        let mut health = Health::default();
+        for at in 0..answers {
+            health.passive(at * 100, Passive::Good);
+            health.passive(at * 100, if at % 2 == 0 { Passive::Broken } else { Passive::Whole });
+        }
+        health.state()
+    };
+    assert_eq!(after(19), State::Ok);
+    assert_eq!(after(21), State::Open);
+}
+
+#[test]
 fn half_of_twenty_requests_in_ten_seconds_open_the_circuit() {
     let alternate = |requests: u64, every_ms: u64| {
         let mut health = Health::default();
@@ -275,7 +306,7 @@ fn trials_of_many_threads_end_at_zero_and_never_pass_their_bound() {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Passive(bool),
+    Passive(Passive),
     Probe(bool),
     Drain,
     Readmit,
@@ -287,7 +318,8 @@ proptest! {
     #[test]
     fn an_endpoint_that_is_well_again_comes_back(
         events in prop::collection::vec((prop_oneof![
-            any::<bool>().prop_map(Event::Passive),
+            prop_oneof![Just(Passive::Good), Just(Passive::Bad), Just(Passive::Whole), Just(Passive::Broken)]
+                .prop_map(Event::Passive),
             any::<bool>().prop_map(Event::Probe),
             Just(Event::Drain),
             Just(Event::Readmit),
@@ -300,7 +332,7 @@ proptest! {
             now_ms += pause_ms;
             health.tick(now_ms);
             match event {
-                Event::Passive(good) => health.passive(now_ms, if good { Passive::Good } else { Passive::Bad }),
+                Event::Passive(outcome) => health.passive(now_ms, outcome),
                 Event::Probe(good) => health.probe(now_ms, good),
                 Event::Drain => health.drain(now_ms, 5_000),
                 Event::Readmit => health.readmit(now_ms),
@@ -313,6 +345,7 @@ proptest! {
             health.tick(now_ms);
             if health.state().takes_requests() {
                 health.passive(now_ms, Passive::Good);
+                health.passive(now_ms, Passive::Whole);
             }
         }
         prop_assert_eq!(health.state(), State::Ok);

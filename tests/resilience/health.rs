@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use ringway_tests::client::{get, post};
 use ringway_tests::setup::{http, prefix, route};
-use ringway_tests::{Gateway, Io, Setup, each_driver};
+use ringway_tests::{Gateway, Io, Origin, Peer, Setup, each_driver};
 
 use crate::rig::{Told, drain, endpoint, eventually};
+
+const SOON: Duration = Duration::from_secs(5);
 
 fn gateway(io: Io, servers: &[&Told]) -> Gateway {
     let addresses: Vec<_> = servers.iter().map(|server| server.origin.address()).collect();
@@ -66,6 +68,30 @@ fn the_only_server_is_never_shut_out() {
         }
         only.answers(200);
         assert_eq!((gateway.ask(get("/")).status(), only.arrived()), (200, 13));
+        gateway.finish();
+    });
+}
+
+#[test]
+fn a_server_whose_answers_break_off_is_shut_out_although_each_of_them_began_well() {
+    each_driver(|io| {
+        let breaking = Origin::start(|peer: &mut Peer| {
+            if peer.request().is_some() {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+            }
+        });
+        let other = Told::start("other", "");
+        let setup = Setup::new()
+            .backend(http("origin", &[breaking.address(), other.origin.address()]))
+            .route(route("all", prefix("/"), "origin"));
+        let gateway = Gateway::start(io, setup);
+        drain(&gateway, "origin", &other.origin, false);
+        for number in 1..=5 {
+            assert!(!gateway.ask(get("/")).whole(), "{number}");
+        }
+        eventually("shut out", SOON, || state(&gateway, 0) == "open");
+        drain(&gateway, "origin", &other.origin, true);
+        assert_eq!(gateway.ask(get("/")).text(), "other");
         gateway.finish();
     });
 }

@@ -237,6 +237,7 @@ impl<'a> Drive<'a> {
             live.gateway.kick(now);
         }
         if last {
+            live.gateway.note(live.out.engine, Passive::Whole, now);
             self.served(fleet, number);
         }
     }
@@ -390,7 +391,7 @@ impl Front for Drive<'_> {
                 continue;
             }
             if live.out.cached.is_some() {
-                live.gateway.note(replica, Passive::Bad, self.now);
+                live.gateway.note(replica, Passive::Broken, self.now);
                 self.end(fleet, number, Fate::Broken { seen: true });
             } else {
                 self.failed(fleet, number, AttemptError::new(Reason::UpClosedEarly, Retry::Idempotent));

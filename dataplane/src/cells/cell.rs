@@ -153,14 +153,17 @@ impl LoadCell {
         if generation == known || !swapped {
             return Adopted::Same;
         }
-        let restarted_us = self.restarted_us.load(Relaxed);
-        let noticed =
-            restarted_us > 0 && now.since_us(Moment::from_us(restarted_us)) < RESTART_NOTICED_MS * 1_000;
-        if known == 0 || noticed {
+        if known == 0 || self.just_began(now) {
             return Adopted::Same; // the first word of it, or one restart told twice
         }
         self.begin_life(now);
         Adopted::Restarted
+    }
+
+    /// Whether its restart was noticed a moment ago: reports and connections both tell of one.
+    fn just_began(&self, now: Moment) -> bool {
+        let restarted_us = self.restarted_us.load(Relaxed);
+        restarted_us > 0 && now.since_us(Moment::from_us(restarted_us)) < RESTART_NOTICED_MS * 1_000
     }
 
     /// The last report, if it is fresh.
@@ -221,7 +224,7 @@ impl LoadCell {
 
     /// Notes that somebody listens there; after [`LoadCell::note_gone`] that is a server that started again.
     pub fn note_back(&self, now: Moment) {
-        if self.gone.load(Relaxed) && self.gone.swap(false, Relaxed) {
+        if self.gone.load(Relaxed) && self.gone.swap(false, Relaxed) && !self.just_began(now) {
             self.begin_life(now);
         }
     }

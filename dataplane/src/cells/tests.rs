@@ -149,6 +149,19 @@ fn a_restart_that_was_noticed_here_is_not_told_twice() {
 }
 
 #[test]
+fn a_restart_that_a_report_told_is_not_told_again_by_a_connection() {
+    let cell = cell();
+    cell.report(&report(1, 1, 0), Moment::from_ms(0));
+    cell.note_gone();
+    assert_eq!(cell.report(&report(2, 2, 3_500), Moment::from_ms(3_600)), Intake::Restarted);
+    cell.note_back(Moment::from_ms(3_700));
+    assert_eq!(cell.restarts(), 1);
+    cell.note_gone();
+    cell.note_back(Moment::from_ms(60_000));
+    assert_eq!(cell.restarts(), 2, "another one");
+}
+
+#[test]
 fn a_report_from_a_clock_ahead_does_not_stay_fresh() {
     let cell = cell();
     cell.report(&report(1, 1, 900_000), Moment::from_ms(1_000));

@@ -78,7 +78,7 @@ impl HealthCell {
 
     /// Takes how a request ended; true if the circuit opened by it.
     pub fn passive(&self, now_ms: u64, outcome: Passive) -> bool {
-        if outcome == Passive::Good {
+        if matches!(outcome, Passive::Good | Passive::Whole) {
             if now_ms >= self.good_ms.load(Relaxed) + GOOD_GRAIN_MS {
                 self.good_ms.store(now_ms, Relaxed); // not with each answer: the line is shared
             }
