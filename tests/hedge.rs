@@ -52,6 +52,10 @@ impl Slow {
         self.go.store(true, SeqCst);
     }
 
+    fn stop(&self) {
+        self.go.store(false, SeqCst);
+    }
+
     fn wait_for(&self, requests: usize) {
         self.origin.wait_for("requests", |records| {
             records.iter().map(|record| record.requests.len()).sum::<usize>() >= requests
@@ -130,6 +134,32 @@ fn a_first_that_answers_after_all_wins_and_the_second_is_cancelled() {
         second.origin.wait_for_end(0);
         assert_eq!(hedges(&gateway), [1, 0]);
         drop(caller);
+        gateway.assert_idle();
+        assert_given_back(&gateway);
+        gateway.finish();
+    });
+}
+
+#[test]
+fn with_p95_a_first_that_is_slower_than_nearly_all_before_it_is_helped() {
+    each_driver(|io| {
+        let (first, second) = (Slow::start(FIRST), Slow::start(SECOND));
+        first.go();
+        second.go();
+        let p95 = Hedge { after_ms: None, budget_percent: 100 };
+        let gateway = Gateway::start(io, setup(first.origin.address(), second.origin.address(), p95));
+        let ask = || gateway.ask(chat()).text();
+        let answers: Vec<String> = (0..40).map(|_| ask()).collect();
+        assert!(answers.iter().any(|it| it == "\"first\"") && answers.iter().any(|it| it == "\"second\""));
+        assert_eq!(hedges(&gateway), [0, 0], "all were about as fast");
+        first.stop();
+        assert_eq!(
+            [ask(), ask()],
+            ["\"second\"", "\"second\""],
+            "one of them at least was asked of the first"
+        );
+        let [asked, won] = hedges(&gateway);
+        assert!(asked > 0 && asked == won, "{asked} {won}");
         gateway.assert_idle();
         assert_given_back(&gateway);
         gateway.finish();

@@ -96,7 +96,7 @@ fn accept(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     if flags.json {
         println!("{}", serde_json::to_string_pretty(&report.rows)?);
     }
-    if let Some(folder) = flags.out.as_ref().filter(|_| !report.rows.is_empty()) {
+    if let Some(folder) = &flags.out {
         report.write(folder)?;
     }
     let mut met = report.rows.iter().all(|row| row.met != Some(false));

@@ -95,7 +95,7 @@ pub fn line(row: &Row) -> String {
     };
     let bar = row.bar.map_or(String::new(), |bar| format!(">= {bar:.3}"));
     format!(
-        "{:<5}{:<15}{:<10}goodput {:.3} (virtual {:.3}) {bar} {met}  ttft {:.2} p99 {:.1} (virtual {:.1})  itl {:.0}  hit {:.3}  \
+        "{:<5}{:<15}{:<22}goodput {:.3} (virtual {:.3}) {bar} {met}  ttft {:.2} p99 {:.1} (virtual {:.1})  itl {:.0}  hit {:.3}  \
          failed {}  invalid {}  late p99 {:.1} ms",
         row.scenario,
         row.policy,

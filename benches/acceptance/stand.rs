@@ -99,7 +99,8 @@ impl Stand {
         }
         let engines = spawn(sim, &within("sim.log"))?;
         let mut ringway = program("ringway");
-        ringway.args(["--workers", &manner.workers.to_string()]);
+        // Not bound to a core: several stands may run side by side.
+        ringway.args(["--workers", &manner.workers.to_string(), "--no-pin"]);
         ringway.arg("--control").arg(within(CONTROL)).arg("--state-dir").arg(within("state"));
         let gateway = spawn(ringway, &within("ringway.log"))?;
         let mut serve = program("ringctl");

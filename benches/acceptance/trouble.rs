@@ -83,7 +83,7 @@ pub fn all(
             rows.push(row);
         }
     }
-    if let Some(folder) = out.filter(|_| !rows.is_empty()) {
+    if let Some(folder) = out {
         write(folder, &rows)?;
     }
     Ok(rows.iter().all(|row| row.met != Some(false)))

@@ -231,12 +231,19 @@ fn measure_scale(flags: &Flags, plan: &Plan) -> Result<ExitCode, Box<dyn Error>>
             Err(_) => failed = true, // told already; the other lines are not worse for it
         }
     }
-    print!("{}", scale::markdown(&measured, &command(), None));
+    // Only a machine of more cores has something to say of workers.
+    let (workers, others): (Vec<_>, Vec<_>) = measured.into_iter().partition(scale::Measured::is_of_workers);
+    print!("{}{}", scale::markdown(&others, &command(), None), scale::markdown(&workers, &command(), None));
     if let Some(out) = &flags.out {
         fs::create_dir_all(out)?;
-        fs::write(out.join("scale.svg"), scale::picture(&measured))?;
-        let folder = out.file_name().and_then(|name| name.to_str());
-        write_document(out, "scale", &scale::markdown(&measured, &command(), folder))?;
+        if !others.is_empty() {
+            fs::write(out.join("scale.svg"), scale::picture(&others))?;
+            let folder = out.file_name().and_then(|name| name.to_str());
+            write_document(out, "scale", &scale::markdown(&others, &command(), folder))?;
+        }
+        if workers.iter().any(scale::Measured::grew) {
+            write_document(out, "workers", &scale::markdown(&workers, &command(), None))?;
+        }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -35,6 +35,21 @@ pub struct Measured {
     points: Vec<Point>,
 }
 
+impl Measured {
+    /// Whether it is about workers.
+    pub fn is_of_workers(&self) -> bool {
+        self.line.name == WORKERS
+    }
+
+    /// Whether there was more than the beginning.
+    pub fn grew(&self) -> bool {
+        self.points.len() > 1
+    }
+}
+
+/// The name of the lines of workers.
+const WORKERS: &str = "workers";
+
 /// What was measured at one size.
 struct Point {
     amount: usize,
@@ -116,7 +131,7 @@ pub fn lines(all: &[Workload], cores: usize) -> Vec<Line> {
             (&open, "5,000 requests/s for each, open loop"),
         ] {
             let points = grown(base, &workers, |world, workers| world.workers = workers);
-            lines.push(line("workers", subject.workers(), while_, base.unit, subject, points));
+            lines.push(line(WORKERS, subject.workers(), while_, base.unit, subject, points));
         }
     }
     lines
@@ -158,9 +173,10 @@ pub fn markdown(measured: &[Measured], command: &str, picture: Option<&str>) -> 
         let _ = writeln!(out, "![CPU per unit against what grows]({folder}/scale.svg)\n");
     }
     for it in measured {
-        match it.line.name {
-            "workers" => efficiency(&mut out, it),
-            _ => cost(&mut out, it),
+        if it.is_of_workers() {
+            efficiency(&mut out, it);
+        } else {
+            cost(&mut out, it);
         }
         out.push('\n');
     }
