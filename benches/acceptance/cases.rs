@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use ringway_benches::evaluate::material::Source;
 use ringway_benches::evaluate::setup::Setup;
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{Admission, Balance, Order};
@@ -17,8 +18,14 @@ pub struct Case {
     pub scenario: &'static str,
     /// What tells its variants apart.
     pub variant: &'static str,
-    /// Times the rate of the conversation trace.
+    /// The trace.
+    pub source: Source,
+    /// Times its rate.
     pub scale: f64,
+    /// Another time scale than all others: what is much at once would be too much for a machine of two cores.
+    pub time_scale: Option<f64>,
+    /// The gateway's threads.
+    pub workers: usize,
     /// The engines.
     pub engines: &'static [(Preset, usize)],
     /// The queue.
@@ -36,52 +43,58 @@ const MIXED: &[(Preset, usize)] = &[(Preset::H100, 4), (Preset::A100, 4)];
 const COMPARED: &[Balance] = &[Balance::Gpu, Balance::LeastRequests, Balance::P2c, Balance::RoundRobin];
 const GPU: &[Balance] = &[Balance::Gpu];
 
+const MANY: &[(Preset, usize)] = &[(Preset::H100, 64)];
+
+const USUAL: Case = Case {
+    scenario: "S1",
+    variant: "",
+    source: Source::Conversation,
+    scale: 2.0,
+    time_scale: None,
+    workers: 1,
+    engines: H100,
+    admission: None,
+    bar: None,
+    killed_after: None,
+    policies: COMPARED,
+};
+
 /// All of them.
 pub fn all() -> Vec<Case> {
-    let plain = |scenario, scale, engines, bar| Case {
-        scenario,
-        variant: "",
-        scale,
-        engines,
-        admission: None,
-        bar: Some(bar),
-        killed_after: None,
-        policies: COMPARED,
+    let queued = |scenario, variant, scale, order, bar| {
+        let admission = Admission { order, wait_ms: [Millis::from_secs(1); 3], ..Admission::default() };
+        Case { scenario, variant, scale, admission: Some(admission), bar, policies: GPU, ..USUAL }
     };
-    let queued = |scenario, variant, scale, order, bar| Case {
-        scenario,
-        variant,
-        scale,
-        engines: H100,
-        admission: Some(Admission { order, wait_ms: [Millis::from_secs(1); 3], ..Admission::default() }),
-        bar,
-        killed_after: None,
-        policies: GPU,
-    };
+    let killed_after = Some(Duration::from_secs(10));
     vec![
-        plain("S1", 2.0, H100, 0.926),
+        Case { bar: Some(0.926), ..USUAL },
+        Case { variant: "control plane killed", killed_after, policies: GPU, ..USUAL },
+        Case { scenario: "S2", scale: 1.0, engines: MIXED, bar: Some(0.917), ..USUAL },
+        Case { scenario: "S3", source: Source::Synthetic, ..USUAL },
         Case {
-            variant: "control plane killed",
-            bar: None,
-            killed_after: Some(Duration::from_secs(10)),
-            policies: GPU,
-            ..plain("S1", 2.0, H100, 0.0)
+            scenario: "S4",
+            source: Source::AzureConversation,
+            scale: 20.0,
+            time_scale: Some(1.0),
+            ..USUAL
         },
-        plain("S2", 1.0, MIXED, 0.917),
+        Case { scenario: "S5", source: Source::AzureCode, scale: 12.0, ..USUAL },
+        Case { scenario: "S6", variant: "4 threads", workers: 4, policies: GPU, ..USUAL },
+        Case {
+            scenario: "S14",
+            variant: "64 engines",
+            scale: 16.0,
+            time_scale: Some(1.0),
+            engines: MANY,
+            policies: GPU,
+            ..USUAL
+        },
+        queued("S21", "aged 1s", 2.0, Order::Aged, None),
         queued("S8b", "fifo 1s", 3.0, Order::Fifo, None),
         queued("S8b", "aged 1s", 3.0, Order::Aged, None),
         queued("S8c", "fifo 1s", 6.0, Order::Fifo, Some(0.68)),
         queued("S8c", "aged 1s", 6.0, Order::Aged, Some(0.772)),
-        Case {
-            scenario: "S8c",
-            variant: "off",
-            scale: 6.0,
-            engines: H100,
-            admission: None,
-            bar: None,
-            killed_after: None,
-            policies: COMPARED,
-        },
+        Case { scenario: "S8c", variant: "off", scale: 6.0, ..USUAL },
     ]
 }
 

@@ -31,7 +31,7 @@ use crate::stand::{Manner, Stand};
 #[derive(Parser, Debug)]
 #[command(name = "benches/acceptance/run", max_term_width = 100)]
 struct Flags {
-    /// Only these scenarios: S1, S2, S8b, S8c, trouble (one engine of eight goes wrong), S9 (a million requests)
+    /// Only these scenarios: S1 to S6, S8b, S8c, S14, S21, trouble (one engine of eight goes wrong), S9 (a million requests)
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Only these policies
@@ -119,11 +119,12 @@ fn run(
     fresh: Option<f64>,
 ) -> Result<Row, Box<dyn Error>> {
     let setup = case.setup(policy, flags.seed);
-    let material = library.material(ringway_benches::evaluate::material::Source::Conversation)?;
+    let material = library.material(case.source)?;
     let workload = Workload::replay(&material, case.scale, None);
     let expected = Figures::of(&drive::run(&setup, &workload), &workload, &setup);
-    let stand = Stand::start(&setup, &Manner::usual(flags.time_scale))?;
-    let trace = traces.join("mooncake_conversation.jsonl");
+    let time_scale = case.time_scale.unwrap_or(flags.time_scale);
+    let stand = Stand::start(&setup, &Manner { workers: case.workers, ..Manner::usual(time_scale) })?;
+    let trace = traces.join(case.source.file().ok_or("no trace")?);
     let summary = std::thread::scope(|scope| {
         if let Some(after) = case.killed_after {
             let stand = &stand;
@@ -136,5 +137,5 @@ fn run(
     })?;
     drop(stand);
     let bar = case.bar(policy, flags.rows, expected.goodput, fresh);
-    Ok(Row::new(case, name(policy), flags.rows, flags.time_scale, &summary, &expected, bar))
+    Ok(Row::new(case, name(policy), flags.rows, time_scale, &summary, &expected, bar))
 }

@@ -37,7 +37,8 @@ pub enum Source {
 }
 
 impl Source {
-    const fn file(self) -> Option<&'static str> {
+    /// The file of a trace; none: it is made up.
+    pub const fn file(self) -> Option<&'static str> {
         match self {
             Self::Conversation => Some("mooncake_conversation.jsonl"),
             Self::Synthetic => Some("mooncake_synthetic.jsonl"),
