@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ringway_benches::evaluate::document::between;
 use ringway_benches::evaluate::setup::{MODEL, Setup};
 use ringway_contract::Millis;
 use ringway_contract::snapshot::{Admission, Balance};
@@ -22,6 +21,7 @@ use ringway_contract::stats::{EndpointStats, Stats};
 use ringway_gpusim::Preset;
 use serde_json::json;
 
+use crate::report;
 use crate::stand::{Manner, NoStand, Stand};
 
 /// Its name on the command line.
@@ -76,18 +76,39 @@ impl Ending {
     }
 }
 
+/// What became of a request, as its caller saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    Whole,
+    LeftAsked,
+    LeftHead,
+    LeftStream,
+    Late,
+    Refused,
+    Failed,
+    Broken,
+}
+
+impl Became {
+    /// How each is told.
+    const WORDS: [&str; 8] = [
+        "whole",
+        "left as soon as they had asked",
+        "before the first token",
+        "in the stream",
+        "too late",
+        "refused",
+        "failed",
+        "broken off",
+    ];
+}
+
 /// What became of all requests.
 #[derive(Default)]
 struct Seen {
     asked: AtomicU64,
-    whole: AtomicU64,
-    left_asked: AtomicU64,
-    left_head: AtomicU64,
-    left_stream: AtomicU64,
-    late: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-    broken: AtomicU64,
+    /// By [`Became`].
+    ended: [AtomicU64; Became::WORDS.len()],
 }
 
 /// Sends so many, and says whether nothing is left of them.
@@ -118,7 +139,7 @@ pub fn run(requests: u64, seed: u64, out: Option<&Path>) -> Result<bool, Box<dyn
     let row = Row { requests, took, seen: &seen, stats: &left, memory: [memory, resident(stand.gateway())] };
     println!("{}", row.text());
     if let Some(folder) = out {
-        row.write(folder)?;
+        report::write_part(folder, "million", &(row.text() + ".\n"))?;
     }
     Ok(row.met())
 }
@@ -162,32 +183,28 @@ fn resident(pid: u32) -> u64 {
 /// One request on a connection of its own.
 fn one(address: SocketAddr, rng: &mut fastrand::Rng, seen: &Seen) {
     let ending = Ending::drawn(rng);
-    match ask(address, ending, rng) {
-        Ok(count) => count(seen).fetch_add(1, Relaxed),
-        Err(_) => seen.broken.fetch_add(1, Relaxed),
-    };
+    let became = ask(address, ending, rng).unwrap_or(Became::Broken);
+    seen.ended[became as usize].fetch_add(1, Relaxed);
 }
 
-type Count = fn(&Seen) -> &AtomicU64;
-
-fn ask(address: SocketAddr, ending: Ending, rng: &mut fastrand::Rng) -> io::Result<Count> {
+fn ask(address: SocketAddr, ending: Ending, rng: &mut fastrand::Rng) -> io::Result<Became> {
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_nodelay(true)?;
     socket.write_all(&request(ending, rng))?;
     if ending == Ending::Asked {
-        return Ok(|seen| &seen.left_asked);
+        return Ok(Became::LeftAsked);
     }
     let mut answer = Answer { socket, bytes: Vec::new() };
     answer.read_until(|bytes| bytes.windows(4).any(|it| it == b"\r\n\r\n"))?;
     match answer.status() {
         200 => {}
-        504 if ending == Ending::Deadline => return Ok(|seen| &seen.late),
-        429 | 503 => return Ok(|seen| &seen.refused),
-        _ => return Ok(|seen| &seen.failed),
+        504 if ending == Ending::Deadline => return Ok(Became::Late),
+        429 | 503 => return Ok(Became::Refused),
+        _ => return Ok(Became::Failed),
     }
     let ended = match ending {
-        Ending::Head => return Ok(|seen| &seen.left_head),
+        Ending::Head => return Ok(Became::LeftHead),
         Ending::Stream => answer.read_until(|bytes| bytes.windows(6).any(|it| it == b"data: ")),
         Ending::Normal | Ending::Deadline | Ending::Asked => {
             answer.read_until(|bytes| bytes.ends_with(b"0\r\n\r\n"))
@@ -197,11 +214,11 @@ fn ask(address: SocketAddr, ending: Ending, rng: &mut fastrand::Rng) -> io::Resu
     // A stream that could not be brought to its end says so, and has no last chunk.
     let told = has(b"\"error\":");
     Ok(match (ended, ending) {
-        (Ok(()), Ending::Stream) => |seen| &seen.left_stream,
-        (Ok(()), _) if has(b"data: [DONE]") && !told => |seen| &seen.whole,
-        (_, Ending::Deadline) if told => |seen| &seen.late,
-        (_, _) if told => |seen| &seen.failed,
-        (_, _) => |seen| &seen.broken,
+        (Ok(()), Ending::Stream) => Became::LeftStream,
+        (Ok(()), _) if has(b"data: [DONE]") && !told => Became::Whole,
+        (_, Ending::Deadline) if told => Became::Late,
+        (_, _) if told => Became::Failed,
+        (_, _) => Became::Broken,
     })
 }
 
@@ -301,22 +318,14 @@ impl Row<'_> {
     }
 
     fn text(&self) -> String {
-        let Seen { whole, left_asked, left_head, left_stream, late, refused, failed, broken, .. } = self.seen;
-        let count = |it: &AtomicU64| it.load(Relaxed);
+        let ended = self.seen.ended.iter().zip(Became::WORDS);
+        let ended = ended.map(|(count, words)| format!("{words} {}", count.load(Relaxed)));
         let waited: u64 = self.stats.queues.iter().map(|it| it.granted_total).sum();
         let mut text = format!(
-            "{} requests in {:.0} s: whole {}, left as soon as they had asked {}, before the first token {}, in the stream {}, too \
-             late {}, refused {}, failed {}, broken off {}; {waited} waited in the queue. ",
+            "{} requests in {:.0} s: {}; {waited} waited in the queue. ",
             self.requests,
             self.took.as_secs_f64(),
-            count(whole),
-            count(left_asked),
-            count(left_head),
-            count(left_stream),
-            count(late),
-            count(refused),
-            count(failed),
-            count(broken)
+            ended.collect::<Vec<_>>().join(", "),
         );
         let _ = write!(
             text,
@@ -331,14 +340,5 @@ impl Row<'_> {
             if self.met() { "met" } else { "**missed**" }
         );
         text
-    }
-
-    fn write(&self, folder: &Path) -> io::Result<()> {
-        let document = folder.with_extension("md");
-        let Ok(text) = fs::read_to_string(&document) else { return Ok(()) };
-        match between(&text, ["<!-- million: begin -->", "<!-- million: end -->"], &(self.text() + ".\n")) {
-            Some(text) => fs::write(document, text),
-            None => Ok(()),
-        }
     }
 }

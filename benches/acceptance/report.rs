@@ -5,17 +5,17 @@
 //! Read next: `cases.rs`, where the bars are.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use ringway_benches::evaluate::document::between;
 use ringway_benches::evaluate::judge::Figures;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cases::Case;
-
-const MARKS: [&str; 2] = ["<!-- acceptance: begin -->", "<!-- acceptance: end -->"];
 
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -124,27 +124,42 @@ impl Report {
     /// Adds the rows to those in `folder`, each in the place of an earlier one of the same run, and writes the table into the
     /// document beside it.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let file = folder.join("acceptance.json");
-        let before = std::fs::read_to_string(&file).ok();
-        let mut rows: Vec<Row> = before.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let key = |row: &Row| (row.scenario.clone(), row.variant.clone(), row.policy.clone());
-        rows.retain(|row| !self.rows.iter().any(|new| key(new) == key(row)));
-        rows.extend(self.rows.iter().cloned());
-        rows.sort_by_key(key);
-        std::fs::write(&file, serde_json::to_string_pretty(&rows)? + "\n")?;
-        let document = folder.with_extension("md");
-        let Ok(text) = std::fs::read_to_string(&document) else { return Ok(()) };
-        match between(&text, MARKS, &table(&rows)) {
-            Some(text) => std::fs::write(document, text),
-            None => Ok(()),
-        }
+        let rows = add_rows(&folder.join("acceptance.json"), &self.rows, key)?;
+        write_part(folder, "acceptance", &table(&rows))
     }
 
     /// Goodput of the score where nothing is wrong with this scenario.
     pub fn fresh(&self, scenario: &str) -> Option<f64> {
         let same = |row: &&Row| row.scenario == scenario && row.variant.is_empty() && row.policy == "gpu";
         self.rows.iter().find(same).map(|row| row.goodput)
+    }
+}
+
+/// Adds rows to those in `file`, each in the place of an earlier one with its key, and in the order of the keys; all of them.
+pub fn add_rows<T, K>(file: &Path, new: &[T], key: impl Fn(&T) -> K) -> io::Result<Vec<T>>
+where
+    T: Clone + Serialize + DeserializeOwned,
+    K: Ord,
+{
+    file.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let before = fs::read_to_string(file).ok();
+    let mut rows: Vec<T> = before.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    rows.retain(|row| !new.iter().any(|it| key(it) == key(row)));
+    rows.extend(new.iter().cloned());
+    rows.sort_by_key(key);
+    fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")?;
+    Ok(rows)
+}
+
+/// Writes a part of the document beside `folder`, if that has its markers.
+pub fn write_part(folder: &Path, name: &str, part: &str) -> io::Result<()> {
+    let document = folder.with_extension("md");
+    let Ok(text) = fs::read_to_string(&document) else { return Ok(()) };
+    let [begin, end] = ["begin", "end"].map(|it| format!("<!-- {name}: {it} -->"));
+    match between(&text, [&begin, &end], part) {
+        Some(text) => fs::write(document, text),
+        None => Ok(()),
     }
 }
 

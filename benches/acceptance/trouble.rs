@@ -6,11 +6,9 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ringway_benches::evaluate::document::between;
 use ringway_benches::evaluate::runner::name;
 use ringway_benches::evaluate::setup::Setup;
 use ringway_contract::snapshot::Balance;
@@ -18,6 +16,7 @@ use ringway_gpusim::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::report;
 use crate::stand::{Manner, NoStand, Stand};
 
 /// Its name on the command line.
@@ -136,6 +135,20 @@ impl Row {
             met: (policy == POLICIES[0]).then_some(keeps),
         }
     }
+
+    /// In the order of the table.
+    fn cells(&self) -> [String; 8] {
+        let [before, at_first, during, after] =
+            [self.before, self.at_first, self.during, self.after].map(|share| format!("{share:.3}"));
+        let failed = format!("{} of {}", self.failed[0], self.failed[1]);
+        let met = match self.met {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
+        };
+        let (trouble, policy) = (self.trouble.clone(), self.policy.clone());
+        [trouble, policy, before, at_first, during, after, failed, met.to_owned()]
+    }
 }
 
 /// Good answers within this time of the load, of the requests due in it.
@@ -152,67 +165,28 @@ fn good_share(summary: &Value, from: Duration, until: Duration) -> f64 {
 }
 
 fn line(row: &Row) -> String {
+    let [trouble, policy, before, at_first, during, after, failed, met] = row.cells();
     format!(
-        "{NAME:<9}{:<26}{:<16}goodput before {:.3}  first 3 s {:.3}  then {:.3}  after {:.3}  failed {} of {}  {}",
-        row.trouble,
-        row.policy,
-        row.before,
-        row.at_first,
-        row.during,
-        row.after,
-        row.failed[0],
-        row.failed[1],
-        met(row)
+        "{NAME:<9}{trouble:<26}{policy:<16}goodput before {before}  first 3 s {at_first}  then {during}  after {after}  failed {failed}  \
+         {met}"
     )
-}
-
-fn met(row: &Row) -> &'static str {
-    match row.met {
-        Some(true) => "met",
-        Some(false) => "**missed**",
-        None => "",
-    }
 }
 
 /// Adds the rows to those in `folder`, and writes the table into the document beside it.
 fn write(folder: &Path, new: &[Row]) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let file = folder.join("trouble.json");
-    let before = fs::read_to_string(&file).ok();
-    let mut rows: Vec<Row> = before.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    rows.retain(|row| !new.iter().any(|it| it.trouble == row.trouble && it.policy == row.policy));
-    rows.extend(new.iter().cloned());
     let place = |row: &Row| {
         let policy = POLICIES.iter().position(|it| name(*it) == row.policy);
         (TROUBLES.iter().position(|(it, _)| *it == row.trouble), policy)
     };
-    rows.sort_by_key(place);
-    fs::write(&file, serde_json::to_string_pretty(&rows)? + "\n")?;
-    let document = folder.with_extension("md");
-    let Ok(text) = fs::read_to_string(&document) else { return Ok(()) };
-    match between(&text, ["<!-- trouble: begin -->", "<!-- trouble: end -->"], &table(&rows)) {
-        Some(text) => fs::write(document, text),
-        None => Ok(()),
-    }
+    let rows = report::add_rows(&folder.join("trouble.json"), new, place)?;
+    report::write_part(folder, NAME, &table(&rows))
 }
 
 fn table(rows: &[Row]) -> String {
     let mut out = "| one engine of eight is | policy | before | first 3 s | then | after | failed | |\n|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in rows {
-        let _ = writeln!(
-            out,
-            "| {} | {} | {:.3} | {:.3} | {:.3} | {:.3} | {} of {} | {} |",
-            row.trouble,
-            row.policy,
-            row.before,
-            row.at_first,
-            row.during,
-            row.after,
-            row.failed[0],
-            row.failed[1],
-            met(row)
-        );
+        let _ = writeln!(out, "| {} |", row.cells().join(" | "));
     }
     out
 }

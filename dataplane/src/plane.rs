@@ -169,8 +169,8 @@ impl Shared {
         self.connections_of(worker).load(Ordering::Relaxed)
     }
 
-    /// Counts a connection that `own` has accepted, and says whose it becomes: its own, or another's that has clearly fewer
-    ///. Looks at a few others, by chance, where there are many.
+    /// Counts a connection that `own` has accepted, and says whose it becomes: its own, or another's that has clearly
+    /// fewer. Looks at a few others, by chance, where there are many.
     pub fn seat(self: &Arc<Self>, own: u16, chance: u32) -> Seat {
         let count = self.connections(own);
         let worker = match self.least_connected(own, chance) {
