@@ -77,6 +77,14 @@ fn accept(flags: &Flags) -> Result<bool, Box<dyn Error>> {
     let mut library = Library::new(traces.clone(), flags.seed, Some(flags.rows));
     let asked =
         |list: &[String], id: &str| list.is_empty() || list.iter().any(|it| it.eq_ignore_ascii_case(id));
+    let mut known: Vec<&str> = cases::all().iter().map(|case| case.scenario).collect();
+    known.extend([trouble::NAME, million::NAME]);
+    known.dedup();
+    if let Some(unknown) =
+        flags.scenarios.iter().find(|it| !known.iter().any(|one| one.eq_ignore_ascii_case(it)))
+    {
+        return Err(format!("there is no scenario {unknown} here; there are {}", known.join(" ")).into());
+    }
     let mut report = Report::default();
     for case in cases::all() {
         let wanted = flags.variant.as_ref().is_none_or(|variant| variant == case.variant);

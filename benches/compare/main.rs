@@ -321,6 +321,12 @@ fn list() {
     for workload in workload::all().into_iter().chain(workload::prompts()) {
         println!("  {:<12} {}", workload.name, workload.title);
     }
+    println!("lines of --scale:");
+    let mut lines = scale::lines(&workload::all(), process::cores());
+    lines.dedup_by_key(|it| it.name);
+    for line in lines {
+        println!("  {:<12} {}: {}", line.name, line.what, line.while_);
+    }
     println!("subjects:");
     for subject in Subject::ALL {
         println!("  {:<14} {}", subject.name(), subject.title());
