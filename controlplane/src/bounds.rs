@@ -72,6 +72,8 @@ pub const CATALOGUE_MAX: usize = 4_096;
 pub const TARGETS_MAX: usize = 64;
 /// Entries of the small lists: hosts, methods, models, networks, labels.
 pub const SMALL_LIST_MAX: usize = 256;
+/// Tenants of a backend whose share of its queue is not 1.
+pub const TENANT_WEIGHTS_MAX: usize = 1_024;
 
 // What an operator may set.
 

@@ -9,7 +9,7 @@ use ringway_contract::snapshot::{
     AccessLog, Admission, AwsKey, BackendTls, Balance, Capabilities, CertificateFiles, Class, Connections,
     Credential, Dialect, Engine, Fallback, HalfClose, HeaderMatch, Heartbeat, Hedge, Hosting, Limits,
     Listener, ListenerTimeouts, ListenerTls, LogFormat, Logging, Match, Model, Order, Price, Reasoning,
-    Retry, RouteTimeouts, Score, Sessions, Target, Tracing,
+    Retry, RouteTimeouts, Score, Sessions, Target, Tenants, Tracing,
 };
 use ringway_contract::{Bytes, MicroDollars, Millis, Snapshot};
 use ringway_controlplane::config::{self, Config, Environment, SecretFile, Source};
@@ -185,6 +185,20 @@ fn a_queue_in_front_of_a_backend_arrives_with_its_limits() {
 }
 
 #[test]
+fn tenants_are_who_a_header_says_and_weigh_one_unless_it_is_said() {
+    let tenants = |written: &str| {
+        let backend =
+            format!("{{engine: vllm, endpoints: [\"http://10.0.0.1\"], admission: {{tenants: {written}}}}}");
+        snap(&with_backend(&backend)).backends.remove(0).tenants
+    };
+    let weights = BTreeMap::from([("acme".to_owned(), 3), ("a b".to_owned(), 1)]);
+    let header = || "x-tenant".to_owned();
+    assert_eq!(tenants("{header: X-Tenant}"), Some(Tenants { header: header(), weights: BTreeMap::new() }));
+    let written = "{header: x-tenant, weights: {acme: 3, \"a b\": 1}}";
+    assert_eq!(tenants(written), Some(Tenants { header: header(), weights }));
+}
+
+#[test]
 fn a_heartbeat_is_a_time_or_more_than_that() {
     let heartbeat = |written: &str| {
         let text = with_backend("{engine: vllm, endpoints: [\"http://10.0.0.1\"]}");
@@ -272,6 +286,8 @@ fn every_field_of_the_full_example_arrives() {
     let labels = [("gpu", "h100"), ("region", "eu")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(second.labels, BTreeMap::from(labels));
     assert_eq!(snapshot.backends[0].models, ["llama-3-8b", "llama-3-70b"]);
+    let tenants = snapshot.backends[0].tenants.as_ref().expect("they share its queue");
+    assert_eq!((tenants.header.as_str(), tenants.weights["acme"]), ("x-tenant", 3));
     assert_eq!(snapshot.backends[1].balance, Balance::P2c);
     assert_eq!(snapshot.backends[6].balance, Balance::RoundRobin);
     assert_eq!(snapshot.backends[6].endpoints[0].base_path, "/app");

@@ -202,6 +202,10 @@ pub const DRAIN_LAST_WORD_MS: u64 = 1_000;
 pub const FALLBACKS_MAX: usize = 8;
 /// Tenants a queue remembers beside those that wait: what it forgets is who was served most.
 pub const QUEUE_LANES_MAX: usize = 4_096;
+/// Tenants of a backend whose share of its queue is not 1.
+pub const TENANT_WEIGHTS_MAX: usize = 1_024;
+/// The share of one of them.
+pub const TENANT_WEIGHT_MAX: u32 = 1_000;
 
 // ---- health ------------------------------------------------------------------------------------------------
 

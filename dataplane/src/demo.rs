@@ -87,6 +87,7 @@ fn backend(name: &str, engine: Engine, dialect: Dialect, addresses: &[SocketAddr
         credential_until_s: None,
         orca: None,
         admission: None,
+        tenants: None,
         hosting: None,
         lora: None,
         sessions: None,

@@ -12,7 +12,8 @@ use std::task::Poll;
 use crate::admission::line::{Admission, No, Verdict, Waiter};
 use crate::admission::open::{Need, Whose};
 use crate::admission::promise::Mark;
-use crate::admission::queue::{Class, Join, TenantId, Ticket, Want, Weight, Why};
+use crate::admission::queue::{Class, Join, TenantId, Ticket, Want, Why};
+use crate::admission::tenants::Account;
 use crate::admission::wait::{Letters, beat};
 use crate::attempt::Aim;
 use crate::balance::{Pick, Tried};
@@ -150,7 +151,8 @@ impl<'t> Search<'t> {
         if admission.is_open(&backend.endpoints, pick.at, need, x.worker.clock.now())
             && let Some(pick) = self.among_open(x, &pick, admission, (Whose::Anyone, need), intake)
         {
-            return Ok((pick, Permit::new(x.worker, backend, admission, self.route.class, None)));
+            let owner = (self.route.class, account(x, backend, intake).tenant);
+            return Ok((pick, Permit::new(x.worker, backend, owner, None)));
         }
         Box::pin(self.queue(x, pick, admission, need, intake)).await // boxed: most never wait
     }
@@ -173,11 +175,12 @@ impl<'t> Search<'t> {
         let again = |whose| Join::Again { arrived_us, whose };
         let mut join = if x.record.attempts == 0 { Join::InTurn } else { again(Whose::Anyone) };
         let mark = intake.and_then(|intake| mark(x, intake));
+        let Account { tenant, weight } = account(x, backend, intake);
         // Woken in vain (what was open is shut again, or was tried), it waits on in front.
         for _ in 0..GRANTS_MAX {
             let want = Want {
-                tenant: TenantId::EVERYONE, // until callers have keys
-                weight: Weight::ONE,
+                tenant,
+                weight,
                 class: self.route.class,
                 need,
                 prefill_us: (1e6 * admission.pool().prefill_s(pick.at, need.miss as f32)) as u64,
@@ -189,7 +192,8 @@ impl<'t> Search<'t> {
             let waited = wait(x, backend, admission, join, want, intake).await;
             trace::waited(x, backend, began_us, &waited);
             let ticket = waited?;
-            let permit = Permit::new(x.worker, backend, admission, self.route.class, Some(ticket));
+            let owner = (self.route.class, tenant);
+            let permit = Permit::new(x.worker, backend, owner, Some(ticket));
             if let Some(pick) = self.among_open(x, &pick, admission, (ticket.whose(), need), intake) {
                 return Ok((pick, permit));
             }
@@ -240,6 +244,16 @@ pub fn need(pick: &Pick<'_>, intake: Option<&Intake>) -> Need {
     Need { prompt: load.prompt as u32, miss: load.miss as u32 }
 }
 
+/// On whose account it waits here and is served.
+pub fn account(x: &Exchange<'_>, backend: &Backend, intake: Option<&Intake>) -> Account {
+    match (&backend.tenants, intake) {
+        (Some(tenants), Some(intake)) => {
+            tenants.account(x.scratch.head.find(intake.head(), tenants.header()))
+        }
+        (None, _) | (_, None) => Account::EVERYONE,
+    }
+}
+
 /// What a request is known by if its caller is sent away and comes again: everything that makes it this one. None while
 /// parts of its body are still to come.
 fn mark(x: &Exchange<'_>, intake: &Intake) -> Option<Mark> {
@@ -252,34 +266,35 @@ fn mark(x: &Exchange<'_>, intake: &Intake) -> Option<Mark> {
 /// A place past admission, held to the last byte. Dropping it lets the next one look.
 #[must_use = "a permit dropped at once admits nobody"]
 pub struct Permit<'t> {
-    of: Option<(Rc<Worker>, &'t Backend, &'t Admission)>,
+    of: Option<(Rc<Worker>, &'t Backend)>,
     /// The place in the queue that it was granted from, until the attempt's load is counted.
     ticket: Option<Ticket>,
-    class: Class,
+    /// For whom what it generates is booked.
+    owner: (Class, TenantId),
     generated: u64,
     since_ms: u64,
 }
 
 impl<'t> Permit<'t> {
     fn none() -> Self {
-        Self { of: None, ticket: None, class: Class::Default, generated: 0, since_ms: 0 }
+        let owner = (Class::Default, TenantId::EVERYONE);
+        Self { of: None, ticket: None, owner, generated: 0, since_ms: 0 }
     }
 
     fn new(
         worker: &Rc<Worker>,
         backend: &'t Backend,
-        admission: &'t Admission,
-        class: Class,
+        owner: (Class, TenantId),
         ticket: Option<Ticket>,
     ) -> Self {
         let since_ms = worker.clock.coarse_ms();
-        Self { of: Some((Rc::clone(worker), backend, admission)), ticket, class, generated: 0, since_ms }
+        Self { of: Some((Rc::clone(worker), backend)), ticket, owner, generated: 0, since_ms }
     }
 
     /// For an attempt beside one that was admitted.
-    pub fn beside(worker: &Rc<Worker>, backend: &'t Backend, class: Class) -> Self {
+    pub fn beside(worker: &Rc<Worker>, backend: &'t Backend, owner: (Class, TenantId)) -> Self {
         match &backend.admission {
-            Some(admission) => Self::new(worker, backend, admission, class, None),
+            Some(_) => Self::new(worker, backend, owner, None),
             None => Self::none(),
         }
     }
@@ -292,8 +307,13 @@ impl<'t> Permit<'t> {
         }
     }
 
+    fn admission(&self) -> Option<&'t Admission> {
+        self.of.as_ref()?.1.admission.as_ref()
+    }
+
     fn give_back(&mut self) {
-        if let (Some((_, _, admission)), Some(ticket)) = (&self.of, self.ticket.take()) {
+        let ticket = self.ticket.take();
+        if let (Some(admission), Some(ticket)) = (self.admission(), ticket) {
             admission.leave(ticket);
         }
     }
@@ -305,7 +325,7 @@ impl<'t> Permit<'t> {
 
     /// Something became free: whoever waits may go.
     fn kick(&self) {
-        if let Some((worker, backend, _)) = &self.of {
+        if let Some((worker, backend)) = &self.of {
             kick(worker, backend);
         }
     }
@@ -314,9 +334,10 @@ impl<'t> Permit<'t> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.give_back();
-        if let Some((worker, _, admission)) = &self.of {
+        if let (Some((worker, _)), Some(admission)) = (&self.of, self.admission()) {
             let stayed_ms = worker.clock.coarse_ms() - self.since_ms;
-            admission.ended(self.class, TenantId::EVERYONE, self.generated, stayed_ms);
+            let (class, tenant) = self.owner;
+            admission.ended(class, tenant, self.generated, stayed_ms);
         }
         self.kick();
     }

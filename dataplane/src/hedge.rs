@@ -417,7 +417,9 @@ fn begin<'t>(x: &mut Exchange<'_>, bet: &mut Bet<'t>, intake: &Intake) -> Option
     bet.tried.add(pick.endpoint);
     let aim = bet.at(pick.endpoint);
     let (composed, translation) = composed(x, aim, intake)?;
-    let permit = Permit::beside(x.worker, &pick.target.backend, bet.first.route.class);
+    let backend = &pick.target.backend;
+    let owner = (bet.first.route.class, dispatch::account(x, backend, Some(intake)).tenant);
+    let permit = Permit::beside(x.worker, backend, owner);
     let held = x.dispatch(bet.first.route, &pick, Some(intake));
     x.record.attempts += 1;
     x.worker.shard.count(Counter::Attempts);

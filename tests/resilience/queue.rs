@@ -1,9 +1,10 @@
 //! The queue in front of a backend: who waits, for how long, and what they are told.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ringway_contract::Millis;
-use ringway_contract::snapshot::{Admission, Class, Engine, Snapshot};
+use ringway_contract::snapshot::{Admission, Class, Engine, Snapshot, Tenants};
 use ringway_contract::stats::QueueStats;
 use ringway_tests::client::post;
 use ringway_tests::setup::{exactly, route};
@@ -221,6 +222,60 @@ fn an_urgent_request_goes_before_one_that_came_earlier_and_takes_its_place_in_a_
         assert_eq!(paths.iter().filter(|path| *path == BATCH).count(), 1);
         assert_eq!(gateway.access().line_for(BATCH)["reason"], "pool_full");
         drop((first, batch, displaced, urgent));
+        gateway.finish();
+    });
+}
+
+/// The same on behalf of a tenant.
+fn of_tenant(tenant: &str, mark: &str) -> Vec<u8> {
+    let plain = long(CHAT, mark);
+    let fields = plain.windows(2).position(|it| it == b"\r\n").expect("a request line") + 2;
+    let field = format!("X-Tenant: {tenant}\r\n");
+    [&plain[..fields], field.as_bytes(), &plain[fields..]].concat()
+}
+
+#[test]
+fn a_tenant_waits_for_its_own_requests_and_not_for_all_that_another_sent_before() {
+    each_driver(|io| {
+        let server = Holding::start();
+        let shared = setup(&server, Admission { queue: 8, ..patient() }).tune(|snapshot| {
+            let weights = BTreeMap::from([("small".to_owned(), 2)]);
+            snapshot.backends[0].tenants = Some(Tenants { header: "x-tenant".to_owned(), weights });
+        });
+        let gateway = Gateway::start(io, shared);
+        let mut callers = vec![gateway.connect()];
+        callers[0].send(of_tenant("large", "first"));
+        server.wait_for(1);
+        let sent = ["large-1", "large-2", "large-3", "large-4", "small-1", "small-2", "small-3"];
+        for (already, mark) in sent.iter().enumerate() {
+            let mut caller = gateway.connect().patient(Duration::from_secs(20));
+            let (tenant, _) = mark.split_once('-').expect("tenant and number");
+            caller.send(of_tenant(tenant, mark));
+            eventually("it waits", SOON, || waiting(&gateway) > already as u32);
+            callers.push(caller);
+        }
+        let refused = gateway.ask(of_tenant("large", "large-5"));
+        assert_eq!(refused.status(), 429, "half of the queue is the most for one: {}", refused.text());
+        for turn in 1..=sent.len() {
+            server.let_go(turn);
+            server.wait_for(turn + 1);
+        }
+        server.let_go(usize::MAX);
+        for caller in &mut callers {
+            assert_eq!(caller.answer().status(), 200);
+        }
+        let bodies: Vec<String> = server
+            .origin
+            .requests()
+            .iter()
+            .map(|it| String::from_utf8_lossy(&it.body).into_owned())
+            .collect();
+        let place = |mark: &str| bodies.iter().position(|body| body.contains(mark)).expect("it was served");
+        // Equals begin with the older one; then two of the tenant that weighs two to one of the other.
+        assert!(place("small-2") < place("large-2"), "{:?}", sent.map(place));
+        assert!(place("small-3") < place("large-3"), "{:?}", sent.map(place));
+        assert!(place("large-2") < place("large-3") && place("small-1") < place("small-2"));
+        drop(callers);
         gateway.finish();
     });
 }

@@ -154,6 +154,7 @@ pub fn backend(name: &str, engine: Engine, addresses: &[SocketAddr]) -> Backend 
         credential_until_s: None,
         orca: None,
         admission: None,
+        tenants: None,
         hosting: None,
         lora: None,
         sessions: None,

@@ -4,6 +4,7 @@
 //! file; names are unique within their list. The data plane checks a snapshot again (a snapshot is an
 //! allegation until compiled), so both planes may be of different versions.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -279,6 +280,9 @@ pub struct Backend {
     /// The queue in front of it; none: requests go to endpoints at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// Who shares that queue; none: all callers are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Tenants>,
     /// Who hosts its models, if not who makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosting: Option<Hosting>,
@@ -405,6 +409,17 @@ impl Default for Admission {
     }
 }
 
+/// How callers that share a queue are told apart, and the share of each while they wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenants {
+    /// The field of requests that names the tenant, in lower case. Requests without it are one tenant more.
+    pub header: String,
+    /// Shares relative to the others, of those that do not have 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u32>,
+}
+
 /// In which order waiting requests go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -474,7 +489,7 @@ pub struct Endpoint {
     pub drained: bool,
     /// Free-form labels of the operator.
     #[serde(default)]
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 fn default_weight() -> u32 {

@@ -236,6 +236,20 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// A whole number, from `min` to `max`.
+    pub(super) fn whole(&self, min: u64, max: u64) -> Option<Written<u64>> {
+        let (text, plain) = self.scalar("a whole number")?;
+        self.read(text, |text| match text.parse::<u64>() {
+            Ok(_) if !plain => Err(Fault::new("expected a whole number, found text")
+                .mend(format!("write `{text}` without quotes"))),
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            Ok(number) => Err(Fault::new(format!("{number} is out of range")).mend(whole_range(min, max))),
+            Err(_) => {
+                Err(Fault::new(format!("{} is no whole number", quoted(text))).mend(whole_range(min, max)))
+            }
+        })
+    }
+
     /// The raw text of a scalar, and whether it stands without quotes.
     fn scalar(&self, expected: &str) -> Option<(&'a str, bool)> {
         if let Value::Scalar { text, plain } = &self.node.value {
@@ -377,17 +391,7 @@ impl<'a> Fields<'a> {
         let Kind::Whole(min, max) = *self.kind(name) else {
             unreachable!("the table has `{name}` as a number")
         };
-        let item = self.get(name)?;
-        let (text, plain) = item.scalar("a whole number")?;
-        item.read(text, |text| match text.parse::<u64>() {
-            Ok(_) if !plain => Err(Fault::new("expected a whole number, found text")
-                .mend(format!("write `{text}` without quotes"))),
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            Ok(number) => Err(Fault::new(format!("{number} is out of range")).mend(whole_range(min, max))),
-            Err(_) => {
-                Err(Fault::new(format!("{} is no whole number", quoted(text))).mend(whole_range(min, max)))
-            }
-        })
+        self.get(name)?.whole(min, max)
     }
 
     pub(super) fn duration(&self, name: &str) -> Option<Written<Millis>> {

@@ -11,8 +11,8 @@ use crate::bounds::{
     KV_TOKENS_MAX, LISTENERS_MAX, LORA_SLOTS_MAX, MEDIA_TOKENS_MAX, PORT_MAX, PULSE_MS_MAX, PULSE_MS_MIN,
     QUEUE_BYTES_MAX, QUEUE_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MIN, REQUEST_HEAD_BYTES_MAX,
     REQUEST_HEAD_BYTES_MIN, ROUTES_MAX, SCORE_MISS_MAX, SCORE_MS_MAX, SESSION_MS_MAX, SESSION_MS_MIN,
-    SMALL_LIST_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX, WAIT_MS_MIN,
-    WEIGHT_MAX,
+    SMALL_LIST_MAX, TARGETS_MAX, TENANT_WEIGHTS_MAX, TLS_CERTIFICATES_MAX, TOKENS_PER_S_MAX, WAIT_MS_MAX,
+    WAIT_MS_MIN, WEIGHT_MAX,
 };
 
 /// A mapping with known keys.
@@ -731,6 +731,30 @@ const ADMISSION: Section = Section {
             "none",
             "A request that cannot have its first token within this is refused as soon as that is certain, even on idle servers.",
         ),
+        optional(
+            "tenants",
+            Kind::Section(&TENANTS),
+            "none: all callers are one",
+            "Who shares the queue: tenants are served alike while they wait, however much one of them sends.",
+        ),
+    ],
+};
+
+const TENANTS: Section = Section {
+    name: "admission tenants",
+    about: "How callers that share a queue are told apart. While requests wait, the tenant that was given the fewest tokens by its weight goes first (prompts count once, what is generated twice), and none may fill more than half of the queue. Believe only a header that something in front of ringway sets or checks: a caller that makes up tenants gets the share of each.",
+    fields: &[
+        required(
+            "header",
+            Kind::Text(&HEADER_NAME),
+            "The header that names the tenant. Requests without it are one tenant more.",
+        ),
+        optional(
+            "weights",
+            Kind::Named(&Kind::Whole(1, WEIGHT_MAX), TENANT_WEIGHTS_MAX),
+            "1 each",
+            "Shares relative to the others, by the value of the header.",
+        ),
     ],
 };
 
@@ -1176,6 +1200,8 @@ const OFF: Format = Format { word: "`off`", pattern: "^off$", example: "off" };
 const METHOD: Format = Format { word: "method", pattern: "^[^a-z\\s]+$", example: "POST" };
 const HOST: Format = Format { word: "host", pattern: "^[^/\\s]+$", example: "api.example.com" };
 const HEADER_GLOB: Format = Format { word: "glob", pattern: "^.+$", example: "*" };
+const HEADER_NAME: Format =
+    Format { word: "name of a header", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", example: "x-tenant" };
 const LINE: Format = Format { word: "text", pattern: "^.*$", example: "eu" };
 const VARIABLE: Format =
     Format { word: "variable name", pattern: "^[A-Za-z_][A-Za-z0-9_]*$", example: "OPENAI_API_KEY" };

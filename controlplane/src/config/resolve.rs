@@ -288,6 +288,7 @@ fn backend(from: &written::Backend, env: &dyn Environment, sink: &Sink) -> Optio
             Some(tls) => Some(tls?),
         },
         admission,
+        tenants: from.admission.as_ref().and_then(|admission| tenants(admission.tenants.as_ref()?)),
         hosting: hosted.hosting,
         sessions: match sessions {
             None => None,
@@ -448,6 +449,13 @@ fn admission(from: &written::Admission, engine: Engine, sink: &Sink) -> contract
         itl_limit_ms: from.itl_limit.as_ref().map(|limit| limit.value),
         ttft_slo_ms: from.ttft_slo.as_ref().map(|limit| limit.value),
     }
+}
+
+/// None if it does not say by what: that was told where it was read.
+fn tenants(from: &written::Tenants) -> Option<contract::Tenants> {
+    let weight = |weight: &Written<u64>| or_u32(Some(weight), 1);
+    let weights = from.weights.iter().map(|(tenant, share)| (tenant.value.clone(), weight(share)));
+    Some(contract::Tenants { header: from.header.as_ref()?.value.clone(), weights: weights.collect() })
 }
 
 fn sessions(from: &written::Sessions, env: &dyn Environment, sink: &Sink) -> Option<contract::Sessions> {

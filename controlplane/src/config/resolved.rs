@@ -12,7 +12,7 @@ use ringway_contract::Millis;
 use ringway_contract::snapshot::{
     Admission, BackendTls, Balance, Class, Connections, Credential, Dialect, Engine, Hardware, Heartbeat,
     Hedge, Hosting, Limits, Listener, Logging, Lora, Match, Model, Orca, Retry, RouteTimeouts, Score,
-    Sessions, Tracing,
+    Sessions, Tenants, Tracing,
 };
 
 use super::report::{Finding, Report};
@@ -84,6 +84,7 @@ pub(super) struct Backend {
     pub(super) orca: Option<Orca>,
     pub(super) tls: Option<BackendTls>,
     pub(super) admission: Option<Admission>,
+    pub(super) tenants: Option<Tenants>,
     pub(super) hosting: Option<Hosting>,
     pub(super) lora: Option<Lora>,
     pub(super) sessions: Option<Sessions>,

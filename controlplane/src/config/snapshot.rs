@@ -47,6 +47,7 @@ fn backend(from: &Backend, addresses: &dyn Fn(&str, u16) -> Vec<SocketAddr>) -> 
         credential_until_s: None,
         orca: from.orca,
         admission: from.admission,
+        tenants: from.tenants.clone(),
         hosting: from.hosting.clone(),
         lora: from.lora.clone(),
         sessions: from.sessions.clone(),

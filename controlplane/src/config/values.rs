@@ -501,11 +501,8 @@ pub(super) fn method(text: &str) -> Result<String, Fault> {
 }
 
 /// The name of a field, made lower case.
-pub(super) fn header_name(text: &str) -> Result<String, Fault> {
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_token) {
-        return Err(Fault::new(format!("{} is no name of a header", quoted(text))).mend("as `x-team`"));
-    }
-    let lower = text.to_ascii_lowercase();
+pub(super) fn matched_header(text: &str) -> Result<String, Fault> {
+    let lower = header_name(text)?;
     if lower == "host" {
         return Err(
             Fault::new("`host` is matched by a field of its own").mend("write `host:` beside `headers:`")
@@ -525,6 +522,23 @@ pub(super) fn header_glob(text: &str) -> Result<String, Fault> {
     }
     if text.trim() != text {
         return Err(Fault::new("a header's value neither begins nor ends with a space"));
+    }
+    line(text)
+}
+
+/// The name of a header, in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, Fault> {
+    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_token) {
+        return Err(Fault::new(format!("{} is no name of a header", quoted(text))).mend("as `x-team`"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// A tenant, as a header names it.
+pub(super) fn tenant(text: &str) -> Result<String, Fault> {
+    if text.is_empty() || text.trim() != text {
+        let fault = Fault::new("a tenant is named by the value of a header, without spaces around it");
+        return Err(fault.mend("requests without the header are a tenant of their own, with a weight of 1"));
     }
     line(text)
 }

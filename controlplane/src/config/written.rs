@@ -21,7 +21,7 @@ use super::report::Report;
 use super::source::Source;
 use super::values::{self, Fault, Url};
 use super::yaml;
-use crate::bounds::{PULSE_MS_MAX, PULSE_MS_MIN, WAIT_MS_MAX, WAIT_MS_MIN};
+use crate::bounds::{PULSE_MS_MAX, PULSE_MS_MIN, WAIT_MS_MAX, WAIT_MS_MIN, WEIGHT_MAX};
 
 /// What was written: known fields only. A required value is missing only while its file has errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,6 +151,14 @@ pub(super) struct Admission {
     pub(super) kv_limit: Option<Written<u32>>,
     pub(super) itl_limit: Option<Written<Millis>>,
     pub(super) ttft_slo: Option<Written<Millis>>,
+    pub(super) tenants: Option<Tenants>,
+}
+
+/// Who shares a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tenants {
+    pub(super) header: Option<Written<String>>,
+    pub(super) weights: Vec<(Written<String>, Written<u64>)>,
 }
 
 /// Whether and how something of each endpoint is looked at again and again.
@@ -418,6 +426,17 @@ fn admission(at: &Place, fields: &Fields<'_>) -> Admission {
         kv_limit: fields.percent("kv_limit"),
         itl_limit: fields.duration("itl_limit"),
         ttft_slo: fields.duration("ttft_slo"),
+        tenants: fields.get("tenants").map(|_| tenants(&fields.section("tenants"))),
+    }
+}
+
+fn tenants(fields: &Fields<'_>) -> Tenants {
+    let weights = fields.entries("weights", values::tenant).into_iter();
+    Tenants {
+        header: fields.text("header", values::header_name),
+        weights: weights
+            .filter_map(|(tenant, item)| item.whole(1, WEIGHT_MAX).map(|weight| (tenant, weight)))
+            .collect(),
     }
 }
 
@@ -594,7 +613,7 @@ fn matches(route: &Fields<'_>) -> Match {
         path_prefix: fields.text("path_prefix", values::path_prefix),
         methods: fields.texts("method", values::method),
         hosts: fields.texts("host", values::host),
-        headers: pairs(&fields, "headers", values::header_name, values::header_glob),
+        headers: pairs(&fields, "headers", values::matched_header, values::header_glob),
         models: fields.texts("model", values::model_glob),
         client_cidrs: fields.texts("client_cidr", values::network),
     }

@@ -11,4 +11,5 @@ pub mod line;
 pub mod open;
 pub mod promise;
 pub mod queue;
+pub mod tenants;
 pub mod wait;

@@ -5,6 +5,8 @@
 //! Must not: choose an endpoint, wake anybody, or word an answer.
 //! Read next: [`super::open`], the room it is asked about; `lanes.rs`, the order; [`super::drain`], when to come back.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::drain::{Backlog, Pace, told_ms};
 use super::lanes::{Lanes, Spot};
 use super::open::{Need, Room, Whose};
@@ -16,12 +18,17 @@ use crate::bounds::{PROMISE_SLACK, PROMISES_HELD_MAX};
 pub struct TenantId(u32);
 
 impl TenantId {
-    /// All callers where none is known by a key. Half of a queue is no bound for everyone.
+    /// All callers where nobody tells them apart. Half of a queue is no bound for everyone.
     pub const EVERYONE: Self = Self(0);
 
     /// The tenant with this number, from 1.
     pub const fn new(number: u32) -> Self {
         Self(number)
+    }
+
+    /// The tenant of this name. Where hashes of two are equal (of a thousand tenants, once in ten thousand) those two share.
+    pub fn named(name: &[u8]) -> Self {
+        Self((xxh3_64(name) as u32).max(1)) // the low half
     }
 }
 

@@ -21,6 +21,7 @@ use super::models::Offers;
 use super::{Alias, Backend, Credential, Endpoint, Route, Table, Target, Targets, Timeouts};
 use crate::admission::line::Admission;
 use crate::admission::queue::Class;
+use crate::admission::tenants::Tenants;
 use crate::balance::gpu::{self, Gpu};
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
@@ -29,7 +30,7 @@ use crate::bounds::{
     ADAPTER_SLOTS_MAX, ADDRESSES_MAX, ATTEMPTS_MAX, BACKENDS_MAX, BODY_BYTES_MAX, CATALOGUE_MAX,
     CONDITION_VALUES_MAX, ENDPOINT_WEIGHT_MAX, ENDPOINTS_MAX, FALLBACKS_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN,
     IDLE_CONNECTIONS_MAX, LISTENERS_MAX, MODELS_MAX, OFFERS_MAX, PROBLEMS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX,
-    ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TLS_CERTIFICATES_MAX,
+    ROUTES_MAX, TARGET_WEIGHT_MAX, TARGETS_MAX, TENANT_WEIGHT_MAX, TENANT_WEIGHTS_MAX, TLS_CERTIFICATES_MAX,
 };
 use crate::cells::Cells;
 use crate::heartbeat::Pulse;
@@ -269,6 +270,9 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
         check_hosting(&format!("{at}.hosting"), hosting, found);
     }
     check_admission(&format!("{at}.admission"), backend, found);
+    if let Some(tenants) = &backend.tenants {
+        check_tenants(&format!("{at}.tenants"), backend, tenants, found);
+    }
     if let Some(lora) = &backend.lora {
         check_lora(&format!("{at}.lora"), lora, found);
     }
@@ -277,6 +281,19 @@ fn check_backend(at: &str, backend: &snapshot::Backend, found: &mut Found) {
         if let Some(key) = &sessions.key {
             found.check(format_args!("{at}.sessions.key"), check::secret(key));
         }
+    }
+}
+
+fn check_tenants(at: &str, backend: &snapshot::Backend, tenants: &snapshot::Tenants, found: &mut Found) {
+    if backend.admission.is_none() {
+        found.add(at, wrong("tenants share a queue, and there is none", "add admission, or leave them out"));
+        return;
+    }
+    found.check(format_args!("{at}.header"), check::header_name(&tenants.header));
+    found.count(format_args!("{at}.weights"), "weights", tenants.weights.len(), TENANT_WEIGHTS_MAX);
+    for (name, weight) in &tenants.weights {
+        let share = check::range("a share", u64::from(*weight), 1, u64::from(TENANT_WEIGHT_MAX));
+        found.check(format_args!("{at}.weights.{name:?}"), share);
     }
 }
 
@@ -527,6 +544,7 @@ fn compile_backend(backend: &snapshot::Backend, cells: &Cells) -> Backend {
     Backend {
         admission: admission
             .map(|rules| Admission::new(rules, gpu::pool(backend, &loads), cells.line(&backend.name))),
+        tenants: backend.tenants.as_ref().map(Tenants::new),
         gpu: (backend.balance == Balance::Gpu).then(|| Gpu::new(backend, &loads, cells)),
         ring: (backend.balance == Balance::Hash).then(|| Ring::new(named())),
         name: Name::intern(&backend.name),
@@ -839,6 +857,7 @@ mod tests {
                 json!({"bedrock": {"region": "r", "key": {"id": "a", "secret": "s3cret\n"}}}),
                 "backends[0].hosting.bedrock.key.secret",
             ),
+            ("/backends/0/tenants", json!({"header": "x-team"}), "backends[0].tenants"),
             ("/backends/0/lora", json!({"adapters": []}), "backends[0].lora.adapters"),
             ("/backends/0/lora", json!({"adapters": ["a", "b c"]}), "backends[0].lora.adapters[1]"),
             ("/backends/0/lora", json!({"adapters": ["a"], "slots": 0}), "backends[0].lora.slots"),
@@ -858,6 +877,23 @@ mod tests {
             assert_eq!(problems[0].at, place, "{problems:?}");
             assert!(!format!("{problems:?}").contains("s3cret"), "a secret never shows: {problems:?}");
         }
+    }
+
+    #[test]
+    fn tenants_are_named_by_a_header_and_have_shares() {
+        let backend = |tenants: Value| {
+            let mut backend = serde_json::to_value(&fine().backends[0]).expect("a backend is JSON");
+            backend["admission"] = json!({});
+            backend["tenants"] = tenants;
+            with("/backends/0", &backend)
+        };
+        let weights = json!({"a b": 0, "c": 1_001, "d": 1, "e": 1_000});
+        let problems = backend(json!({"header": "X-Team", "weights": weights})).expect_err("three are wrong");
+        let places: Vec<&str> = problems.iter().map(|problem| &*problem.at).collect();
+        let wrong =
+            ["header", "weights.\"a b\"", "weights.\"c\""].map(|it| format!("backends[0].tenants.{it}"));
+        assert_eq!(places, wrong, "{problems:?}");
+        assert!(backend(json!({"header": "x-team", "weights": {"d": 1, "e": 1_000}})).is_ok());
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub use self::matching::{Ask, ModelSeen, Verdict};
 use self::models::Offers;
 use crate::admission::line::Admission;
 use crate::admission::queue::Class;
+use crate::admission::tenants::Tenants;
 use crate::balance::gpu::Gpu;
 use crate::balance::hash::Ring;
 use crate::balance::prefix::blocks::Key;
@@ -345,6 +346,8 @@ pub struct Backend {
     pub orca: Option<Orca>,
     /// The queue in front of it; none: requests go to endpoints at once.
     pub admission: Option<Admission>,
+    /// Who shares that queue; none: all callers are one.
+    pub tenants: Option<Tenants>,
     /// Who hosts its models, if not who makes them.
     pub hosting: Option<Hosting>,
     /// The tokens of its answers, where callers are preferably sent where they were before.
