@@ -8,7 +8,8 @@ mod replay;
 mod sim;
 
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -19,10 +20,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
-    Summary,
+    Progress, Summary, Watch,
     arrival::Arrival,
     bounds::{CONNECTIONS_DEFAULT, CONNECTIONS_MAX, PROMPT_TOKENS_MAX, RATE_MAX, REQUEST_BODY_BYTES_MAX},
     compare::Run,
+    ended::Ended,
     lengths::Lengths,
     progress::Display,
     prompts::Prompts,
@@ -95,7 +97,7 @@ struct CompareArgs {
 }
 
 /// Where results go.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct OutputArgs {
     /// Print the summary as JSON
     #[arg(long)]
@@ -103,6 +105,9 @@ struct OutputArgs {
     /// Write summary.json and report.html into this folder
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Write what became of each request into this file, a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Show no progress
     #[arg(long)]
     no_progress: bool,
@@ -121,7 +126,7 @@ struct RunArgs {
     #[arg(conflicts_with_all = [
         "rate", "arrival", "concurrency", "duration", "requests", "stream", "no_stream", "model",
         "prompt_tokens", "max_tokens", "no_ignore_eos", "expect", "raw", "headers", "timeout",
-        "connections", "seed", "goodput",
+        "connections", "seed", "goodput", "obey_retry_after",
     ])]
     scenario: Option<PathBuf>,
     /// Where requests go: http://host[:port][/path]
@@ -181,6 +186,9 @@ struct RunArgs {
     /// A further header field, `name:value`; may be repeated
     #[arg(long = "header", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+    /// Come back once, when `retry-after` says, where a request is refused with one
+    #[arg(long)]
+    obey_retry_after: bool,
     /// An exchange that takes longer has failed
     #[arg(long, default_value = "120s", value_parser = parse_duration)]
     timeout: Duration,
@@ -243,8 +251,7 @@ fn perform(verb: Verb) -> Result<bool, Stop> {
 
 fn run(args: RunArgs) -> Result<bool, Stop> {
     let mut args = args;
-    let output =
-        std::mem::replace(&mut args.output, OutputArgs { json: false, out: None, no_progress: false });
+    let output = std::mem::take(&mut args.output);
     measure(&scenario(args)?, &output)
 }
 
@@ -257,12 +264,66 @@ fn measure(scenario: &Scenario, output: &OutputArgs) -> Result<bool, Stop> {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(failed)?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
-    let mut display = Display::new(scenario, !output.no_progress, stop);
-    let summary = crate::run(scenario, &mut display);
-    display.clear();
+    let log = output.log.as_deref().map(Log::create).transpose()?;
+    let mut watched = Watched { display: Display::new(scenario, !output.no_progress, stop), log };
+    let summary = crate::run(scenario, &mut watched);
+    watched.display.clear();
     let summary = summary.map_err(failed)?;
+    watched.log.map_or(Ok(()), Log::finish)?;
     report(&summary, output)?;
     Ok(summary.is_good())
+}
+
+/// Shows a run, and writes down what became of its requests where that is wanted.
+struct Watched {
+    display: Display,
+    log: Option<Log>,
+}
+
+impl Watch for Watched {
+    fn tick(&mut self, progress: &Progress) -> bool {
+        self.display.tick(progress)
+    }
+
+    fn wants_each(&self) -> bool {
+        self.log.is_some()
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        if let Some(log) = &mut self.log {
+            log.add(ended);
+        }
+    }
+}
+
+/// A line for each request. The first error is kept for the end: what was measured is not lost by it.
+struct Log {
+    path: PathBuf,
+    file: BufWriter<File>,
+    error: Option<io::Error>,
+}
+
+impl Log {
+    fn create(path: &Path) -> Result<Self, Stop> {
+        let file = File::create(path)
+            .map_err(|error| Stop::Usage(format!("cannot write {}: {error}", path.display())))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), error: None })
+    }
+
+    fn add(&mut self, ended: &Ended) {
+        if self.error.is_none() {
+            let line = serde_json::to_string(ended).expect("plain numbers and strings");
+            self.error = writeln!(self.file, "{line}").err();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Stop> {
+        let flushed = self.file.flush().err();
+        match self.error.or(flushed) {
+            None => Ok(()),
+            Some(error) => Err(Stop::Failed(format!("cannot write {}: {error}", self.path.display()))),
+        }
+    }
 }
 
 fn report(summary: &Summary, output: &OutputArgs) -> Result<(), Stop> {
@@ -334,6 +395,7 @@ fn scenario(args: RunArgs) -> Result<Scenario, Stop> {
         requests: args.requests,
         ask,
         headers,
+        obedient: args.obey_retry_after,
         timeout: args.timeout,
         connections: args.connections.max(args.concurrency.unwrap_or(0).min(CONNECTIONS_MAX)),
         seed: args.seed,
@@ -394,7 +456,7 @@ fn generation(args: &RunArgs, target: &mut Target) -> Result<Ask, Stop> {
 
 /// Thousands of connections need more descriptors than a shell usually allows. Best effort: where the limit
 /// stays, connecting fails and is counted.
-fn allow_many_sockets() {
+pub fn allow_many_sockets() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

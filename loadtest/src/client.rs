@@ -22,7 +22,8 @@ use ringway_gpusim::clock::{self, Alarm};
 use crate::{
     arrival::Schedule,
     bounds::{BACKLOG_MAX, CONNECTIONS_MAX, EVENTS_MAX, READ_BYTES, TICK},
-    oracle::{Fault, Judge, Measured, Violation},
+    ended::{Ended, Outcome, Refusal},
+    oracle::{Fault, Glimpse, Judge, Measured, Violation},
     prompts::Conversation,
     report::Summary,
     scenario::{Ask, Load, Request, Scenario, Writer},
@@ -60,6 +61,14 @@ pub struct Progress {
 pub trait Watch {
     /// Called about ten times a second. `false` ends the run; what was measured is kept.
     fn tick(&mut self, progress: &Progress) -> bool;
+
+    /// Whether it wants to be told of each request.
+    fn wants_each(&self) -> bool {
+        false
+    }
+
+    /// Called for each request that is over, where that is wanted.
+    fn ended(&mut self, _: &Ended) {}
 }
 
 /// Runs to the end watch nothing.
@@ -116,6 +125,15 @@ struct Client<'a> {
     /// When conversations go on, the next one first, and what is said then.
     follow_ups: BinaryHeap<Reverse<(Instant, u64)>>,
     to_say: HashMap<u64, Request>,
+    /// What happens to requests by the clock, the next one first.
+    alarms: BinaryHeap<Reverse<(Instant, u64, Alarmed)>>,
+    /// Requests that were refused once, and are to come back or have.
+    refused: HashMap<u64, Refused>,
+    /// Of these, how many are still to come.
+    to_return: usize,
+    /// Requests that are over and of which the watcher was not told yet.
+    ended: Vec<Ended>,
+    wants_each: bool,
     busy: usize,
     /// A closed loop does not dial before: where nobody listens it would do nothing else, a million times.
     pause_until: Instant,
@@ -123,6 +141,22 @@ struct Client<'a> {
     last_end: Instant,
     stats: Stats,
     scratch: Box<[u8]>,
+}
+
+/// What is due to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarmed {
+    /// Its caller leaves.
+    Leaves,
+    /// It comes back.
+    Returns,
+}
+
+/// A request that was told to come back.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    intended: Instant,
+    refusal: Refusal,
 }
 
 #[derive(Debug)]
@@ -166,6 +200,11 @@ impl<'a> Client<'a> {
             backlog: VecDeque::new(),
             follow_ups: BinaryHeap::new(),
             to_say: HashMap::new(),
+            alarms: BinaryHeap::new(),
+            refused: HashMap::new(),
+            to_return: 0,
+            ended: Vec::new(),
+            wants_each: false,
             busy: 0,
             pause_until: began,
             began,
@@ -179,9 +218,11 @@ impl<'a> Client<'a> {
     fn run(&mut self, watch: &mut dyn Watch) -> Result<bool, RunError> {
         let mut ready = Events::with_capacity(EVENTS_MAX);
         let mut tick = self.began + TICK;
+        self.wants_each = watch.wants_each();
         loop {
             let now = clock::now();
             self.issue(now);
+            self.ended.drain(..).for_each(|ended| watch.ended(&ended));
             if now >= tick {
                 tick = now + TICK;
                 self.time_out(now);
@@ -192,11 +233,13 @@ impl<'a> Client<'a> {
                     return Ok(true);
                 }
             }
-            if self.busy == 0 && self.backlog.is_empty() && !self.has_more(now) {
+            if self.is_idle() && !self.has_more(now) {
+                self.ended.drain(..).for_each(|ended| watch.ended(&ended));
                 watch.tick(&self.progress(now));
                 return Ok(false);
             }
-            let next = self.next_due().map_or(tick, |due| due.min(tick));
+            let alarm = self.alarms.peek().map(|Reverse((at, ..))| *at);
+            let next = self.next_due().into_iter().chain(alarm).fold(tick, Instant::min);
             self.alarm.set(Some(next), now)?;
             match self.poll.poll(&mut ready, None) {
                 Ok(()) => {}
@@ -212,6 +255,11 @@ impl<'a> Client<'a> {
                 self.issue(clock::now());
             }
         }
+    }
+
+    /// Nothing is under way, and nobody is to come back.
+    fn is_idle(&self) -> bool {
+        self.busy == 0 && self.backlog.is_empty() && self.to_return == 0
     }
 
     fn progress(&self, now: Instant) -> Progress {
@@ -266,18 +314,59 @@ impl<'a> Client<'a> {
             self.send_due(due, None);
         }
         if let Pace::Closed { concurrency } = self.pace {
-            while self.busy + self.backlog.len() + self.follow_ups.len() < concurrency
+            while self.busy + self.backlog.len() + self.follow_ups.len() + self.to_return < concurrency
                 && self.may_issue(now)
                 && now >= self.pause_until
             {
                 self.send_due(now, None);
             }
         }
+        self.keep_time(now);
+    }
+
+    /// Does what is due to requests that were issued.
+    fn keep_time(&mut self, now: Instant) {
+        while let Some(Reverse((at, number, alarmed))) = self.alarms.peek().copied()
+            && at <= now
+        {
+            self.alarms.pop();
+            match alarmed {
+                Alarmed::Leaves => self.leave(number),
+                Alarmed::Returns => {
+                    self.to_return -= 1;
+                    let intended = self.refused[&number].intended;
+                    self.send(Due { number, at: intended, request: None });
+                }
+            }
+        }
+    }
+
+    /// The caller of this request leaves, if it is still there.
+    fn leave(&mut self, number: u64) {
+        let of = |connection: &Option<Connection>| {
+            connection.as_ref().and_then(|it| it.exchange.as_ref()).is_some_and(|it| it.number == number)
+        };
+        if let Some(slot) = self.connections.iter().position(of) {
+            let exchange = self.connections[slot].as_mut().and_then(|it| it.exchange.as_mut());
+            exchange.expect("it was just found").left = true;
+            self.end(slot, false);
+        } else if let Some(at) = self.backlog.iter().position(|due| due.number == number)
+            && let Some(due) = self.backlog.remove(at)
+        {
+            self.book_left(due.number, due.at, Glimpse::default(), None);
+        }
     }
 
     fn send_due(&mut self, at: Instant, request: Option<Request>) {
-        let due = Due { number: self.stats.issued, at, request };
+        let number = self.stats.issued;
         self.stats.issue(at.saturating_duration_since(self.began));
+        if let Some(after) = self.writer.leaves(number) {
+            self.alarms.push(Reverse((at + after, number, Alarmed::Leaves)));
+        }
+        self.send(Due { number, at, request });
+    }
+
+    fn send(&mut self, due: Due) {
         if let Some(slot) = self.idle.pop() {
             self.begin(slot, due);
         } else if self.open_connections() < self.scenario.connections.min(CONNECTIONS_MAX) {
@@ -285,7 +374,7 @@ impl<'a> Client<'a> {
         } else if self.backlog.len() < BACKLOG_MAX {
             self.backlog.push_back(due);
         } else {
-            self.book_fault(due.number, due.at, &Violation::new(Fault::NotSent, "every connection is busy"));
+            self.fail_unsent(&due, &Violation::new(Fault::NotSent, "every connection is busy"));
         }
     }
 
@@ -299,7 +388,7 @@ impl<'a> Client<'a> {
             Err(error) => {
                 let refused = error.kind() == ErrorKind::ConnectionRefused;
                 let fault = if refused { Fault::ConnectRefused } else { Fault::ConnectFailed };
-                self.book_fault(due.number, due.at, &Violation::new(fault, error.to_string()));
+                self.fail_unsent(&due, &Violation::new(fault, error.to_string()));
             }
         }
     }
@@ -367,19 +456,86 @@ impl<'a> Client<'a> {
     fn book(&mut self, exchange: Exchange) {
         let now = clock::now();
         self.last_end = now;
-        let Exchange { number, intended, judge, conversation, .. } = exchange;
-        let endpoint = judge.endpoint().map(str::to_owned);
+        let Exchange { number, intended, judge, conversation, left, .. } = exchange;
+        let (glimpse, endpoint) = (judge.glimpse(), judge.endpoint().map(str::to_owned));
+        if left {
+            return self.book_left(number, intended, glimpse, endpoint);
+        }
+        if self.is_to_return(number, intended, now, glimpse) {
+            return;
+        }
         match judge.finish(&mut self.stats.inter_token) {
             Ok(mut measured) => {
                 let text = std::mem::take(&mut measured.text);
                 let sample = sample(&measured, intended, now, self.began, endpoint.as_deref());
                 self.stats.valid(sample, &self.scenario.slo);
+                self.note(number, intended, Outcome::Valid, glimpse, endpoint, Some(&measured));
                 if let Some(conversation) = conversation {
                     self.go_on(number, now, conversation, text);
                 }
             }
-            Err(violation) => self.book_fault(number, intended, &violation),
+            Err(violation) => {
+                self.book_fault(number, intended, &violation);
+                self.note(number, intended, Outcome::Fault(violation.fault), glimpse, endpoint, None);
+            }
         }
+    }
+
+    /// Whether a request was refused for the first time, and comes back.
+    fn is_to_return(&mut self, number: u64, intended: Instant, now: Instant, glimpse: Glimpse) -> bool {
+        let refused = matches!(glimpse.status, Some(429 | 503));
+        let told = glimpse.retry_after_s.filter(|_| refused && self.scenario.obedient);
+        let Some(retry_after) = told.map(|s| Duration::from_secs(s.into())) else { return false };
+        if self.refused.contains_key(&number) {
+            return false;
+        }
+        let refusal = Refusal { at: now.saturating_duration_since(intended), retry_after };
+        self.refused.insert(number, Refused { intended, refusal });
+        self.alarms.push(Reverse((now + retry_after, number, Alarmed::Returns)));
+        self.to_return += 1;
+        true
+    }
+
+    fn book_left(&mut self, number: u64, intended: Instant, glimpse: Glimpse, endpoint: Option<String>) {
+        self.last_end = clock::now();
+        self.stats.left += 1;
+        self.note(number, intended, Outcome::Left, glimpse, endpoint, None);
+    }
+
+    /// Notes that a request is over, for whoever watches.
+    fn note(
+        &mut self,
+        number: u64,
+        intended: Instant,
+        outcome: Outcome,
+        glimpse: Glimpse,
+        endpoint: Option<String>,
+        measured: Option<&Measured>,
+    ) {
+        let came_back = self.refused.remove(&number).map(|it| it.refusal);
+        if came_back.is_some() {
+            self.stats.came_back[0] += 1;
+            self.stats.came_back[1] += u64::from(outcome == Outcome::Valid);
+        }
+        if !self.wants_each {
+            return;
+        }
+        let since = |at: Instant| at.saturating_duration_since(intended);
+        self.ended.push(Ended {
+            request: number,
+            due: intended.saturating_duration_since(self.began),
+            outcome,
+            status: glimpse.status,
+            first_token: glimpse.first.or(measured.and_then(|it| it.first)).map(since),
+            last_token: glimpse.last.or(measured.and_then(|it| it.last)).map(since),
+            end: since(self.last_end),
+            tokens: measured.map_or(glimpse.tokens, |it| it.output_tokens),
+            prompt_tokens: measured.map_or(0, |it| it.prompt_tokens),
+            cached_tokens: measured.map_or(0, |it| it.cached_tokens),
+            endpoint,
+            retry_after: glimpse.retry_after_s.map(|s| Duration::from_secs(s.into())),
+            came_back,
+        });
     }
 
     /// Plans the next part of a conversation.
@@ -388,6 +544,11 @@ impl<'a> Client<'a> {
             self.follow_ups.push(Reverse((now + think, number)));
             self.to_say.insert(number, request);
         }
+    }
+
+    fn fail_unsent(&mut self, due: &Due, violation: &Violation) {
+        self.book_fault(due.number, due.at, violation);
+        self.note(due.number, due.at, Outcome::Fault(violation.fault), Glimpse::default(), None, None);
     }
 
     fn book_fault(&mut self, number: u64, at: Instant, Violation { fault, detail }: &Violation) {
@@ -428,7 +589,7 @@ impl<'a> Client<'a> {
         while let Some(due) = self.backlog.pop_front_if(|due| now.saturating_duration_since(due.at) > timeout)
         {
             let violation = Violation::new(Fault::TimedOut, "no connection became free");
-            self.book_fault(due.number, due.at, &violation);
+            self.fail_unsent(&due, &violation);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod cli;
 mod client;
 pub mod compare;
+pub mod ended;
 pub mod lengths;
 pub mod oracle;
 mod progress;

@@ -200,6 +200,17 @@ pub(crate) struct Judge {
     excerpt: Vec<u8>,
     /// Who answered, where the answer says so.
     endpoint: Option<String>,
+    retry_after_s: Option<u32>,
+}
+
+/// What has come of an answer, whatever is thought of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Glimpse {
+    pub(crate) status: Option<u16>,
+    pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    pub(crate) tokens: u64,
+    pub(crate) retry_after_s: Option<u32>,
 }
 
 enum Content {
@@ -232,8 +243,23 @@ impl Judge {
                 Content::Document { wanted, bytes: Vec::new() }
             }
         };
-        let (excerpt, endpoint) = (Vec::new(), None);
-        Self { content, status: 0, now, head_at: None, verdict: Ok(()), excerpt, endpoint }
+        let (excerpt, endpoint, retry_after_s) = (Vec::new(), None, None);
+        Self { content, status: 0, now, head_at: None, verdict: Ok(()), excerpt, endpoint, retry_after_s }
+    }
+
+    /// What has come so far.
+    pub(crate) fn glimpse(&self) -> Glimpse {
+        let tokens = match &self.content {
+            Content::Stream(stream) => stream.arrivals(),
+            Content::Raw { .. } | Content::Document { .. } => &[],
+        };
+        Glimpse {
+            status: self.head_at.map(|_| self.status),
+            first: tokens.first().copied(),
+            last: tokens.last().copied(),
+            tokens: tokens.len() as u64,
+            retry_after_s: self.retry_after_s,
+        }
     }
 
     /// Who answered, where the answer says so.
@@ -338,6 +364,7 @@ impl Sink for Judge {
         self.status = head.status;
         self.head_at = Some(self.now);
         self.endpoint.clone_from(&head.endpoint);
+        self.retry_after_s = head.retry_after_s;
         self.verdict = self.judge_head(head);
     }
 

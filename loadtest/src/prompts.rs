@@ -4,11 +4,14 @@
 //! Owns: the text of every prompt, decided by the run's seed and the request's number.
 //! Must not: know the API it is sent by. Read next: `scenario.rs`, which makes requests of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ringway_gpusim::{random::Random, text::Seed};
 
-use crate::{lengths::Lengths, trace::Trace};
+use crate::{
+    lengths::Lengths,
+    trace::{Row, Trace},
+};
 
 /// Where prompts come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,8 +94,25 @@ pub(crate) struct Said {
     pub(crate) messages: Vec<Message>,
     /// Where it was said, if it goes on.
     pub(crate) conversation: Option<Conversation>,
-    /// How long the answer may be, where the prompt's source knows.
+    /// What the prompt's source says of this request alone.
+    pub(crate) own: Own,
+}
+
+/// What is not of the run but of one of its requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// How long the answer may be.
     pub(crate) output: Option<u32>,
+    /// The model that is asked for.
+    pub(crate) model: Option<String>,
+    /// Further header fields.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Own {
+    fn of(row: &Row) -> Self {
+        Self { output: Some(row.output), model: row.model.clone(), headers: row.headers.clone() }
+    }
 }
 
 /// Makes the prompts of a run.
@@ -127,14 +147,22 @@ impl Prompter {
                 alone(text)
             }
             Prompts::Trace(trace) => {
-                let row = &trace.rows()[(number % trace.rows().len() as u64) as usize];
-                Said { output: Some(row.output), ..alone(row.text()) }
+                let row = row_of(trace, number);
+                Said { own: Own::of(row), ..alone(row.text()) }
             }
             Prompts::Conversations { turns, first, .. } => {
                 let conversation =
                     Conversation { number, turns_left: turns.draw(random), messages: Vec::new() };
                 self.turn(conversation, first.draw(random))
             }
+        }
+    }
+
+    /// How long after it was due the caller of request `number` leaves.
+    pub(crate) fn leaves(&self, number: u64) -> Option<Duration> {
+        match &self.prompts {
+            Prompts::Trace(trace) => row_of(trace, number).leaves,
+            Prompts::Unique { .. } | Prompts::Shared { .. } | Prompts::Conversations { .. } => None,
         }
     }
 
@@ -166,7 +194,11 @@ impl Prompter {
         let text = self.unique("Part", conversation.number << 16 | said, tokens);
         conversation.messages.push(Message { role: "user", text });
         conversation.turns_left = conversation.turns_left.saturating_sub(1);
-        Said { messages: conversation.messages.clone(), conversation: Some(conversation), output: None }
+        Said {
+            messages: conversation.messages.clone(),
+            conversation: Some(conversation),
+            own: Own::default(),
+        }
     }
 
     /// A text of exactly the wanted length that begins like no other of its kind and run.
@@ -182,7 +214,11 @@ impl Prompter {
 }
 
 fn alone(text: String) -> Said {
-    Said { messages: vec![Message { role: "user", text }], conversation: None, output: None }
+    Said { messages: vec![Message { role: "user", text }], conversation: None, own: Own::default() }
+}
+
+fn row_of(trace: &Trace, number: u64) -> &Row {
+    &trace.rows()[(number % trace.rows().len() as u64) as usize]
 }
 
 #[cfg(test)]

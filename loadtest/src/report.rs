@@ -41,6 +41,12 @@ pub struct Summary {
     pub failed: u64,
     /// Exchanges whose answer was wrong.
     pub invalid: u64,
+    /// Requests whose callers left, as the trace says.
+    pub left: u64,
+    /// Requests that were refused once and came back when they were told to.
+    pub came_back: u64,
+    /// Those of them that were answered.
+    pub came_back_valid: u64,
     /// Exchanges under way when the run was cut short.
     pub abandoned: u64,
     /// Valid exchanges per second.
@@ -167,6 +173,9 @@ impl Summary {
             valid: stats.valid,
             failed: stats.failed(),
             invalid: stats.invalid(),
+            left: stats.left,
+            came_back: stats.came_back[0],
+            came_back_valid: stats.came_back[1],
             abandoned: stats.abandoned,
             valid_per_s: stats.valid as f64 / seconds,
             slo: SloRow::of(&scenario.slo),
@@ -218,6 +227,13 @@ impl Summary {
             ", {} failed, {} invalid ({:.1} valid/s)",
             self.failed, self.invalid, self.valid_per_s
         )?;
+        if self.left > 0 {
+            writeln!(out, "left        {} callers, before their answers were over", self.left)?;
+        }
+        if self.came_back > 0 {
+            let (all, valid) = (self.came_back, self.came_back_valid);
+            writeln!(out, "came back   {all} that were refused once, when they were told to; {valid} valid")?;
+        }
         if self.output_tokens > 0 {
             let (prompt, output) = (self.prompt_tokens, self.output_tokens);
             write!(out, "tokens      {prompt} in")?;

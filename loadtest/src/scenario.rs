@@ -38,6 +38,8 @@ pub struct Scenario {
     pub ask: Ask,
     /// Further header fields, each `(name, value)`.
     pub headers: Vec<(String, String)>,
+    /// A request that is refused with a `retry-after` comes back once, when that says.
+    pub obedient: bool,
     /// An exchange that takes longer has failed.
     pub timeout: Duration,
     /// Connections at most.
@@ -243,7 +245,7 @@ impl Writer {
             Ask::Raw(raw) => Content::Raw((0..raw.body_bytes).map(|at| b'a' + (at % 26) as u8).collect()),
             Ask::Tokens(generation) => Content::Tokens(Box::new(Tokens {
                 generation: generation.clone(),
-                model: serde_json::to_string(&generation.model).expect("a string is JSON"),
+                model: json_string(&generation.model),
                 prompter: Prompter::new(generation.prompts.clone(), scenario.seed),
             })),
         };
@@ -265,9 +267,17 @@ impl Writer {
             Content::Tokens(tokens) => {
                 let mut random = tokens.prompter.random(number);
                 let said = tokens.prompter.begin(number, &mut random);
-                let limit = said.output.unwrap_or_else(|| tokens.generation.output.draw(&mut random));
+                let limit = said.own.output.unwrap_or_else(|| tokens.generation.output.draw(&mut random));
                 self.generation(tokens, said, limit)
             }
+        }
+    }
+
+    /// How long after it was due the caller of request `number` leaves.
+    pub(crate) fn leaves(&self, number: u64) -> Option<Duration> {
+        match &self.content {
+            Content::Raw(_) => None,
+            Content::Tokens(tokens) => tokens.prompter.leaves(number),
         }
     }
 
@@ -294,9 +304,14 @@ impl Writer {
             prompt.push(&message.text);
             length += message.text.len();
         }
-        let body = generation_body(generation, &tokens.model, &said.messages, max_tokens);
+        let own_model = said.own.model.as_ref().map(|model| json_string(model));
+        let model = own_model.as_ref().unwrap_or(&tokens.model);
+        let body = generation_body(generation, model, &said.messages, max_tokens);
         let mut bytes = Vec::with_capacity(self.head.len() + body.len() + 64);
         bytes.extend_from_slice(self.head.as_bytes());
+        for (name, value) in &said.own.headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
         push_body(&mut bytes, body.as_bytes());
         let wanted = Wanted {
             form: generation.form,
@@ -308,6 +323,10 @@ impl Writer {
         };
         Request { bytes, wanted: Some(wanted), conversation: said.conversation }
     }
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
 }
 
 fn push_body(bytes: &mut Vec<u8>, body: &[u8]) {
@@ -396,6 +415,7 @@ mod tests {
                 expect: Expect::Auto,
             }),
             headers: vec![("x-test".into(), "1".into())],
+            obedient: false,
             timeout: Duration::from_secs(1),
             connections: 1,
             seed: 1,

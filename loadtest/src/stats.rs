@@ -171,6 +171,10 @@ pub struct Stats {
     pub good: u64,
     /// Faults by kind, at most one per exchange.
     pub faults: BTreeMap<Fault, Seen>,
+    /// Requests whose callers left, as the trace says.
+    pub left: u64,
+    /// Requests that were refused once and came back when they were told to; of these, those that were answered.
+    pub came_back: [u64; 2],
     /// Exchanges still under way when the run was interrupted.
     pub abandoned: u64,
     /// Until the first token; for an answer in one piece, until its head.
@@ -211,6 +215,8 @@ impl Default for Stats {
             valid: 0,
             good: 0,
             faults: BTreeMap::new(),
+            left: 0,
+            came_back: [0; 2],
             abandoned: 0,
             ttft: Latency::default(),
             inter_token: Latency::default(),

@@ -3,7 +3,7 @@
 //! Owns: the two formats, the rules of replaying them, and the text a trace's blocks stand for.
 //! Must not: send anything. Read next: `prompts.rs`; `ringway_gpusim::virtual_time` for replays without sockets.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use ringway_gpusim::{bounds::TOKEN_BYTES, prefix::Prefix, random::Random};
 use serde::Deserialize;
@@ -13,8 +13,8 @@ use crate::bounds::TRACE_ROWS_MAX;
 /// Tokens in one block of a trace that names its blocks.
 pub const TRACE_BLOCK_TOKENS: u32 = 512;
 
-/// One request of a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One request of a trace. The last three are ours, beyond the public formats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     /// When it came, since the start of the trace.
     pub at: Duration,
@@ -24,6 +24,12 @@ pub struct Row {
     pub output: u32,
     /// One id per block of the prompt; an id names the whole prefix up to its block.
     pub ids: Vec<u64>,
+    /// The model it asks for, if not that of the run.
+    pub model: Option<String>,
+    /// Header fields of its own, each `(name, value)`.
+    pub headers: Vec<(String, String)>,
+    /// Its caller leaves so long after it was due, if the answer is not over by then.
+    pub leaves: Option<Duration>,
 }
 
 /// The rows of a trace, in order of time.
@@ -35,8 +41,10 @@ pub struct Trace {
 /// How a trace is replayed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Replay {
-    /// All times are divided by this: twice the scale is twice the arrival rate.
+    /// Times of arrival are divided by this: twice the scale is twice the arrival rate.
     pub scale: f64,
+    /// All times are divided by this.
+    pub time_scale: f64,
     /// Only the first so many rows; never a random sample, which would destroy the reuse.
     pub rows: Option<usize>,
     /// Decides the jitter.
@@ -47,7 +55,7 @@ pub struct Replay {
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { scale: 1.0, rows: None, seed: 1, jitter: true }
+        Self { scale: 1.0, time_scale: 1.0, rows: None, seed: 1, jitter: true }
     }
 }
 
@@ -70,13 +78,17 @@ pub enum BadTrace {
     Count(usize),
 }
 
-/// A row as Mooncake writes it.
+/// A row as Mooncake writes it, and what may be added.
 #[derive(Deserialize)]
 struct MooncakeRow {
     timestamp: u64,
     input_length: u32,
     output_length: u32,
     hash_ids: Vec<u64>,
+    model: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    leave_after: Option<u64>,
 }
 
 /// Stamps of the conversation trace lie so far apart; see [`Trace::is_coarse`].
@@ -136,8 +148,9 @@ impl Trace {
         let mut rows = self.rows[..count].to_vec();
         for row in &mut rows {
             let offset = if jitter { random.unit() * STEP_MS as f64 / 1_000.0 } else { 0.0 };
-            let seconds = (row.at.as_secs_f64() + offset) / replay.scale;
+            let seconds = (row.at.as_secs_f64() + offset) / (replay.scale * replay.time_scale);
             row.at = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            row.leaves = row.leaves.map(|after| after.div_f64(replay.time_scale));
         }
         rows.sort_by_key(|row| row.at); // stable: ties stay in the order of the rows
         Self { rows }
@@ -151,7 +164,18 @@ fn mooncake(line: &str) -> Result<Row, String> {
         prompt: row.input_length.max(1),
         output: row.output_length.max(1),
         ids: row.hash_ids,
+        model: row.model,
+        headers: row.headers.into_iter().map(field).collect::<Result<_, _>>()?,
+        leaves: row.leave_after.map(Duration::from_millis),
     })
+}
+
+/// A field that can stand in a head.
+fn field((name, value): (String, String)) -> Result<(String, String), String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let sane =
+        !name.is_empty() && name.bytes().all(is_name) && !value.bytes().any(|byte| byte.is_ascii_control());
+    if sane { Ok((name, value)) } else { Err(format!("`{name}: {value}` is no header field")) }
 }
 
 /// Nothing is known of shared prefixes: every block is like no other.
@@ -164,7 +188,7 @@ fn azure(line: &str, number: u64) -> Result<Row, String> {
     let blocks = u64::from(prompt.div_ceil(TRACE_BLOCK_TOKENS));
     // Apart from all ids of the other format, which count from zero.
     let ids = (0..blocks).map(|block| AZURE_ID | number << 16 | block).collect();
-    Ok(Row { at, prompt, output, ids })
+    Ok(Row { at, prompt, output, ids, ..Row::default() })
 }
 
 const AZURE_ID: u64 = 1 << 63;
@@ -249,6 +273,22 @@ mod tests {
         assert_eq!((trace.rows()[0].prompt, trace.rows()[1].output), (4_808, 8));
         assert_eq!(trace.rows()[0].ids.len(), 10);
         assert!(trace.rows()[0].ids.iter().all(|id| !trace.rows()[1].ids.contains(id)));
+    }
+
+    #[test]
+    fn a_row_may_name_a_model_and_fields_and_when_its_caller_leaves() {
+        let text =
+            r#"{"timestamp": 0, "input_length": 1, "output_length": 5, "hash_ids": [0], "model": "poet",
+ "headers": {"x-tenant": "acme"}, "leave_after": 900}"#
+                .replace('\n', "");
+        let trace = Trace::parse(&text).expect("a trace");
+        let replayed = trace.replayed(&Replay { scale: 10.0, time_scale: 3.0, ..Replay::default() });
+        let row = &replayed.rows()[0];
+        assert_eq!(row.model.as_deref(), Some("poet"));
+        assert_eq!(row.headers, [("x-tenant".to_owned(), "acme".to_owned())]);
+        assert_eq!(row.leaves, Some(Duration::from_millis(300)), "a rate changes no caller's patience");
+        let broken = text.replace("acme", "a\\r\\nb");
+        assert!(matches!(Trace::parse(&broken), Err(BadTrace::Row { line: 1, .. })), "{broken}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn a_run_against_a_sim_ends_with_zero_and_writes_the_same_json_to_stdout_and_fil
     let sim = Sim::start(2);
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("deep/er");
-    let out = out.to_str().expect("UTF-8");
+    let (out, log) = (out.to_str().expect("UTF-8"), folder.path().join("each.jsonl"));
     let done = output(&[
         "run",
         "--url",
@@ -66,8 +66,15 @@ fn a_run_against_a_sim_ends_with_zero_and_writes_the_same_json_to_stdout_and_fil
         "--json",
         "--out",
         out,
+        "--log",
+        log.to_str().expect("UTF-8"),
     ]);
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let lines = std::fs::read_to_string(&log).expect("written");
+    let each: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(each.len(), 40);
+    assert!(each.iter().all(|it| it["outcome"] == "valid" && it["tokens"] == 32), "{lines}");
     let written = std::fs::read(format!("{out}/summary.json")).expect("written");
     assert_eq!(written, done.stdout);
     let summary: serde_json::Value = serde_json::from_slice(&written).expect("JSON");

@@ -43,6 +43,7 @@ fn scenario(address: SocketAddr, ask: Ask) -> Scenario {
         requests: Some(100),
         ask,
         headers: Vec::new(),
+        obedient: false,
         timeout: Duration::from_secs(20),
         connections: 64,
         seed: 3,

@@ -1,11 +1,19 @@
 //! Workloads against simulated servers: what is sent, what is measured, and what is written of it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use ringway_gpusim::{Fleet, FleetSpec, Plan, Preset, Unit};
 use ringway_loadtest::{
-    Scenario, Summary,
+    Progress, Scenario, Summary, Watch,
     compare::{Run, Verdict, compare},
+    ended::{Ended, Outcome},
+    oracle::Fault,
     prompts::Prompts,
     run,
     scenario::Slo,
@@ -175,4 +183,105 @@ fn a_trace_is_replayed_row_by_row_in_order_of_time() {
         Trace::parse(&trace()).expect("a trace").replayed(&Replay { scale: 2.0, ..Replay::default() });
     assert_eq!(trace.rows()[4].at, Duration::from_millis(150));
     assert!(Prompts::Trace(Arc::new(trace)).problem().is_none());
+}
+
+/// Keeps what became of each request.
+#[derive(Default)]
+struct Each(Vec<Ended>);
+
+impl Watch for Each {
+    fn tick(&mut self, _: &Progress) -> bool {
+        true
+    }
+
+    fn wants_each(&self) -> bool {
+        true
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.0.push(ended.clone());
+    }
+}
+
+#[test]
+fn a_caller_of_a_trace_leaves_when_its_row_says_so_and_the_server_stops_at_once() {
+    let fleet = fleet(h100(), 1.0);
+    let rows: String = (0..6)
+        .map(|n| {
+            let leaves = if n % 2 == 0 { r#", "leave_after": 400"# } else { "" };
+            format!(
+                r#"{{"timestamp": {}, "input_length": 100, "output_length": 100, "hash_ids": [{n}]{leaves}}}"#,
+                n * 10
+            ) + "\n"
+        })
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("trace.jsonl"), rows).expect("written");
+    let url = format!("target: http://{}\n", fleet.addresses()[0]);
+    let yaml = url + "prompts: {trace: {file: trace.jsonl}}";
+    let scenario = Scenario::from_yaml(&yaml, None, folder.path()).expect("a scenario");
+    let mut each = Each::default();
+    let summary = run(&scenario, &mut each).expect("a run");
+    assert_eq!((summary.valid, summary.left, summary.failed, summary.invalid), (3, 3, 0, 0));
+    assert!(summary.table().contains("3 callers"), "{}", summary.table());
+    each.0.sort_by_key(|ended| ended.request);
+    for ended in &each.0 {
+        let left = ended.request % 2 == 0;
+        assert_eq!(ended.outcome, if left { Outcome::Left } else { Outcome::Valid }, "{ended:?}");
+        assert!(ended.first_token.is_some() && ended.status == Some(200));
+        let ms = ended.end.as_millis();
+        assert!(
+            if left { (400..480).contains(&ms) && ended.tokens < 60 } else { ended.tokens == 100 },
+            "{ended:?}"
+        );
+    }
+}
+
+/// Refuses each connection's first request, and the second one too if `twice`.
+fn refusing(twice: bool) -> Option<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+    let address = listener.local_addr().ok()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+                for turn in 0.. {
+                    let mut line = String::new();
+                    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+                        line.clear();
+                    }
+                    let refusal = "HTTP/1.1 429 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+                    let yes = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                    let answer = if turn == 0 || twice { refusal } else { yes };
+                    if line.is_empty() || stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Some(format!("http://{address}/"))
+}
+
+#[test]
+fn who_obeys_retry_after_comes_back_once_when_it_says() {
+    for (twice, obeys, valid, end_ms) in
+        [(false, true, 1, 1_000..1_300), (true, true, 0, 1_000..1_300), (false, false, 0, 0..300)]
+    {
+        let url = refusing(twice).expect("loopback");
+        let yaml = format!(
+            "target: {url}\nraw: {{}}\nload: {{concurrency: 1}}\nrequests: 1\nobey_retry_after: {obeys}"
+        );
+        let scenario = Scenario::from_yaml(&yaml, None, Path::new(".")).expect("a scenario");
+        let mut each = Each::default();
+        let summary = run(&scenario, &mut each).expect("a run");
+        let came_back = u64::from(obeys);
+        assert_eq!((summary.issued, summary.valid), (1, valid));
+        assert_eq!((summary.came_back, summary.came_back_valid), (came_back, valid));
+        let [ended] = &each.0[..] else { panic!("one request: {:?}", each.0) };
+        assert!(end_ms.contains(&ended.end.as_millis()), "{ended:?}");
+        let outcome = if valid == 1 { Outcome::Valid } else { Outcome::Fault(Fault::Status) };
+        assert_eq!((ended.outcome, ended.came_back.is_some()), (outcome, obeys));
+    }
 }

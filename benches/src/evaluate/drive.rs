@@ -198,7 +198,7 @@ impl<'a> Drive<'a> {
     fn refuse(&mut self, fleet: &mut VirtualFleet, number: u32, no: No) {
         self.live[number as usize].ticket = None;
         let retry_after = Duration::from_millis(no.retry_after_ms);
-        let refused = Refused { why: no.why, at: fleet.now(), retry_after };
+        let refused = Refused { at: fleet.now(), retry_after };
         let out = &mut self.live[number as usize].out;
         if self.setup.obedient && out.came_back.is_none() {
             out.came_back = Some(refused);

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use ringway_dataplane::admission::queue::Why;
-
 use super::gateway::Left;
 use super::material::Ask;
 
@@ -34,8 +32,6 @@ pub enum Fate {
 /// How the queue refused a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refused {
-    /// Why.
-    pub why: Why,
     /// When.
     pub at: Duration,
     /// What it was told.

@@ -26,7 +26,8 @@ Examples:
 
 With --time-scale everything that is measured is so many times as short as it would be; the objective is divided
 alike. Give the simulated servers the same factor. Prompts are four bytes per token, equal where the trace's blocks
-are; the conversation trace, stamped in steps of 3 s, is spread over them at random.";
+are; the conversation trace, stamped in steps of 3 s, is spread over them at random. A row of JSON may also have a
+`model`, `headers` (an object) and `leave_after`, the milliseconds after which its caller hangs up.";
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -62,6 +63,9 @@ pub(super) struct ReplayArgs {
     /// A further header field, `name:value`; may be repeated
     #[arg(long = "header", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+    /// Come back once, when `retry-after` says, where a request is refused with one
+    #[arg(long)]
+    obey_retry_after: bool,
     /// An exchange that takes longer has failed
     #[arg(long, default_value = "5m", value_parser = parse_duration)]
     timeout: Duration,
@@ -81,7 +85,8 @@ fn scenario(args: &ReplayArgs) -> Result<Scenario, Stop> {
     }
     let bad = |error: &dyn std::fmt::Display| Stop::Usage(error.to_string());
     let replay = Replay {
-        scale: args.scale * args.time_scale,
+        scale: args.scale,
+        time_scale: args.time_scale,
         rows: args.rows,
         seed: args.seed,
         jitter: !args.no_jitter,
@@ -107,6 +112,7 @@ fn scenario(args: &ReplayArgs) -> Result<Scenario, Stop> {
             expect: Expect::Auto,
         }),
         headers: args.headers.clone(),
+        obedient: args.obey_retry_after,
         timeout: args.timeout,
         connections: CONNECTIONS_DEFAULT,
         seed: args.seed,

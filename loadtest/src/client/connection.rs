@@ -30,6 +30,8 @@ pub(super) struct Exchange {
     pub(super) judge: Judge,
     /// Where it was said, if it goes on.
     pub(super) conversation: Option<Conversation>,
+    /// Its caller left.
+    pub(super) left: bool,
     bytes: Vec<u8>,
     sent: usize,
     reader: ResponseReader,
@@ -44,6 +46,7 @@ impl Exchange {
             intended,
             judge,
             conversation: None,
+            left: false,
             bytes,
             sent: 0,
             reader: ResponseReader::new(bodyless),

@@ -15,6 +15,8 @@ pub(crate) struct Head {
     pub(crate) keep_alive: bool,
     /// Who answered, where a gateway says so.
     pub(crate) endpoint: Option<String>,
+    /// When to come back, in whole seconds.
+    pub(crate) retry_after_s: Option<u32>,
 }
 
 /// Where the parts of a response go.
@@ -195,7 +197,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, State, usize)>, HttpFault> {
     };
     let newer = parsed.version == Some(1);
     let status = parsed.code.unwrap_or(0);
-    let mut head = Head { status, content_type: String::new(), keep_alive: newer, endpoint: None };
+    let mut head =
+        Head { status, content_type: String::new(), keep_alive: newer, endpoint: None, retry_after_s: None };
     let (mut content_length, mut chunked) = (None, false);
     for header in parsed.headers.iter() {
         let value = std::str::from_utf8(header.value).unwrap_or("\u{fffd}").trim();
@@ -215,6 +218,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, State, usize)>, HttpFault> {
             head.content_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         } else if header.name.eq_ignore_ascii_case("x-ringway-backend") {
             head.endpoint = Some(value.chars().take(ENDPOINT_BYTES_MAX).collect());
+        } else if header.name.eq_ignore_ascii_case("retry-after") {
+            head.retry_after_s = value.parse().ok();
         } else if header.name.eq_ignore_ascii_case("connection") {
             let says = |what| value.split(',').any(|option| option.trim().eq_ignore_ascii_case(what));
             head.keep_alive = (head.keep_alive || says("keep-alive")) && !says("close");

@@ -92,6 +92,11 @@ impl StreamJudge {
         self.rules.arrivals.len()
     }
 
+    /// When each of them came.
+    pub(super) fn arrivals(&self) -> &[Instant] {
+        &self.rules.arrivals
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8], now: Instant) -> Result<(), Violation> {
         let mut verdict = Ok(());
         let rules = &mut self.rules;

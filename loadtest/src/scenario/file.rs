@@ -61,6 +61,8 @@ struct File {
     slo: FileSlo,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    #[serde(default)]
+    obey_retry_after: bool,
     #[serde(default, deserialize_with = "duration")]
     timeout: Option<Duration>,
     connections: Option<usize>,
@@ -281,6 +283,7 @@ fn scenario(file: File, url: Option<&str>, folder: &Path) -> Result<Scenario, Ba
         requests,
         ask,
         headers: headers(file.headers)?,
+        obedient: file.obey_retry_after,
         timeout: file.timeout.unwrap_or(Duration::from_mins(2)),
         connections,
         seed,
@@ -339,7 +342,7 @@ fn prompts(
             if !(scale.is_finite() && scale > 0.0) || *rows == Some(0) {
                 return senseless("a trace has a scale above 0 and at least one row");
             }
-            let replay = Replay { scale, rows: *rows, seed, jitter: true };
+            let replay = Replay { scale, rows: *rows, seed, ..Replay::default() };
             let trace = Trace::read(&folder.join(file))?.replayed(&replay);
             let arrivals = trace.rows().iter().map(|row| row.at).collect();
             return Ok((Prompts::Trace(Arc::new(trace)), Some(arrivals)));
