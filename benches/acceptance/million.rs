@@ -118,13 +118,18 @@ pub fn run(requests: u64, seed: u64, out: Option<&Path>) -> Result<bool, Box<dyn
     setup.admission =
         Some(Admission { u_limit_ms, wait_ms: [Millis::from_secs(20); 3], ..Admission::default() });
     let workers = std::thread::available_parallelism()?.get().div_ceil(4);
-    let manner =
-        Manner { workers, faults: restarts(), probed: true, routes: ROUTES, ..Manner::usual(TIME_SCALE) };
+    let manner = Manner {
+        workers,
+        faults: restarts(),
+        probed: true,
+        routes: Some(ROUTES),
+        ..Manner::usual(TIME_SCALE)
+    };
     let stand = Stand::start(&setup, &manner)?;
     let (seen, began) = (Seen::default(), Instant::now());
     let memory = std::thread::scope(|scope| {
         for caller in 0..CALLERS {
-            let (seen, address) = (&seen, stand.address());
+            let (seen, address) = (&seen, stand.address(0));
             let mut rng = fastrand::Rng::with_seed(seed << 32 | caller);
             scope.spawn(move || {
                 while seen.asked.fetch_add(1, Relaxed) < requests {
@@ -136,7 +141,7 @@ pub fn run(requests: u64, seed: u64, out: Option<&Path>) -> Result<bool, Box<dyn
     })?;
     let took = began.elapsed();
     let left = settled(&stand)?;
-    let row = Row { requests, took, seen: &seen, stats: &left, memory: [memory, resident(stand.gateway())] };
+    let row = Row { requests, took, seen: &seen, stats: &left, memory: [memory, resident(stand.process())] };
     println!("{}", row.text());
     if let Some(folder) = out {
         report::write_part(folder, "million", &(row.text() + ".\n"))?;
@@ -161,7 +166,7 @@ fn watch(stand: &Stand, requests: u64, seen: &Seen) -> Result<u64, NoStand> {
         sleep(Duration::from_millis(20));
         let asked = seen.asked.load(Relaxed);
         if memory == 0 && asked >= requests / 3 {
-            memory = resident(stand.gateway());
+            memory = resident(stand.process());
         }
         if asked >= requests {
             return Ok(memory);
@@ -269,7 +274,7 @@ fn request(ending: Ending, rng: &mut fastrand::Rng) -> Vec<u8> {
 fn settled(stand: &Stand) -> Result<Stats, NoStand> {
     let deadline = Instant::now() + SETTLE_MAX;
     loop {
-        let stats = stand.stats()?;
+        let stats = stand.stats(0)?;
         if left(&stats) == 0 || Instant::now() > deadline {
             return Ok(stats);
         }

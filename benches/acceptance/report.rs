@@ -9,13 +9,16 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use ringway_benches::evaluate::bars::Held;
 use ringway_benches::evaluate::document::between;
 use ringway_benches::evaluate::judge::Figures;
+use ringway_benches::evaluate::runner::name;
+use ringway_contract::snapshot::Balance;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::cases::Case;
+use crate::runner::Done;
 
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +43,7 @@ pub struct Row {
     pub itl_ms: [f64; 2],
     /// Share of prompt tokens that were cached.
     pub hit: f64,
-    /// Requests that were refused or failed.
+    /// Requests that were refused.
     pub failed: u64,
     /// Answers that were wrong.
     pub invalid: u64,
@@ -48,40 +51,37 @@ pub struct Row {
     pub late_p99_ms: f64,
     /// What goodput has to reach.
     pub bar: Option<f64>,
-    /// Whether it does.
+    /// What else has to be, with what was measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub more: String,
+    /// Whether all of it is so.
     pub met: Option<bool>,
 }
 
 impl Row {
-    /// What `ringload` says of a run, in the time of the trace.
-    pub fn new(
-        case: &Case,
-        policy: &str,
-        rows: usize,
-        time_scale: f64,
-        summary: &Value,
-        expected: &Figures,
-        bar: Option<f64>,
-    ) -> Self {
-        let number = |at: &str| summary.pointer(at).and_then(Value::as_f64).unwrap_or(f64::NAN);
-        let ms = |at: &str| number(at) * time_scale;
-        let goodput = number("/good_share");
+    /// What callers saw of a run, with its bar for goodput and whatever else has to be held.
+    pub fn new(case: &Case, policy: Balance, done: &Done, bar: Option<f64>, held: &[Held]) -> Self {
+        let figures = &done.ran.figures;
+        let Figures { ttft_mean_s, ttft_p50_s, ttft_p90_s, ttft_p99_s, .. } = *figures;
+        let reached = bar.map(|bar| figures.goodput >= bar);
+        let met = reached.into_iter().chain(held.iter().map(Held::is_met)).reduce(|all, one| all && one);
         Self {
-            scenario: case.scenario.to_owned(),
-            policy: policy.to_owned(),
+            scenario: case.of.scenario.to_owned(),
+            policy: name(policy).to_owned(),
             variant: case.variant.to_owned(),
-            rows,
-            goodput,
-            virtual_goodput: expected.goodput,
-            ttft_s: ["mean", "p50", "p90", "p99"].map(|it| ms(&format!("/ttft_ms/{it}")) / 1e3),
-            virtual_ttft_p99_s: expected.ttft_p99_s,
-            itl_ms: ["mean", "p99"].map(|it| ms(&format!("/per_token_ms/{it}"))),
-            hit: number("/cached_tokens") / number("/prompt_tokens"),
-            failed: number("/failed") as u64,
-            invalid: number("/invalid") as u64,
-            late_p99_ms: number("/lateness_ms/p99"),
-            bar,
-            met: bar.map(|bar| goodput >= bar),
+            rows: done.ran.workload.asks.len(),
+            goodput: six_places(figures.goodput),
+            virtual_goodput: six_places(done.virtual_figures.goodput),
+            ttft_s: [ttft_mean_s, ttft_p50_s, ttft_p90_s, ttft_p99_s].map(six_places),
+            virtual_ttft_p99_s: six_places(done.virtual_figures.ttft_p99_s),
+            itl_ms: [figures.itl_mean_ms, figures.itl_p99_ms].map(six_places),
+            hit: six_places(figures.hit),
+            failed: figures.rejected as u64,
+            invalid: done.heard.invalid,
+            late_p99_ms: six_places(done.heard.late_p99_ms),
+            bar: bar.map(six_places),
+            more: held.iter().map(Held::told).collect::<Vec<_>>().join("; "),
+            met,
         }
     }
 }
@@ -96,7 +96,7 @@ pub fn line(row: &Row) -> String {
     let bar = row.bar.map_or(String::new(), |bar| format!(">= {bar:.3}"));
     format!(
         "{:<5}{:<15}{:<22}goodput {:.3} (virtual {:.3}) {bar} {met}  ttft {:.2} p99 {:.1} (virtual {:.1})  itl {:.0}  hit {:.3}  \
-         failed {}  invalid {}  late p99 {:.1} ms",
+         refused {}  invalid {}  late p99 {:.1} ms  {}",
         row.scenario,
         row.policy,
         row.variant,
@@ -109,7 +109,8 @@ pub fn line(row: &Row) -> String {
         row.hit,
         row.failed,
         row.invalid,
-        row.late_p99_ms
+        row.late_p99_ms,
+        row.more
     )
 }
 
@@ -152,6 +153,11 @@ where
     Ok(rows)
 }
 
+/// With six places behind the point: what is read and written again then stays as it is.
+pub fn six_places(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 /// Writes a part of the document beside `folder`, if that has its markers.
 pub fn write_part(folder: &Path, name: &str, part: &str) -> io::Result<()> {
     let document = folder.with_extension("md");
@@ -173,7 +179,12 @@ fn table(rows: &[Row]) -> String {
             Some(false) => "**missed**",
             None => "",
         };
-        let bar = row.bar.map_or(String::new(), |bar| format!("{bar:.3}"));
+        let goodput = row.bar.map_or(String::new(), |bar| format!("goodput >= {bar:.3}"));
+        let bar = [goodput.as_str(), &row.more]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
         let [mean, p50, p90, p99] = row.ttft_s;
         let _ = writeln!(
             out,

@@ -127,10 +127,10 @@ impl Row {
         Self {
             trouble: trouble.to_owned(),
             policy: name(policy).to_owned(),
-            before,
-            at_first: share(from, from + NOTICED),
-            during,
-            after,
+            before: report::six_places(before),
+            at_first: report::six_places(share(from, from + NOTICED)),
+            during: report::six_places(during),
+            after: report::six_places(after),
             failed: [count("failed") + count("invalid"), count("issued")],
             met: (policy == POLICIES[0]).then_some(keeps),
         }

@@ -126,6 +126,12 @@ impl Trace {
         Ok(Self { rows })
     }
 
+    /// Of these rows, in order of time.
+    pub fn new(mut rows: Vec<Row>) -> Self {
+        rows.sort_by_key(|row| row.at);
+        Self { rows }
+    }
+
     /// The rows.
     pub fn rows(&self) -> &[Row] {
         &self.rows

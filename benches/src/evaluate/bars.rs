@@ -98,6 +98,14 @@ impl Held {
     pub fn is_met(&self) -> bool {
         self.bar.is_met(self.value)
     }
+
+    /// The bar, with what was measured where no column has that.
+    pub fn told(&self) -> String {
+        match self.bar.measure {
+            Measure::Other(_) => format!("{} ({})", self.bar, short(self.value)),
+            Measure::Goodput | Measure::Reachable | Measure::TtftP99S | Measure::Hit => self.bar.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ struct Drive<'a> {
     beats: bool,
     load: Vec<(Duration, Vec<u16>)>,
     stranded: usize,
+    unseen_tokens: u64,
 }
 
 /// Runs a workload on a setup to its end.
@@ -76,10 +77,10 @@ pub fn run(setup: &Setup, workload: &Workload) -> Record {
     let arrivals = workload.asks.iter().zip(0..).map(|(ask, number)| (ask.at, number));
     virtual_time::run(&mut fleet, &mut drive, arrivals, Window::FOREVER);
     let adapter_loads = (0..fleet.replicas()).map(|at| fleet.engine(at).adapters().2).sum();
-    let Drive { live, load, stranded, .. } = drive;
+    let Drive { live, load, stranded, unseen_tokens, .. } = drive;
     let outcomes = live.into_iter().map(|live| live.out).collect();
     let left = gateways.iter().map(Gateway::left).collect();
-    Record { outcomes, left, load, adapter_loads, stranded }
+    Record { outcomes, left, load, adapter_loads, stranded, unseen_tokens }
 }
 
 impl<'a> Drive<'a> {
@@ -95,6 +96,7 @@ impl<'a> Drive<'a> {
             beats: false,
             load: Vec::new(),
             stranded: 0,
+            unseen_tokens: 0,
         }
     }
 
@@ -198,7 +200,7 @@ impl<'a> Drive<'a> {
     fn refuse(&mut self, fleet: &mut VirtualFleet, number: u32, no: No) {
         self.live[number as usize].ticket = None;
         let retry_after = Duration::from_millis(no.retry_after_ms);
-        let refused = Refused { at: fleet.now(), retry_after };
+        let refused = Refused { why: Some(no.why), at: fleet.now(), retry_after };
         let out = &mut self.live[number as usize].out;
         if self.setup.obedient && out.came_back.is_none() {
             out.came_back = Some(refused);
@@ -221,6 +223,7 @@ impl<'a> Drive<'a> {
     fn token(&mut self, fleet: &mut VirtualFleet, number: u32, last: bool) {
         let now = self.now;
         let live = &mut self.live[number as usize];
+        self.unseen_tokens += u64::from(live.out.fate == Fate::Left);
         let Some(lease) = live.lease.as_mut().filter(|_| live.out.fate == Fate::Open) else { return };
         live.out.tokens += 1;
         live.out.last = fleet.now();

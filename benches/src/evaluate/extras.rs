@@ -169,12 +169,21 @@ pub fn adapter_loads(ran: &Ran, blind: &Ran) -> Vec<Held> {
     ]
 }
 
+/// Those of the step that goes on, and what is generated in the 10 ms until it is known.
+const UNSEEN_TOKENS: f64 = 2.0;
+
 /// Callers that leave leave nothing behind, in engines or in cells.
 pub fn leaving(ran: &Ran, _: &Ran) -> Vec<Held> {
     let counted: u64 =
         ran.record.left.iter().map(|left| left.in_flight + left.tokens + left.underflows).sum();
+    let left = count(ran, |it| it.fate == Fate::Left);
+    let unseen = ran.record.unseen_tokens as f64 / left;
     vec![
-        held(Bar::least(Measure::Other("callers that left"), 1.0), count(ran, |it| it.fate == Fate::Left)),
+        held(Bar::least(Measure::Other("callers that left"), 1.0), left),
+        held(
+            Bar::most(Measure::Other("tokens generated for each of them afterwards"), UNSEEN_TOKENS),
+            unseen,
+        ),
         held(Bar::most(Measure::Other("of them in an engine 1 s later"), 0.0), ran.record.stranded as f64),
         held(Bar::most(Measure::Other("left on the cells"), 0.0), counted as f64),
     ]

@@ -262,7 +262,7 @@ fn shared_prompts(seed: u64, rows: usize) -> Vec<Row> {
         let output = 100 + (arrivals.random.bits() % 401) as u32;
         let shared = (0..u64::from(SHARED_TOKENS / TRACE_BLOCK_TOKENS)).map(|block| system << 8 | block);
         let ids = shared.chain(own_ids(at_row, OWN_TOKENS)).collect();
-        Row { at, prompt: SHARED_TOKENS + OWN_TOKENS, output, ids }
+        Row { at, prompt: SHARED_TOKENS + OWN_TOKENS, output, ids, ..Row::default() }
     };
     (0..rows).map(&mut row).collect()
 }
@@ -272,7 +272,7 @@ fn tiny(seed: u64) -> Vec<Row> {
     let mut row = |at_row: usize| {
         let (at, prompt) = (arrivals.next(), 32 + (arrivals.random.bits() % 512) as u32);
         let output = 1 + (arrivals.random.bits() % 8) as u32;
-        Row { at, prompt, output, ids: own_ids(at_row, prompt).collect() }
+        Row { at, prompt, output, ids: own_ids(at_row, prompt).collect(), ..Row::default() }
     };
     (0..TINY_ROWS).map(&mut row).collect()
 }
@@ -284,6 +284,7 @@ fn even(seed: u64, rows: usize) -> Vec<Row> {
         prompt: EVEN_TOKENS,
         output: EVEN_OUTPUT,
         ids: own_ids(at_row, EVEN_TOKENS).collect(),
+        ..Row::default()
     };
     (0..rows).map(&mut row).collect()
 }

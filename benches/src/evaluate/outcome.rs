@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use ringway_dataplane::admission::queue::Why;
+
 use super::gateway::Left;
 use super::material::Ask;
 
@@ -32,6 +34,8 @@ pub enum Fate {
 /// How the queue refused a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refused {
+    /// Why; none: callers are only told when to come back.
+    pub why: Option<Why>,
     /// When.
     pub at: Duration,
     /// What it was told.
@@ -74,4 +78,6 @@ pub struct Record {
     pub adapter_loads: u64,
     /// Requests still in an engine a second after the last caller left, where callers leave.
     pub stranded: usize,
+    /// Tokens that were generated for callers that had left.
+    pub unseen_tokens: u64,
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ringway_contract::snapshot::Balance;
 use serde::Serialize;
 
-use super::bars::{Bar, Held, Measure, short};
+use super::bars::{Bar, Held, Measure};
 use super::drive;
 use super::judge::Figures;
 use super::material::{Library, NoMaterial, Workload};
@@ -123,16 +123,12 @@ fn held(bar: Bar, figures: &Figures) -> Held {
 }
 
 fn row(case: &Case, policy: Balance, figures: Figures, held: &[Held]) -> Row {
-    let told = |it: &Held| match it.bar.measure {
-        Measure::Other(_) => format!("{} ({})", it.bar, short(it.value)),
-        Measure::Goodput | Measure::Reachable | Measure::TtftP99S | Measure::Hit => it.bar.to_string(),
-    };
     Row {
         scenario: case.scenario,
         policy: name(policy),
         variant: case.variant,
         figures,
-        bar: held.iter().map(told).collect::<Vec<_>>().join("; "),
+        bar: held.iter().map(Held::told).collect::<Vec<_>>().join("; "),
         met: (!held.is_empty()).then(|| held.iter().all(Held::is_met)),
     }
 }

@@ -4,7 +4,7 @@
 //! Must not: do anything itself: engines stall and slow down, the server crashes, errs and lies.
 //! Read next: `engine.rs`, `server.rs`, `metrics.rs`.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// A stretch of time since the start of the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,13 @@ impl MetricsMode {
     ];
 }
 
+impl fmt::Display for MetricsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, mode)| mode == self).map(|(name, _)| *name);
+        f.write_str(name.expect("every mode has its name"))
+    }
+}
+
 impl FromStr for MetricsMode {
     type Err = BadFault;
 
@@ -125,6 +132,36 @@ pub enum BadFault {
     /// Not `replica=K`, `at=TIME` or `for=TIME`.
     #[error("`{0}` is not replica=K, at=TIME or for=TIME, with times like 500ms or 30s")]
     Detail(String),
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stall => f.write_str("stall"),
+            Self::Crash => f.write_str("crash"),
+            Self::Slow(factor) => write!(f, "slow={factor}"),
+            Self::Errors(share) => write!(f, "errors={share}"),
+            Self::Metrics(mode) => write!(f, "metrics={mode}"),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Window { from, until } = self.window;
+        write!(f, "{}", self.kind)?;
+        if let Some(replica) = self.replica {
+            write!(f, ",replica={replica}")?;
+        }
+        if !from.is_zero() {
+            write!(f, ",at={}s", from.as_secs_f64())?;
+        }
+        if until != Window::FOREVER {
+            write!(f, ",for={}s", until.saturating_sub(from).as_secs_f64())?;
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for Fault {
@@ -192,6 +229,20 @@ mod tests {
         let forever: Fault = "metrics=404".parse().expect("a fault");
         assert_eq!(forever.kind, FaultKind::Metrics(MetricsMode::NotFound));
         assert_eq!(forever.window.scaled(4.0), Window::ALWAYS);
+    }
+
+    #[test]
+    fn a_fault_is_written_as_it_is_read() {
+        for text in [
+            "stall",
+            "crash,replica=3,at=300s,for=60.5s",
+            "slow=2.5,at=0.5s",
+            "errors=0.05",
+            "metrics=404,for=1s",
+        ] {
+            let fault: Fault = text.parse().expect("a fault");
+            assert_eq!(fault.to_string(), text);
+        }
     }
 
     #[test]
