@@ -146,7 +146,7 @@ fn shares() -> Vec<Case> {
     vec![
         tenants("4:1 offered, weights 1:1"),
         tenants("4:1 offered, weights 3:1"),
-        case("S11", "class 0 beside class 2"),
+        Case { goodput: Goodput::Shown, ..case("S11", "class 0 beside class 2") },
     ]
 }
 

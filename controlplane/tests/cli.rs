@@ -199,6 +199,14 @@ fn routes_and_backends_are_listed_and_got() {
     let one: serde_json::Value =
         serde_json::from_str(&place.run(&["backends", "get", "origin", "-o", "json"]).ok()).expect("JSON");
     assert_eq!(one["load"][0]["in_flight"], 7);
+    for both in ["backends", "routes"] {
+        assert_eq!(
+            place.run(&[both]).ok(),
+            place.run(&[both, "list"]).ok(),
+            "all, if no verb says otherwise"
+        );
+        assert_eq!(place.run(&[both, "-o", "json"]).ok(), place.run(&[both, "list", "-o", "json"]).ok());
+    }
     assert!(place.run(&["routes", "get", "all", "-o", "yaml"]).ok().starts_with("name: all\n"));
     assert!(place.run(&["backends", "get", "orgin"]).fails(1).contains("did you mean `origin`?"));
 }
@@ -217,6 +225,24 @@ fn a_request_is_explained_from_a_file_and_from_standard_input() {
     assert_eq!(explanation["route"], "all");
     place.write("request.json", r#"{"path": "v1"}"#);
     assert!(place.run(&["explain", "request.json"]).fails(2).contains("slash"));
+}
+
+#[test]
+fn the_body_of_a_call_is_explained_as_it_stands() {
+    let (place, dataplane) = running();
+    for (number, (prompt, path)) in
+        [("messages", "/v1/chat/completions"), ("input", "/v1/responses"), ("prompt", "/v1/completions")]
+            .into_iter()
+            .enumerate()
+    {
+        place.write("request.json", &format!(r#"{{"model": "demo", "{prompt}": []}}"#));
+        assert!(place.run(&["explain", "request.json"]).ok().contains("goes by route all"));
+        let asked = dataplane.with(|held| held.questions[number].clone());
+        assert_eq!((asked.path.as_str(), asked.method.as_str()), (path, "POST"));
+        assert_eq!(asked.body.expect("it is the body")["model"], "demo");
+    }
+    place.write("request.json", r#"{"model": "demo"}"#);
+    assert!(place.run(&["explain", "request.json"]).fails(2).contains("a request looks like"));
 }
 
 #[test]

@@ -179,23 +179,34 @@ pub enum Verb {
         data: Data,
     },
     /// Look at the routes that run
-    #[command(after_help = "Example:\n  ringctl routes get chat -o yaml")]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n  ringctl routes get chat -o yaml\n\nWithout a verb all of them are listed."
+    )]
     Routes {
+        #[command(flatten)]
+        print: Print,
         /// One or all
         #[command(subcommand)]
-        which: Which,
+        which: Option<Which>,
     },
     /// Look at the backends that run and the load of their endpoints
-    #[command(after_help = "Example:\n  ringctl backends list")]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n  ringctl backends\n\nWithout a verb all of them are listed."
+    )]
     Backends {
+        #[command(flatten)]
+        print: Print,
         /// One or all
         #[command(subcommand)]
-        which: Which,
+        which: Option<Which>,
     },
     /// Tell which route, target and endpoint a request would get, or which one got, and why
     #[command(after_help = "Example:\n  \
         echo '{\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}' | ringctl explain -\n\n\
-        Fields of the request: method, path, host, headers, client, body. Nothing is sent.\n\
+        Fields of the request: method, path, host, headers, client, body. Nothing is sent. The body of a call\n\
+        may stand alone: what it is for then shows in its fields.\n\
         With --config the routes of that file are asked, which need not run; endpoints then have no load.\n\n  \
         ringctl explain --last 20\n  ringctl explain --request 5f0c6d1e -o yaml\n\n\
         These tell of requests that were served, as far as they were traced: the route draws them\n\

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use ringway_contract::explain::{Candidate, Cost, Explanation, Question, Residence};
 
+use serde_json::{Value, json};
+
 use super::args::{Explained, Output};
 use super::{Context, Failure, file, offline, output, traced};
 use crate::bounds::running::ANSWER_BYTES_MAX;
@@ -59,7 +61,14 @@ fn read(path: &Path) -> Result<Question, Failure> {
             .and_then(|file| file.take(ANSWER_BYTES_MAX as u64).read_to_string(&mut text))
     };
     read.map_err(|why| failed(&why))?;
-    let question: Question = serde_json::from_str(&text).map_err(|why| {
+    let mut value: Value = serde_json::from_str(&text).map_err(|why| failed(&why))?;
+    if let Some(path) = path_of_body(&value) {
+        eprintln!(
+            "taken for the body of POST {path}; for another request write {{\"path\": …, \"body\": …}}"
+        );
+        value = json!({"path": path, "body": value});
+    }
+    let question: Question = serde_json::from_value(value).map_err(|why| {
         let mend =
             "a request looks like {\"path\": \"/v1/chat/completions\", \"body\": {\"model\": \"demo\"}}";
         failed(&format!("{why}; {mend}"))
@@ -68,6 +77,17 @@ fn read(path: &Path) -> Result<Question, Failure> {
         return Ok(question);
     }
     Err(failed(&format!("its path `{}` does not begin with a slash", question.path)))
+}
+
+/// Where a call with this body goes, if it is one and no description of a request: by the field that holds the prompt.
+fn path_of_body(value: &Value) -> Option<&'static str> {
+    let has = |field: &str| value.get(field).is_some();
+    if !has("model") || has("path") || has("body") {
+        return None;
+    }
+    let prompts =
+        [("messages", "/v1/chat/completions"), ("input", "/v1/responses"), ("prompt", "/v1/completions")];
+    prompts.into_iter().find(|(field, _)| has(field)).map(|(_, path)| path)
 }
 
 fn draw(explanation: &Explanation) -> String {

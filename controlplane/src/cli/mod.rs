@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use ringway_contract::stats::Drain;
 
-use self::args::{Cli, Color, Verb};
+use self::args::{Cli, Color, Verb, Which};
 use crate::client::{ClientError, Daemon, DataPlane, Peer};
 use crate::config::Report;
 use crate::daemon::ServeError;
@@ -173,8 +173,10 @@ async fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Rollback { revision, message, data } => {
             change::rollback(context, revision, message, &data).await
         }
-        Verb::Routes { which } => show::routes(context, which).await,
-        Verb::Backends { which } => show::backends(context, which).await,
+        Verb::Routes { print, which } => show::routes(context, which.unwrap_or(Which::List { print })).await,
+        Verb::Backends { print, which } => {
+            show::backends(context, which.unwrap_or(Which::List { print })).await
+        }
         Verb::Explain { which, config, print } => {
             explain::explain(context, &which, config.as_deref(), print.output).await
         }
