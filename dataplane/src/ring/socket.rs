@@ -44,20 +44,22 @@ impl Drop for Shared {
 }
 
 impl Socket {
-    /// Takes a connected stream and switches off Nagle's algorithm: every send here is a whole one.
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self(Rc::new(Shared { stream: UnsafeCell::new(stream), secure: OnceCell::new() })))
+    /// Takes an accepted stream. Nagle's algorithm is off, as it is at the listener that it comes from.
+    pub fn accepted(stream: TcpStream) -> Self {
+        Self(Rc::new(Shared { stream: UnsafeCell::new(stream), secure: OnceCell::new() }))
     }
 
-    /// Dials `address`. Dropping the future gives up the attempt and closes its socket.
+    /// Dials `address`, and switches off Nagle's algorithm: every send here is a whole one. Dropping the future gives up
+    /// the attempt and closes its socket.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Self::new(TcpStream::connect_addr(address).await?)
+        let stream = TcpStream::connect_addr(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::accepted(stream))
     }
 
     /// Takes over a descriptor that another worker accepted.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(TcpStream::from_std(std::net::TcpStream::from(fd))?)
+        Ok(Self::accepted(TcpStream::from_std(std::net::TcpStream::from(fd))?))
     }
 
     /// Gives up a freshly accepted stream, before any operation on it, as a descriptor for another worker.
