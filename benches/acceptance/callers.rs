@@ -12,13 +12,13 @@ use ringway_benches::evaluate::gateway::Left;
 use ringway_benches::evaluate::material::{Ask, Workload};
 use ringway_benches::evaluate::outcome::{Fate, Outcome, Record, Refused};
 use ringway_benches::evaluate::setup::{MODEL, Setup};
+use ringway_loadtest::Summary;
 use ringway_loadtest::ended::{self, Ended};
 use ringway_loadtest::lengths::Lengths;
 use ringway_loadtest::oracle::Fault;
 use ringway_loadtest::prompts::Prompts;
 use ringway_loadtest::scenario::{Ask as Asked, Expect, Form, Generation, Load, Scenario, Slo, Target};
 use ringway_loadtest::trace::{Row, Trace};
-use ringway_loadtest::{Progress, Summary, Watch};
 
 use crate::stand::{CLASS, NoStand, Stand, TENANT};
 
@@ -112,28 +112,10 @@ fn row(workload: &Workload, ask: &Ask, adapters: &[String], time_scale: f64) -> 
     }
 }
 
-/// Keeps what became of each request.
-#[derive(Default)]
-struct Each(Vec<Ended>);
-
-impl Watch for Each {
-    fn tick(&mut self, _: &Progress) -> bool {
-        true
-    }
-
-    fn wants_each(&self) -> bool {
-        true
-    }
-
-    fn ended(&mut self, ended: &Ended) {
-        self.0.push(ended.clone());
-    }
-}
-
 fn one(scenario: &Scenario) -> Result<(Summary, Vec<Ended>), NoStand> {
-    let mut each = Each::default();
+    let mut each = Vec::new();
     let summary = ringway_loadtest::run(scenario, &mut each);
-    Ok((summary.map_err(|error| NoStand::Load(error.to_string()))?, each.0))
+    Ok((summary.map_err(|error| NoStand::Load(error.to_string()))?, each))
 }
 
 /// What became of each request of the workload, by its place there.
@@ -149,17 +131,7 @@ fn in_order(runs: &[(Summary, Vec<Ended>)], count: usize) -> Vec<Option<Ended>> 
 
 /// In times of the trace.
 fn outcome(ask: Ask, ended: Option<&Ended>, time_scale: f64) -> Outcome {
-    let open = Outcome {
-        ask,
-        fate: Fate::Open,
-        bound: None,
-        engine: 0,
-        first: None,
-        last: ask.at,
-        tokens: 0,
-        cached: None,
-        came_back: None,
-    };
+    let open = Outcome::open(ask);
     let Some(ended) = ended else { return open };
     let at = |after: Duration| (ended.due + after).mul_f64(time_scale);
     let first = ended.first_token.filter(|_| ended.tokens > 0).map(at);

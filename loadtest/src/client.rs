@@ -78,6 +78,21 @@ impl Watch for () {
     }
 }
 
+/// A list keeps what became of each request, in the order of their ends.
+impl Watch for Vec<Ended> {
+    fn tick(&mut self, _: &Progress) -> bool {
+        true
+    }
+
+    fn wants_each(&self) -> bool {
+        true
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.push(ended.clone());
+    }
+}
+
 /// Makes a run.
 pub fn run(scenario: &Scenario, watch: &mut dyn Watch) -> Result<Summary, RunError> {
     check(scenario)?;
@@ -222,19 +237,20 @@ impl<'a> Client<'a> {
         loop {
             let now = clock::now();
             self.issue(now);
-            self.ended.drain(..).for_each(|ended| watch.ended(&ended));
+            self.tell(watch);
             if now >= tick {
                 tick = now + TICK;
                 self.time_out(now);
                 self.issue(now);
                 if !watch.tick(&self.progress(now)) {
-                    self.stats.abandoned = (self.busy + self.backlog.len()) as u64;
+                    self.tell(watch);
+                    self.stats.abandoned = (self.busy + self.backlog.len() + self.to_return) as u64;
                     self.last_end = now;
                     return Ok(true);
                 }
             }
             if self.is_idle() && !self.has_more(now) {
-                self.ended.drain(..).for_each(|ended| watch.ended(&ended));
+                self.tell(watch);
                 watch.tick(&self.progress(now));
                 return Ok(false);
             }
@@ -257,6 +273,11 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Tells the watcher of the requests that are over.
+    fn tell(&mut self, watch: &mut dyn Watch) {
+        self.ended.drain(..).for_each(|ended| watch.ended(&ended));
+    }
+
     /// Nothing is under way, and nobody is to come back.
     fn is_idle(&self) -> bool {
         self.busy == 0 && self.backlog.is_empty() && self.to_return == 0
@@ -266,7 +287,7 @@ impl<'a> Client<'a> {
         Progress {
             elapsed: now.saturating_duration_since(self.began),
             issued: self.stats.issued,
-            in_flight: self.busy + self.backlog.len(),
+            in_flight: self.busy + self.backlog.len() + self.to_return,
             valid: self.stats.valid,
             faulty: self.stats.failed() + self.stats.invalid(),
         }
@@ -334,11 +355,20 @@ impl<'a> Client<'a> {
                 Alarmed::Leaves => self.leave(number),
                 Alarmed::Returns => {
                     self.to_return -= 1;
-                    let intended = self.refused[&number].intended;
-                    self.send(Due { number, at: intended, request: None });
+                    self.come_back(number, now);
                 }
             }
         }
+    }
+
+    /// A caller that was refused asks again, unless it would have left by now.
+    fn come_back(&mut self, number: u64, now: Instant) {
+        let intended = self.refused[&number].intended;
+        if self.writer.leaves(number).is_some_and(|after| intended + after <= now) {
+            self.refused.remove(&number);
+            return self.book_left(number, intended, Glimpse::default(), None);
+        }
+        self.send(Due { number, at: intended, request: None });
     }
 
     /// The caller of this request leaves, if it is still there.

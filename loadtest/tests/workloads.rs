@@ -10,7 +10,7 @@ use std::{
 
 use ringway_gpusim::{Fleet, FleetSpec, Plan, Preset, Unit};
 use ringway_loadtest::{
-    Progress, Scenario, Summary, Watch,
+    Scenario, Summary,
     compare::{Run, Verdict, compare},
     ended::{Ended, Outcome},
     oracle::Fault,
@@ -185,24 +185,6 @@ fn a_trace_is_replayed_row_by_row_in_order_of_time() {
     assert!(Prompts::Trace(Arc::new(trace)).problem().is_none());
 }
 
-/// Keeps what became of each request.
-#[derive(Default)]
-struct Each(Vec<Ended>);
-
-impl Watch for Each {
-    fn tick(&mut self, _: &Progress) -> bool {
-        true
-    }
-
-    fn wants_each(&self) -> bool {
-        true
-    }
-
-    fn ended(&mut self, ended: &Ended) {
-        self.0.push(ended.clone());
-    }
-}
-
 #[test]
 fn a_caller_of_a_trace_leaves_when_its_row_says_so_and_the_server_stops_at_once() {
     let fleet = fleet(h100(), 1.0);
@@ -220,12 +202,12 @@ fn a_caller_of_a_trace_leaves_when_its_row_says_so_and_the_server_stops_at_once(
     let url = format!("target: http://{}\n", fleet.addresses()[0]);
     let yaml = url + "prompts: {trace: {file: trace.jsonl}}";
     let scenario = Scenario::from_yaml(&yaml, None, folder.path()).expect("a scenario");
-    let mut each = Each::default();
+    let mut each: Vec<Ended> = Vec::new();
     let summary = run(&scenario, &mut each).expect("a run");
     assert_eq!((summary.valid, summary.left, summary.failed, summary.invalid), (3, 3, 0, 0));
     assert!(summary.table().contains("3 callers"), "{}", summary.table());
-    each.0.sort_by_key(|ended| ended.request);
-    for ended in &each.0 {
+    each.sort_by_key(|ended| ended.request);
+    for ended in &each {
         let left = ended.request % 2 == 0;
         assert_eq!(ended.outcome, if left { Outcome::Left } else { Outcome::Valid }, "{ended:?}");
         assert!(ended.first_token.is_some() && ended.status == Some(200));
@@ -274,14 +256,29 @@ fn who_obeys_retry_after_comes_back_once_when_it_says() {
             "target: {url}\nraw: {{}}\nload: {{concurrency: 1}}\nrequests: 1\nobey_retry_after: {obeys}"
         );
         let scenario = Scenario::from_yaml(&yaml, None, Path::new(".")).expect("a scenario");
-        let mut each = Each::default();
+        let mut each: Vec<Ended> = Vec::new();
         let summary = run(&scenario, &mut each).expect("a run");
         let came_back = u64::from(obeys);
         assert_eq!((summary.issued, summary.valid), (1, valid));
         assert_eq!((summary.came_back, summary.came_back_valid), (came_back, valid));
-        let [ended] = &each.0[..] else { panic!("one request: {:?}", each.0) };
+        let [ended] = &each[..] else { panic!("one request: {each:?}") };
         assert!(end_ms.contains(&ended.end.as_millis()), "{ended:?}");
         let outcome = if valid == 1 { Outcome::Valid } else { Outcome::Fault(Fault::Status) };
         assert_eq!((ended.outcome, ended.came_back.is_some()), (outcome, obeys));
     }
+}
+
+#[test]
+fn a_caller_that_leaves_before_it_may_come_back_does_not_come_back() {
+    let url = refusing(true).expect("loopback");
+    let folder = tempfile::tempdir().expect("a folder");
+    let row =
+        r#"{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [0], "leave_after": 500}"#;
+    std::fs::write(folder.path().join("trace.jsonl"), row).expect("written");
+    let yaml = format!("target: {url}\nobey_retry_after: true\nprompts: {{trace: {{file: trace.jsonl}}}}");
+    let scenario = Scenario::from_yaml(&yaml, None, folder.path()).expect("a scenario");
+    let mut each: Vec<Ended> = Vec::new();
+    let summary = run(&scenario, &mut each).expect("a run");
+    assert_eq!((summary.left, summary.came_back, summary.failed), (1, 0, 0), "{each:?}");
+    assert_eq!(each[0].outcome, Outcome::Left);
 }

@@ -300,17 +300,7 @@ impl Front for Drive<'_> {
         let ask = self.workload.asks[number as usize];
         let gateway = &self.gateways[number as usize % self.gateways.len()];
         self.live.push(Live {
-            out: Outcome {
-                ask,
-                fate: Fate::Open,
-                bound: None,
-                engine: 0,
-                first: None,
-                last: ask.at,
-                tokens: 0,
-                cached: None,
-                came_back: None,
-            },
+            out: Outcome::open(ask),
             gateway,
             pick: None,
             load: Load::default(),

@@ -65,6 +65,23 @@ pub struct Outcome {
     pub came_back: Option<Refused>,
 }
 
+impl Outcome {
+    /// Of one that has just arrived.
+    pub const fn open(ask: Ask) -> Self {
+        Self {
+            ask,
+            fate: Fate::Open,
+            bound: None,
+            engine: 0,
+            first: None,
+            last: ask.at,
+            tokens: 0,
+            cached: None,
+            came_back: None,
+        }
+    }
+}
+
 /// A whole run.
 #[derive(Debug)]
 pub struct Record {

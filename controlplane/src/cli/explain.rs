@@ -8,7 +8,6 @@ use std::io::Read as _;
 use std::path::Path;
 
 use ringway_contract::explain::{Candidate, Cost, Explanation, Question, Residence};
-
 use serde_json::{Value, json};
 
 use super::args::{Explained, Output};
