@@ -466,6 +466,7 @@ pub fn note_end(worker: &Worker, aim: Aim<'_>, outcome: &Result<Outcome, Refusal
         // Some engines leave the last event out as a habit, and a deadline is the operator's.
         && !matches!(reason, Reason::Deadline | Reason::UpNoTerminal)
     {
+        aim.endpoint.cell.count_failure();
         note(worker, aim.backend, aim.endpoint, Passive::Broken);
     }
 }

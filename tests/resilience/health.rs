@@ -90,6 +90,8 @@ fn a_server_whose_answers_break_off_is_shut_out_although_each_of_them_began_well
             assert!(!gateway.ask(get("/")).whole(), "{number}");
         }
         eventually("shut out", SOON, || state(&gateway, 0) == "open");
+        let failures = endpoint(&gateway, 0).failures_total;
+        assert_eq!(failures, 5, "its fault, although the head came: alerts go by this");
         drain(&gateway, "origin", &other.origin, true);
         assert_eq!(gateway.ask(get("/")).text(), "other");
         gateway.finish();
