@@ -8,4 +8,5 @@ pub mod bounds;
 pub mod frames;
 pub mod http1;
 pub mod json;
+mod sixteen;
 pub mod sse;

@@ -139,14 +139,22 @@ enum Length {
 impl Length {
     /// Digits only: a general integer parser would take `+5`.
     fn read(value: &[u8]) -> Length {
-        if value.contains(&b',') {
-            return Length::List;
+        if !(1..=LENGTH_DIGITS_MAX).contains(&value.len()) {
+            return Length::not_one(value);
         }
-        if !(1..=LENGTH_DIGITS_MAX).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
-            return Length::Malformed;
+        let mut bytes = 0;
+        for digit in value.iter().map(|byte| byte.wrapping_sub(b'0')) {
+            if digit > 9 {
+                return Length::not_one(value);
+            }
+            bytes = bytes * 10 + u64::from(digit);
         }
-        let bytes = value.iter().fold(0, |sum: u64, digit| sum * 10 + u64::from(digit - b'0'));
         if bytes <= ANNOUNCED_BYTES_MAX { Length::Bytes(bytes) } else { Length::Malformed }
+    }
+
+    #[cold]
+    fn not_one(value: &[u8]) -> Length {
+        if value.contains(&b',') { Length::List } else { Length::Malformed }
     }
 }
 

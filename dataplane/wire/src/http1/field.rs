@@ -163,20 +163,32 @@ fn one_of<const LEN: usize, const COUNT: usize>(
         if name[0] | 0x20 != special[0] {
             continue; // of one length all begin differently, and none with what may be an underscore
         }
-        // Names are tokens, so `| 0x20` makes a lower-case letter, digit or hyphen of nothing but its like.
-        let differs = (0..LEN).fold(0, |differs, at| differs | (name[at] | 0x20) ^ special[at]);
-        if differs == 0 {
+        if is_spelled(name, special) {
             return known;
         }
-        if differs == UNDERSCORED && is_underscored(name, special) {
+        if is_underscored(name, special) {
             return Known::Lookalike;
         }
     }
     Known::Other
 }
 
-/// What `_` for `-`, and some other pairs, differ by.
-const UNDERSCORED: u8 = (b'_' | 0x20) ^ b'-';
+/// Whether two names of one length are the same in any case. Names are tokens, so `| 0x20` makes a lower-case letter, digit
+/// or hyphen of nothing but its like.
+#[inline]
+fn is_spelled<const LEN: usize>(name: &[u8; LEN], special: &[u8; LEN]) -> bool {
+    let (words, rest) = (name.as_chunks::<8>().0, special.as_chunks::<8>().0);
+    let differs = |name: &[u8; 8], special: &[u8; 8]| {
+        (u64::from_le_bytes(*name) | u64::from_le_bytes([0x20; 8])) ^ u64::from_le_bytes(*special)
+    };
+    let mut all = words.iter().zip(rest).fold(0, |all, (name, special)| all | differs(name, special));
+    // The last word overlaps the one before it; shorter names have none.
+    match (name.last_chunk::<8>(), special.last_chunk::<8>()) {
+        (Some(name), Some(special)) => all |= differs(name, special),
+        _ => all = (0..LEN).fold(0, |all, at| all | u64::from((name[at] | 0x20) ^ special[at])),
+    }
+    all == 0
+}
 
 /// The names known by how they begin.
 fn family(name: &[u8]) -> Known {
@@ -188,6 +200,7 @@ fn family(name: &[u8]) -> Known {
 }
 
 /// Whether `name` is `special` with `_` for some of its `-`.
+#[cold]
 fn is_underscored(name: &[u8], special: &[u8]) -> bool {
     name.iter().zip(special).all(|(&byte, &wanted)| byte | 0x20 == wanted || (byte == b'_' && wanted == b'-'))
 }

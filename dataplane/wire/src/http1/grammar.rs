@@ -3,6 +3,7 @@
 //! Read next: `lines.rs`, the first user.
 
 use crate::bounds::REQUEST_ID_BYTES_MAX;
+use crate::sixteen;
 use std::net::Ipv6Addr;
 
 /// RFC 9110 section 5.6.2.
@@ -69,66 +70,34 @@ pub(super) fn skip(bytes: &[u8], at: usize, class: u8) -> usize {
     bytes[at..].iter().position(|&b| !is(b, class)).map_or(bytes.len(), |n| at + n)
 }
 
-/// Where the token ends that starts at `at`: `skip` for `TCHAR`, eight bytes a step.
+/// Where the token ends that starts at `at`: `skip` for `TCHAR`, sixteen bytes a step.
 ///
 /// Letters, digits and `-`, of which nearly all names consist, are told apart by arithmetic; any other byte is looked
 /// up in the table.
 #[inline]
 pub(super) fn token_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = word(bytes, at) {
-        let low = word & !HIGH; // with the top bits free, no sum below carries into the next byte
-        let lower = low | (ONES * 0x20);
-        let letter = (lower + ONES * (0x80 - 0x61)) & !(lower + ONES * (0x80 - 0x7b));
-        let digit = (low + ONES * (0x80 - 0x30)) & !(low + ONES * (0x80 - 0x3a));
-        let hyphen = !((low ^ (ONES * 0x2d)) + ONES * 0x7f);
-        let others = !((letter | digit | hyphen) & !word) & HIGH;
-        if others == 0 {
-            at += 8;
-            continue;
+    loop {
+        at = sixteen::find(bytes, at, b'-', |it| {
+            let letters = sixteen::within(sixteen::lower(it), b'a', b'z');
+            !(letters | sixteen::within(it, b'0', b'9') | sixteen::is(it, b'-'))
+        });
+        match bytes.get(at) {
+            Some(&byte) if is(byte, TCHAR) => at += 1,
+            _ => return at,
         }
-        at += (others.trailing_zeros() / 8) as usize;
-        if !is(bytes[at], TCHAR) {
-            return at;
-        }
-        at += 1;
     }
-    skip(bytes, at, TCHAR)
 }
 
-/// Where the first byte stands that may not be in a field value, from `at` on.
-///
-/// Eight bytes a step: values are the bulk of a head. A borrow can mark a byte wrongly only above a byte that is
-/// marked rightly, so the lowest mark is exact; HTAB is the one control byte that is let through.
+/// Where the first byte stands that may not be in a field value, from `at` on. HTAB is the one control byte that may.
 #[inline]
 pub(super) fn value_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = word(bytes, at) {
-        let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-        let delete = word ^ (ONES * 0x7f);
-        let delete = delete.wrapping_sub(ONES) & !delete;
-        let marks = (below_space | delete) & HIGH;
-        if marks == 0 {
-            at += 8;
-            continue;
+    loop {
+        at = sixteen::find(bytes, at, b' ', |it| sixteen::within(it, 0, 0x1f) | sixteen::is(it, 0x7f));
+        match bytes.get(at) {
+            Some(b'\t') => at += 1,
+            _ => return at,
         }
-        at += (marks.trailing_zeros() / 8) as usize;
-        if bytes[at] != b'\t' {
-            return at;
-        }
-        at += 1;
     }
-    skip(bytes, at, VALUE)
-}
-
-/// 0x01 in each byte.
-const ONES: u64 = u64::MAX / 255;
-/// 0x80 in each byte.
-const HIGH: u64 = ONES << 7;
-
-/// The eight bytes at `at`, the first one lowest.
-#[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let eight = bytes.get(at..at + 8)?;
-    Some(u64::from_le_bytes(eight.try_into().expect("the slice has eight bytes")))
 }
 
 /// `range` of `bytes` without the SP and HTAB at its ends.
@@ -197,6 +166,17 @@ pub(super) const fn hex(digit: u8) -> Option<u8> {
 ///
 /// IPvFuture and zone ids are refused: nobody can dial the one, and the other means something on the sender only.
 pub(super) fn authority_is_valid(authority: &[u8]) -> bool {
+    let host_end = skip(authority, 0, REG_NAME);
+    match authority.get(host_end) {
+        None => host_end > 0,
+        Some(b':') => host_end > 0 && is_port(&authority[host_end + 1..]),
+        Some(_) => odd_authority_is_valid(authority),
+    }
+}
+
+/// An authority with an IPv6 address or an escape, or none at all.
+#[cold]
+fn odd_authority_is_valid(authority: &[u8]) -> bool {
     let bracketed = authority.strip_prefix(b"[");
     let host = bracketed.unwrap_or(authority);
     let Some(end) = memchr::memchr(if bracketed.is_some() { b']' } else { b':' }, host) else {
@@ -219,10 +199,16 @@ fn is_reg_name(bytes: &[u8]) -> bool {
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    if !(1..=5).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+    if !(1..=5).contains(&digits.len()) {
         return false;
     }
-    let port = digits.iter().fold(0u32, |port, digit| port * 10 + u32::from(digit - b'0'));
+    let mut port = 0;
+    for digit in digits.iter().map(|byte| byte.wrapping_sub(b'0')) {
+        if digit > 9 {
+            return false;
+        }
+        port = port * 10 + u32::from(digit);
+    }
     (1..=65_535).contains(&port)
 }
 
@@ -309,11 +295,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_bytes_a_step_agree_with_the_byte_table_for_every_byte_at_every_place() {
+    fn sixteen_bytes_a_step_agree_with_the_byte_table_for_every_byte_at_every_place() {
         for byte in 0..=255u8 {
             for filler in [b'a', 0xff, b' ', b'\t', 0x80, b'-', b'_', b'Z', b'0'] {
-                for place in 0..20 {
-                    let mut bytes = [filler; 20];
+                for place in 0..40 {
+                    let mut bytes = [filler; 40];
                     bytes[place] = byte;
                     assert_eq!(value_end(&bytes, 0), skip(&bytes, 0, VALUE), "{byte:#x} at {place}");
                     assert_eq!(token_end(&bytes, 0), skip(&bytes, 0, TCHAR), "{byte:#x} at {place}");

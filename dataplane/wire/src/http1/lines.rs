@@ -64,13 +64,34 @@ impl Lines {
     pub(super) fn next(&mut self, buf: &[u8], line_bytes_max: usize) -> Result<Line, Breach> {
         let longest = self.line.saturating_add(line_bytes_max).saturating_add(2);
         let seen = &buf[..buf.len().min(longest)];
-        if self.at == self.line
-            && let Some(end) = self.start(seen)?
-        {
-            return Ok(Line::End(end));
+        if self.at == self.line {
+            if let Some(line) = self.plain(seen) {
+                return Ok(line);
+            }
+            if let Some(end) = self.start(seen)? {
+                return Ok(Line::End(end));
+            }
         }
         let found = if self.colon > 0 || self.name(seen)? { self.value(seen)? } else { Line::More };
         if found == Line::More && seen.len() == longest { Err(Breach::TooLong) } else { Ok(found) }
+    }
+
+    /// A line that is whole and in which nothing is unusual, as nearly all are. None says nothing: the long way finds out.
+    #[inline]
+    fn plain(&mut self, seen: &[u8]) -> Option<Line> {
+        let colon = token_end(seen, self.line);
+        if seen.get(colon) != Some(&b':') || colon == self.line {
+            return None;
+        }
+        let start = colon + 1 + usize::from(seen.get(colon + 1) == Some(&b' '));
+        let end = value_end(seen, start);
+        let is_trimmed = start < end && !is_blank(seen[start]) && !is_blank(seen[end - 1]);
+        if !is_trimmed || seen.get(end..end + 2) != Some(b"\r\n") {
+            return None;
+        }
+        let field = Line::Field { name: Span::new(self.line, colon), value: Span::new(start, end) };
+        *self = Self { line: end + 2, colon: 0, at: end + 2, first: false };
+        Some(field)
     }
 
     /// The first byte of a line: it may be the empty one that ends the section.

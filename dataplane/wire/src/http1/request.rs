@@ -215,10 +215,14 @@ impl RequestHead {
     /// Sorts the target by its form (RFC 9112 section 3.2).
     fn judge_target(&mut self, seen: &[u8], start: usize, end: usize) -> Result<(), Fault> {
         let target = &seen[start..end];
-        if !grammar::escapes_are_whole(target) {
-            return Err(Rule::H1Sy12.fault());
-        }
         match target {
+            [b'/', plain @ ..]
+                if !plain.iter().fold(false, |odd, &byte| odd | matches!(byte, b'%' | b'?')) =>
+            {
+                self.target = Span::new(start, end);
+                self.path = self.target;
+            }
+            _ if !grammar::escapes_are_whole(target) => return Err(Rule::H1Sy12.fault()),
             [b'/', ..] => self.set_target(seen, start, end),
             b"*" if self.method == Method::Options => {
                 self.target = Span::new(start, end);
@@ -419,6 +423,11 @@ impl RequestHead {
     /// All fields, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The value of the first field that is this one.
+    pub fn find_known<'b>(&self, buf: &'b [u8], known: Known) -> Option<&'b [u8]> {
+        Some(self.fields.iter().find(|field| field.known == known)?.value.of(buf))
     }
 
     /// The value of the first field of that name, any case.

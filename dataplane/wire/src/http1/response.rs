@@ -251,6 +251,12 @@ const FIXED_BYTES: usize = 12;
 
 /// Checks what is there of `HTTP/1.[01] SP 3DIGIT`, and says how much that is.
 fn fixed_part(seen: &[u8]) -> Result<usize, Fault> {
+    if let Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', status @ ..]) =
+        seen.first_chunk::<FIXED_BYTES>()
+        && status.iter().all(u8::is_ascii_digit)
+    {
+        return Ok(FIXED_BYTES);
+    }
     for (at, &byte) in seen.iter().take(FIXED_BYTES).enumerate() {
         let sound = match at {
             7 => matches!(byte, b'0' | b'1'),

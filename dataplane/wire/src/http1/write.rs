@@ -253,11 +253,11 @@ fn write_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, buf: &[u8], how: &
     }
     match how.forwarded_for.to_canonical() {
         IpAddr::V4(v4) => {
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            let [first, rest @ ..] = v4.octets();
+            write_number(out, u64::from(first));
+            for octet in rest {
+                out.push(b'.');
+                write_number(out, u64::from(octet));
             }
         }
         IpAddr::V6(v6) => write!(out, "{v6}").expect("writing to a Vec does not fail"),
@@ -278,7 +278,7 @@ fn write_request_framing(out: &mut Vec<u8>, method: Method, framing: Framing) {
 
 fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead, buf: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(head.status()).as_bytes());
+    write_number(out, u64::from(head.status()));
     out.push(b' ');
     out.extend_from_slice(head.reason().of(buf));
     out.extend_from_slice(b"\r\n");
@@ -327,9 +327,15 @@ fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead, how: &Response
 
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 
+/// Not in line: it is large, and where it is called most it is called four times in a row.
+#[inline(never)]
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 fn write_length(out: &mut Vec<u8>, bytes: u64) {
     out.extend_from_slice(b"content-length: ");
-    out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
+    write_number(out, bytes);
     out.extend_from_slice(b"\r\n");
 }
 

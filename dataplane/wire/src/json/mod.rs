@@ -5,6 +5,7 @@
 
 mod error;
 pub(crate) mod grammar;
+mod passing;
 mod prompt;
 mod scanner;
 mod splice;

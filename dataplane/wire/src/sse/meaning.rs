@@ -215,6 +215,11 @@ impl Place {
         }
     }
 
+    /// What stands at this place of a text counts, or says that it failed.
+    const fn is_of_account(self) -> bool {
+        matches!(self, Self::Type | Self::Usage | Self::Error)
+    }
+
     /// Text here is content.
     const fn is_content(self) -> bool {
         matches!(self, Self::String | Self::Content | Self::Delta)
@@ -237,6 +242,8 @@ enum Wanted {
 pub(super) struct Meaning {
     /// Whose keys are read.
     shape: Shape,
+    /// Only for the account: usage and errors.
+    accounts: bool,
     said: Said,
     passed: Passed,
     /// The place of each open container, the outermost first.
@@ -258,6 +265,7 @@ impl Meaning {
     pub(super) const fn new() -> Self {
         Self {
             shape: Shape::Unknown,
+            accounts: false,
             said: NOTHING,
             passed: Passed { texts: 0, with_content: 0, said: NOTHING },
             places: [Place::Elsewhere; SSE_MEANING_DEPTH_MAX],
@@ -270,6 +278,11 @@ impl Meaning {
             index: 0,
             ended: false,
         }
+    }
+
+    /// Of a whole answer: what it says to its reader is no matter, and passed over.
+    pub(super) const fn of_account() -> Self {
+        Self { accounts: true, ..Self::new() }
     }
 
     /// Begins another text, of which the keys of this shape are read.
@@ -315,7 +328,10 @@ impl Meaning {
             self.next = place.member(key);
             return;
         }
-        self.next = Place::of_text(self.shape, key);
+        self.next = match Place::of_text(self.shape, key) {
+            place if !self.accounts || place.is_of_account() => place,
+            _ => Place::Elsewhere,
+        };
         match key {
             b"choices" => self.said.shape = Some(Shape::OpenAi),
             b"candidates" | b"promptFeedback" | b"usageMetadata" => self.said.shape = Some(Shape::Gemini),
@@ -397,6 +413,10 @@ impl Sink for Meaning {
             Place::Error | Place::Presence if object => self.present(place),
             _ => {}
         }
+    }
+
+    fn passes_over(&self, depth: u32) -> bool {
+        self.accounts && self.place(depth + 1) == Place::Elsewhere
     }
 
     fn close(&mut self, depth: u32, _end: u64) {

@@ -1,5 +1,5 @@
 //! What an answer that is one JSON text says about tokens.
-//! Owns: the reading of one body. Must not: keep it, or fail because of it.
+//! Owns: the reading of one body. Must not: keep it, or fail because of it. What it says to its reader is passed over.
 //! Read next: `observer.rs`, which does the same for streams.
 
 use super::meaning::{Meaning, Passed};
@@ -28,7 +28,7 @@ impl UnaryObserver {
     pub fn new() -> Self {
         Self {
             grammar: Grammar::new(JSON_DEPTH_MAX, Surrogates::Replace),
-            meaning: Meaning::new(),
+            meaning: Meaning::of_account(),
             passed: Passed::default(),
             broken: false,
         }
@@ -65,7 +65,7 @@ impl UnaryObserver {
         self.passed.said.error || self.meaning.said().error
     }
 
-    /// The body was one whole JSON text; known after [`Self::finish`].
+    /// The body was one whole JSON text, as far as it was read; known after [`Self::finish`].
     pub fn complete(&self) -> bool {
         !self.broken && self.grammar.complete()
     }
