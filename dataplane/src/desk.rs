@@ -15,6 +15,7 @@ use std::task::Poll;
 
 use crate::bounds::DESKS_KEPT_MAX;
 use crate::downstream::{Downstream, Session, requests};
+use crate::observe::Record;
 use crate::worker::{Scratch, Worker};
 
 /// A worker's free desks.
@@ -65,9 +66,10 @@ pub async fn session(worker: &Rc<Worker>, down: Box<Downstream>) -> (Box<Downstr
 
 async fn work(tray: Rc<Tray>) -> Infallible {
     let mut scratch = Scratch::default();
+    let mut record = Record::EMPTY;
     loop {
         let (worker, mut down) = poll_fn(|_| tray.to_do.take().map_or(Poll::Pending, Poll::Ready)).await;
-        let end = requests(&worker, &mut down, &mut scratch).await;
+        let end = requests(&worker, &mut down, &mut scratch, &mut record).await;
         tray.done.set(Some((down, end)));
     }
 }

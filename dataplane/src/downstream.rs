@@ -18,6 +18,7 @@ use crate::deadline::{Deadline, Elapsed, Wait};
 use crate::desk;
 use crate::exchange::{self, After};
 use crate::handshake;
+use crate::observe::Record;
 use crate::outcome::Reason;
 use crate::refusal::Refusal;
 use crate::reply;
@@ -83,11 +84,12 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
     if down.socket.is_secure() && !Box::pin(handshake::shake(&worker, &mut down)).await {
         return;
     }
-    while down.next_request(&worker).await {
+    let mut asked = false;
+    while down.next_request(&worker, asked).await {
         let (back, end) = desk::session(&worker, down).await;
         down = back;
         match end {
-            Session::Idle => {}
+            Session::Idle => asked = true,
             Session::Close => return,
             Session::Linger => return Box::pin(linger(&worker, &mut down)).await,
         }
@@ -95,12 +97,17 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, listene
 }
 
 /// Serves requests until the next one is not there yet, or there is none.
-pub async fn requests(worker: &Rc<Worker>, down: &mut Downstream, scratch: &mut Scratch) -> Session {
+pub async fn requests(
+    worker: &Rc<Worker>,
+    down: &mut Downstream,
+    scratch: &mut Scratch,
+    record: &mut Record,
+) -> Session {
     loop {
         let after = match down.next_head(worker, &mut scratch.head).await {
-            Next::Head(buffer) => exchange::run(worker, down, scratch, &mut Some(buffer)).await,
+            Next::Head(buffer) => exchange::run(worker, down, scratch, record, &mut Some(buffer)).await,
             Next::Refused(refusal, buffer) => {
-                Box::pin(exchange::refuse_head(worker, down, scratch, refusal, &buffer)).await
+                Box::pin(exchange::refuse_head(worker, down, scratch, record, (refusal, &buffer))).await
             }
             Next::Idle => return Session::Idle,
             Next::Gone(reason) => {
@@ -149,15 +156,22 @@ impl Downstream {
         self.read.as_mut().expect("a pump gives the receiving side back before anyone else asks for it")
     }
 
-    /// Waits for the next request, holding nothing; false if the connection is over instead.
-    async fn next_request(&mut self, worker: &Worker) -> bool {
+    /// Waits for the next request, holding nothing; false if the connection is over instead. `asked`: the inbox was asked
+    /// just now, by this task, and had nothing: what wakes it is set up.
+    async fn next_request(&mut self, worker: &Worker, mut asked: bool) -> bool {
         if self.socket.is_in_record() {
             return true; // it has begun
         }
         self.idle_since_ms = worker.clock.coarse_ms();
         self.deadline.wait(Wait::NextRequest, self.idle_since_ms, self.listener.timeouts.keep_alive_ms.get());
         let read = self.read_side();
-        let readable = poll_fn(|cx| read.inbox.poll_readable(cx)).await;
+        let readable =
+            poll_fn(
+                |cx| {
+                    if std::mem::take(&mut asked) { Poll::Pending } else { read.inbox.poll_readable(cx) }
+                },
+            );
+        let readable = readable.await;
         readable.is_ok() && self.deadline.elapsed().is_none()
     }
 
@@ -323,15 +337,13 @@ pub async fn turn_away(worker: &Worker, socket: &Socket) {
 
 /// Writes a refusal to somebody who has not asked anything that could be read.
 pub(crate) fn unasked(worker: &Worker, out: &mut Vec<u8>, refusal: &Refusal) {
-    let mut date = Vec::new();
-    worker.clock.date_into(&mut date);
     let id = exchange::new_id(&mut worker.rng.borrow_mut());
     let id = std::str::from_utf8(&id).unwrap_or_default();
     let to = reply::To {
         grammar: Grammar::Plain,
         request_id: id,
         ringway_id: id,
-        date: std::str::from_utf8(&date).unwrap_or_default(),
+        date: worker.clock.date(),
         head: false,
         http10: false,
         close: true,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ringway_contract::snapshot::{Dialect, Listener};
 use ringway_dialect::dialect;
-use ringway_dialect::surface::{Grammar, front_of, path_model};
+use ringway_dialect::surface::{Grammar, front_of, path_model, surface};
 use ringway_wire::http1::{Known, Method, RequestHead, Scheme, Version, sane_request_id, write_chunk_head};
 use ringway_wire::json;
 
@@ -21,7 +21,6 @@ use crate::balance::{self, Pick, Tried, Wish};
 use crate::bounds::{MODEL_BYTES_MAX, PROMPT_BODY_BYTES_MAX};
 use crate::cells::Lease;
 use crate::cells::unary::Dispatched;
-use crate::clock::unix_ms;
 use crate::coding::Coding;
 use crate::deadline::Wait;
 use crate::dispatch::{self, Bound, Search, Taken};
@@ -66,8 +65,8 @@ pub struct Exchange<'a> {
     pub down: &'a mut Downstream,
     /// Heads, buffers and observers at hand.
     pub scratch: &'a mut Scratch,
-    /// What happened so far.
-    pub record: Record,
+    /// What happened so far. It stays where it is: most of it is room for names, and is neither moved nor cleared.
+    pub record: &'a mut Record,
     /// The caller's connection may serve again.
     pub keep_alive: bool,
     /// The caller said that this is its last request.
@@ -92,7 +91,6 @@ pub struct Exchange<'a> {
     pub hides_usage: bool,
     own_id: [u8; 32],
     grammar: Grammar,
-    start_us: u64,
     failed: Option<Reason>,
     failed_unsent: bool,
     upstream_us: u64,
@@ -132,9 +130,10 @@ pub async fn run(
     worker: &Rc<Worker>,
     down: &mut Downstream,
     scratch: &mut Scratch,
+    record: &mut Record,
     buffer: &mut Option<Buffer>,
 ) -> After {
-    let mut x = Exchange::begin(worker, down, scratch, buffer.as_ref().map_or(&[], Buffer::bytes));
+    let mut x = Exchange::begin(worker, down, scratch, record, buffer.as_ref().map_or(&[], Buffer::bytes));
     let table = worker.table();
     let outcome = match handle(&mut x, &table, buffer).await {
         Ok(outcome) => outcome,
@@ -151,10 +150,10 @@ pub async fn refuse_head(
     worker: &Rc<Worker>,
     down: &mut Downstream,
     scratch: &mut Scratch,
-    refusal: Refusal,
-    buffer: &Buffer,
+    record: &mut Record,
+    (refusal, buffer): (Refusal, &Buffer),
 ) -> After {
-    let mut x = Exchange::begin_unparsed(worker, down, scratch, buffer.bytes());
+    let mut x = Exchange::begin_unparsed(worker, down, scratch, record, buffer.bytes());
     let outcome = x.refuse(&refusal).await;
     x.account(outcome)
 }
@@ -295,20 +294,28 @@ impl From<Cut> for Stop {
 }
 
 impl<'a> Exchange<'a> {
-    fn begin(worker: &'a Rc<Worker>, down: &'a mut Downstream, scratch: &'a mut Scratch, buf: &[u8]) -> Self {
-        let mut x = Self::begin_unparsed(worker, down, scratch, &[]);
+    fn begin(
+        worker: &'a Rc<Worker>,
+        down: &'a mut Downstream,
+        scratch: &'a mut Scratch,
+        record: &'a mut Record,
+        buf: &[u8],
+    ) -> Self {
+        let mut x = Self::blank(worker, down, scratch, record, Grammar::Plain);
         let head = &x.scratch.head;
         let has = |name: &str| head.find(buf, name).is_some();
-        x.grammar = Grammar::of(head.target().of(buf), has);
-        x.speaks = Speaks::of(head.target().of(buf), head.method() == Method::Post);
+        let target = head.target().of(buf);
+        let surface = surface(target);
+        x.grammar = Grammar::of_surface(surface, target, has);
+        x.speaks = Speaks::of(target, surface, head.method() == Method::Post);
         x.keep_alive = head.keep_alive();
         x.caller_closes = !x.keep_alive;
         x.record.method.set(head.method_bytes(buf));
         x.record.host.set(head.host().of(buf));
-        x.record.path.set_path(head.target().of(buf));
+        x.record.path.set_path(target);
         x.record.bytes_in = head.len() as u64;
         x.record.client = client_of(head, buf, &x.down.listener, x.down.peer);
-        if let Some(id) = head.find(buf, "x-request-id").filter(|id| sane_request_id(id)) {
+        if let Some(id) = head.find_known(buf, Known::XRequestId).filter(|id| sane_request_id(id)) {
             x.record.request_id.set(id);
         }
         x
@@ -319,15 +326,27 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         down: &'a mut Downstream,
         scratch: &'a mut Scratch,
+        record: &'a mut Record,
         garbage: &[u8],
     ) -> Self {
+        let x = Self::blank(worker, down, scratch, record, Grammar::of(garbage_target(garbage), |_| false));
+        x.record.bytes_in = garbage.len() as u64;
+        x
+    }
+
+    /// An exchange about whose request nothing is known yet.
+    fn blank(
+        worker: &'a Rc<Worker>,
+        down: &'a mut Downstream,
+        scratch: &'a mut Scratch,
+        record: &'a mut Record,
+        grammar: Grammar,
+    ) -> Self {
         let own_id = new_id(&mut worker.rng.borrow_mut());
-        let mut record = Record::new(unix_ms(), worker.id, down.peer);
+        record.begin(worker.clock.unix_ms_at(down.head_began_us), worker.id, down.peer);
         record.request_id.set(&own_id);
-        record.bytes_in = garbage.len() as u64;
         let trusted = is_trusted(&down.listener, down.peer.ip());
         let _ = down.deadline.elapsed(); // of the last exchange
-        let start_us = down.head_began_us;
         Self {
             worker,
             down,
@@ -345,8 +364,7 @@ impl<'a> Exchange<'a> {
             decoded: false,
             hides_usage: false,
             own_id,
-            grammar: Grammar::of(garbage_target(garbage), |_| false),
-            start_us,
+            grammar,
             failed: None,
             failed_unsent: false,
             upstream_us: 0,
@@ -640,7 +658,7 @@ impl<'a> Exchange<'a> {
     fn settle(&mut self, aim: Aim<'_>) {
         if self.speaks.is_metered() && !aim.route.raw {
             let prompt_bytes = self.record.bytes_in.saturating_sub(self.scratch.head.len() as u64);
-            settle::settle(&mut self.record, prompt_bytes, aim.backend.dialect, aim.known);
+            settle::settle(self.record, prompt_bytes, aim.backend.dialect, aim.known);
         }
     }
 
@@ -833,7 +851,7 @@ impl<'a> Exchange<'a> {
 
     /// Microseconds since the head was read.
     pub fn elapsed_us(&self) -> u64 {
-        self.worker.clock.now_us() - self.start_us
+        self.worker.clock.now_us() - self.down.head_began_us
     }
 
     /// Notes how long the upstream took, for what is our own.
@@ -851,7 +869,7 @@ impl<'a> Exchange<'a> {
 
     /// An answer that went out whole: what is there to remark?
     pub fn end_of_answer(&mut self, excess: bool, sent_whole: bool) -> Outcome {
-        let stream_end = self.scratch.observer.finish(&mut self.record);
+        let stream_end = self.scratch.observer.finish(self.record);
         let remark = if excess {
             Some(Reason::UpExcess)
         } else if !sent_whole {
@@ -866,7 +884,7 @@ impl<'a> Exchange<'a> {
 
     /// An answer that broke off.
     pub fn broken_answer(&mut self, reason: Reason) -> Outcome {
-        let _ = self.scratch.observer.finish(&mut self.record);
+        let _ = self.scratch.observer.finish(self.record);
         match reason.blame() {
             Blame::Client => Outcome::Gone(reason),
             Blame::Upstream | Blame::Gateway | Blame::Config => Outcome::Aborted(reason),
@@ -905,7 +923,6 @@ impl<'a> Exchange<'a> {
         said: Outcome,
     ) -> Outcome {
         let close = !self.keep_alive || self.unread || self.down.read.is_none() || self.worker.is_draining();
-        self.worker.clock.date_into(&mut self.scratch.date);
         let mut out = std::mem::take(&mut self.scratch.out.bytes);
         out.clear();
         let written = write(&mut out, &self.to(close));
@@ -926,7 +943,7 @@ impl<'a> Exchange<'a> {
             grammar: self.grammar,
             request_id: text(self.record.request_id.as_bytes()),
             ringway_id: text(&self.own_id),
-            date: text(&self.scratch.date),
+            date: self.worker.clock.date(),
             head: self.scratch.head.method() == Method::Head,
             http10: self.scratch.head.version() == Version::Http10,
             close,
@@ -960,7 +977,9 @@ impl<'a> Exchange<'a> {
         self.down.deadline.set_upstream(None);
         self.worker.take_back(&mut self.scratch.out);
         self.scratch.invited = false;
-        self.record.total = Micros::new(self.elapsed_us());
+        if self.record.total == Micros::NONE {
+            self.record.total = Micros::new(self.elapsed_us());
+        }
         if let Some(first_byte_us) = self.record.first_byte.get() {
             let others_us = self.upstream_us + self.caller_us + self.queue_us;
             self.record.own = Micros::new(first_byte_us.saturating_sub(others_us));
@@ -972,10 +991,10 @@ impl<'a> Exchange<'a> {
             reason: outcome.reason().map(|reason| reason as usize),
             rule: self.worker.shared.rule_index(self.record.rule),
         };
-        self.worker.shard.exchange(&self.record, slots);
-        self.worker.log.push(&self.record);
+        self.worker.shard.exchange(self.record, slots);
+        self.worker.log.push(self.record);
         if let Some(trail) = self.trace.take() {
-            self.worker.shared.traces.put(trail.end(&self.record));
+            self.worker.shared.traces.put(trail.end(self.record));
         }
         match outcome {
             Outcome::Aborted(_) | Outcome::Gone(_) if self.reset => After::Reset,
@@ -1020,7 +1039,20 @@ fn garbage_target(garbage: &[u8]) -> &[u8] {
 
 /// An id of our own for an exchange: 128 random bits in hex.
 pub fn new_id(rng: &mut fastrand::Rng) -> [u8; 32] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let bits = rng.u128(..);
-    std::array::from_fn(|i| HEX[(bits >> (4 * i) & 0xf) as usize])
+    let [first, second, third, fourth] = std::array::from_fn(|_| hex(rng.u32(..)));
+    let mut id = [0; 32];
+    for (room, digits) in id.as_chunks_mut::<8>().0.iter_mut().zip([first, second, third, fourth]) {
+        *room = digits;
+    }
+    id
+}
+
+/// Eight hexadecimal digits, made side by side in one word: an id is written for every exchange.
+fn hex(bits: u32) -> [u8; 8] {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let halves = (u64::from(bits) | u64::from(bits) << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes | bytes << 4) & (ONES * 0x0f);
+    let above_nine = (nibbles + ONES * 6) >> 4 & ONES;
+    (nibbles + ONES * u64::from(b'0') + above_nine * u64::from(b'a' - b'9' - 1)).to_le_bytes()
 }

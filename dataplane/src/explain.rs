@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ringway_contract::explain::{self, Candidate, Cost, Explanation, Question, RouteVerdict, TargetChance};
 use ringway_contract::snapshot::Balance;
-use ringway_dialect::surface::path_model;
+use ringway_dialect::surface::{path_model, surface};
 
 use crate::balance;
 use crate::balance::adapters::Residence;
@@ -202,7 +202,13 @@ impl<'a> Asked<'a> {
         let body = question.body.as_ref();
         let named = body.and_then(|body| body.get("model")?.as_str()).map(str::as_bytes);
         let model = named.map(Cow::Borrowed).or_else(|| path_model(path)).unwrap_or_default();
-        Self { body, model, speaks: Speaks::of(path, question.method == "POST"), session: None, now }
+        Self {
+            body,
+            model,
+            speaks: Speaks::of(path, surface(path), question.method == "POST"),
+            session: None,
+            now,
+        }
     }
 
     fn demand(&self, route: &Route) -> Demand<'_> {

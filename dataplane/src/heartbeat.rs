@@ -148,7 +148,6 @@ pub async fn wait_on(x: &mut Exchange<'_>) -> Result<(), Reason> {
     let first = x.beat.as_mut().is_some_and(|beat| !std::mem::replace(&mut beat.committed, true));
     let mut out = Out::default();
     if first {
-        x.worker.clock.date_into(&mut x.scratch.date);
         x.keep_alive &= !x.worker.is_draining();
         let kind = "text/event-stream; charset=utf-8";
         reply::stream_head(&mut out.bytes, kind, &[], true, &x.to(!x.keep_alive));

@@ -184,8 +184,7 @@ impl<'x, 'e> Relay<'x, 'e> {
             x.worker.lend_out(&mut x.scratch.out);
             return;
         }
-        let first_byte_us = x.elapsed_us();
-        let timing = aim.route.expose.then(|| x.server_timing(first_byte_us));
+        let timing = aim.route.expose.then(|| x.server_timing(x.elapsed_us()));
         let attempts = [b'0' + x.record.attempts.min(9)];
         let session = session::granted(x, aim);
         let mut own = Own::default();
@@ -201,12 +200,12 @@ impl<'x, 'e> Relay<'x, 'e> {
             own.add(b"server-timing", timing.as_bytes());
         }
         let scratch = &mut *x.scratch;
-        x.worker.clock.date_into(&mut scratch.date);
+        let date = x.worker.clock.date();
         let how = ResponseOut {
             framing: self.shape.downstream,
             close: !x.keep_alive,
             version: scratch.head.version(),
-            date: &scratch.date,
+            date: date.as_bytes(),
             request_id: x.record.request_id.as_bytes(),
             kept: aim.backend.orca.map(|_| orca::FIELD.as_bytes()),
             extra: &own.fields[..own.count],
@@ -245,6 +244,9 @@ impl<'x, 'e> Relay<'x, 'e> {
         heartbeat::sent(self.x);
         if let Err(reason) = sent {
             return Step::Broken(reason);
+        }
+        if advance.done && advance.fault.is_none() {
+            self.x.record.total = self.x.record.first_byte; // its last byte went with it
         }
         self.look(&buffer.bytes()[..advance.keep]);
         self.after(advance, buffer)
@@ -552,7 +554,7 @@ impl<'x, 'e> Relay<'x, 'e> {
                 x.broken_answer(reason)
             }
         };
-        aim.endpoint.seen.answer(&x.record);
+        aim.endpoint.seen.answer(x.record);
         outcome
     }
 }
@@ -675,13 +677,17 @@ impl Observer {
 impl Scratch {
     /// Prepares to look at the answer whose head is at hand.
     fn observe(&mut self, aim: Aim<'_>) {
-        let opaque = aim.route.raw || self.answer.has_content_coding();
-        self.observer = match self.answer.content_kind() {
-            _ if opaque => Observer::Opaque,
-            ContentKind::EventStream => Observer::Stream(sse::Observer::new(shape_of(aim.backend.dialect))),
-            ContentKind::Json => Observer::Unary(sse::UnaryObserver::new()),
-            ContentKind::Frames | ContentKind::Other => Observer::Opaque,
-        };
+        self.observer = Observer::Opaque;
+        if aim.route.raw || self.answer.has_content_coding() {
+            return; // an observer is large: none is made, nor moved, where there is nothing to see
+        }
+        match self.answer.content_kind() {
+            ContentKind::EventStream => {
+                self.observer = Observer::Stream(sse::Observer::new(shape_of(aim.backend.dialect)));
+            }
+            ContentKind::Json => self.observer = Observer::Unary(sse::UnaryObserver::new()),
+            ContentKind::Frames | ContentKind::Other => {}
+        }
     }
 }
 

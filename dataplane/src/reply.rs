@@ -8,6 +8,7 @@
 use ringway_dialect::errors::{self, Problem};
 use ringway_dialect::surface::Grammar;
 
+use crate::clock::HttpDate;
 use crate::refusal::Refusal;
 
 /// Whom the answer is for, and what its head needs to know.
@@ -21,7 +22,7 @@ pub struct To<'a> {
     /// `x-ringway-request-id`: always ours.
     pub ringway_id: &'a str,
     /// The value of `date`, as RFC 9110 section 5.6.7 wants it.
-    pub date: &'a str,
+    pub date: HttpDate,
     /// The request was HEAD: no body.
     pub head: bool,
     /// The request was HTTP/1.0: a connection that stays must be said so.
@@ -222,7 +223,7 @@ mod tests {
         grammar: Grammar::Plain,
         request_id: "caller-1",
         ringway_id: "ours-1",
-        date: "Sun, 06 Nov 1994 08:49:37 GMT",
+        date: HttpDate::EPOCH,
         head: false,
         http10: false,
         close: false,
@@ -278,7 +279,7 @@ mod tests {
                     (&*fields["x-request-id"], &*fields["x-ringway-request-id"]),
                     ("caller-1", "ours-1")
                 );
-                assert_eq!(fields["date"], TO.date);
+                assert_eq!(fields["date"].as_bytes(), TO.date.as_bytes());
                 let body: Value = serde_json::from_slice(&answer.body).expect("valid JSON");
                 assert_eq!(body["error"]["message"], refused.message().as_ref());
                 let keys = |value: &Value| {

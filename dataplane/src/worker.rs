@@ -130,8 +130,6 @@ pub struct Scratch {
     pub out: Out,
     /// Payload ranges of the chunk at hand.
     pub spans: Vec<Span>,
-    /// The `Date` value.
-    pub date: Vec<u8>,
     /// What the answer's bytes tell.
     pub observer: Observer,
     /// The caller was told to send its body.

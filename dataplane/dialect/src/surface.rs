@@ -28,7 +28,12 @@ impl Grammar {
     ///
     /// `has` says whether the request carries a header (lower-case name); asked only where the path is shared.
     pub fn of(path: &[u8], has: impl Fn(&str) -> bool) -> Self {
-        match surface(path) {
+        Self::of_surface(surface(path), path, has)
+    }
+
+    /// The same of a path whose [`surface`] is known.
+    pub fn of_surface(surface: Surface<'_>, path: &[u8], has: impl Fn(&str) -> bool) -> Self {
+        match surface {
             Surface::Chat
             | Surface::Completions
             | Surface::Responses

@@ -4,7 +4,7 @@
 //! Must not: keep a query, a header value or any part of a body: they carry keys and prompts.
 //! Read next: [`super::log`], which turns it into a line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ringway_contract::MicroDollars;
 
@@ -85,6 +85,9 @@ const _: () =
     assert!(size_of::<Record>() <= RECORD_BYTES_MAX, "a queue of records stays a few MiB per worker");
 
 impl Record {
+    /// Of nothing, for nobody.
+    pub const EMPTY: Self = Self::new(0, 0, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+
     /// A record of which nothing is known yet but when, where and for whom.
     pub const fn new(unix_ms: u64, worker: u16, client: SocketAddr) -> Self {
         Self {
@@ -121,6 +124,25 @@ impl Record {
             tokens_estimated: false,
             cost: None,
         }
+    }
+
+    /// The same in place of what was here: the room for names is not cleared, only said to be empty.
+    pub fn begin(&mut self, unix_ms: u64, worker: u16, client: SocketAddr) {
+        self.method.clear();
+        self.host.clear();
+        self.path.clear();
+        self.request_id.clear();
+        self.model.clear();
+        (self.unix_ms, self.worker, self.client) = (unix_ms, worker, client);
+        (self.status, self.attempts, self.reused) = (0, 0, false);
+        (self.route, self.backend, self.endpoint) = ("", "", "");
+        (self.outcome, self.reason, self.rule, self.tls) = ("", "", "", "");
+        (self.bytes_in, self.bytes_out) = (0, 0);
+        (self.first_byte, self.first_token, self.queued) = (Micros::NONE, Micros::NONE, Micros::NONE);
+        (self.total, self.own) = (Micros::NONE, Micros::NONE);
+        (self.tokens_in, self.tokens_out, self.tokens_cached) = (None, None, None);
+        (self.tokens_cache_written, self.tokens_reasoning) = (None, None);
+        (self.tokens_estimated, self.cost) = (false, None);
     }
 }
 
@@ -186,6 +208,12 @@ impl<const N: usize> Short<N> {
         self.cut = kept < text.len();
     }
 
+    /// Nothing again.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+        self.cut = false;
+    }
+
     /// [`Short::path`] in place.
     pub fn set_path(&mut self, target: &[u8]) {
         self.set(path_of(target));
@@ -236,6 +264,48 @@ impl<const N: usize> std::fmt::Debug for Short<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_begun_again_says_what_a_new_one_does() {
+        let client = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+        // All fields, and none as in a new one: one that is added has to be named here.
+        let mut record = Record {
+            unix_ms: 1,
+            worker: 2,
+            client: Record::EMPTY.client,
+            status: 200,
+            attempts: 3,
+            reused: true,
+            method: Short::new(b"GET"),
+            host: Short::new(b"h"),
+            path: Short::new(b"/p"),
+            request_id: Short::new(b"id"),
+            model: Short::new(&[b'm'; MODEL_BYTES_MAX + 1]),
+            route: "a",
+            backend: "b",
+            endpoint: "c",
+            outcome: "d",
+            reason: "e",
+            rule: "f",
+            tls: "g",
+            bytes_in: 1,
+            bytes_out: 2,
+            first_byte: Micros::new(3),
+            first_token: Micros::new(4),
+            queued: Micros::new(5),
+            total: Micros::new(6),
+            own: Micros::new(7),
+            tokens_in: Some(8),
+            tokens_out: Some(9),
+            tokens_cached: Some(10),
+            tokens_cache_written: Some(11),
+            tokens_reasoning: Some(12),
+            tokens_estimated: true,
+            cost: Some(MicroDollars::new(13)),
+        };
+        record.begin(17, 18, client);
+        assert_eq!(format!("{record:?}"), format!("{:?}", Record::new(17, 18, client)));
+    }
 
     #[test]
     fn what_fits_is_kept_whole() {

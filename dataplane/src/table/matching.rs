@@ -279,8 +279,8 @@ pub(crate) struct Seen<'a> {
     /// Without query.
     path: &'a [u8],
     client: IpAddr,
-    host: [u8; HOST_BYTES_MAX],
-    host_len: u8,
+    /// None: no condition asks for it, or it is too long to be one.
+    host: Option<HostName>,
     path_model: Option<Cow<'a, [u8]>>,
 }
 
@@ -289,18 +289,13 @@ impl<'a> Seen<'a> {
     pub(crate) fn new(ask: &Ask<'a>, asks_hosts: bool, asks_models: bool) -> Self {
         let path = surface::without_query(ask.path);
         let in_path = asks_models && path.contains(&b':');
-        let mut seen = Self {
+        Self {
             ask: *ask,
             path,
             client: ask.client.to_canonical(), // an IPv4 caller on an IPv6 socket is in IPv4 networks
-            host: [0; HOST_BYTES_MAX],
-            host_len: 0,
+            host: if asks_hosts { HostName::of(host_name(ask.host)) } else { None },
             path_model: if in_path { surface::path_model(path) } else { None },
-        };
-        if asks_hosts {
-            seen.set_host(host_name(ask.host));
         }
-        seen
     }
 
     /// The path without query.
@@ -315,7 +310,7 @@ impl<'a> Seen<'a> {
 
     /// The host in lower case, without port; empty if there is none or it is too long to be one.
     pub(crate) fn host(&self) -> &[u8] {
-        &self.host[..usize::from(self.host_len)]
+        self.host.as_ref().map_or(&[], |host| &host.bytes[..usize::from(host.len)])
     }
 
     /// The model; one in the path is the one that counts.
@@ -325,14 +320,23 @@ impl<'a> Seen<'a> {
             None => self.ask.model,
         }
     }
+}
 
-    fn set_host(&mut self, name: &[u8]) {
+/// A host in lower case.
+struct HostName {
+    bytes: [u8; HOST_BYTES_MAX],
+    len: u8,
+}
+
+impl HostName {
+    /// None: too long to be one.
+    fn of(name: &[u8]) -> Option<Self> {
         const _: () = assert!(HOST_BYTES_MAX <= u8::MAX as usize, "its length is kept in a byte");
-        if name.len() <= HOST_BYTES_MAX {
-            self.host[..name.len()].copy_from_slice(name);
-            self.host[..name.len()].make_ascii_lowercase();
-            self.host_len = name.len() as u8;
-        }
+        let mut bytes = [0; HOST_BYTES_MAX];
+        let room = bytes.get_mut(..name.len())?;
+        room.copy_from_slice(name);
+        room.make_ascii_lowercase();
+        Some(Self { bytes, len: name.len() as u8 })
     }
 }
 

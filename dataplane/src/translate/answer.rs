@@ -95,7 +95,7 @@ async fn belated(x: &mut Exchange<'_>, aim: Aim<'_>, answer: Answer) -> Result<O
         Ok(_) | Err(_) => Vec::new(), // its status says enough
     };
     let _ = source.end(x, aim);
-    aim.endpoint.seen.answer(&x.record);
+    aim.endpoint.seen.answer(x.record);
     let failure = failure_in::of_answer(status, &body);
     Ok(fail(x, aim, &failure, &Losses::new(), caller, Reason::UpStatus).await)
 }
@@ -168,14 +168,14 @@ async fn whole(
     let written = match translation.form {
         Form::Whole | Form::Events | Form::Array | Form::Verbatim { .. } | Form::Native => {
             read_answer(translation.upstream, root, translation.realm).and_then(|answer| {
-                book(&mut x.record, aim, answer.usage.as_ref());
+                book(x.record, aim, answer.usage.as_ref());
                 write_answer(caller, &answer, &translation.echo, &mut losses, &mut out)
             })
         }
-        Form::Vectors(asked) => vectors(&mut x.record, &translation, asked, root, &mut losses, &mut out),
+        Form::Vectors(asked) => vectors(x.record, &translation, asked, root, &mut losses, &mut out),
         Form::Count => tokens(&translation, root, &mut out),
     };
-    aim.endpoint.seen.answer(&x.record);
+    aim.endpoint.seen.answer(x.record);
     if let Err(failure) = written {
         return Ok(fail(x, aim, &failure, &losses, caller, Reason::UpInbandError).await);
     }
@@ -196,7 +196,7 @@ async fn verbatim(
     observer.feed(body);
     x.scratch.observer = Observer::Unary(observer);
     let said = x.end_of_answer(excess, sent_whole);
-    aim.endpoint.seen.answer(&x.record);
+    aim.endpoint.seen.answer(x.record);
     let fields = fields(x, aim, &translation.losses);
     x.reply(|head, to| reply::translated(head, 200, &fields, body, to), said).await
 }
@@ -268,7 +268,7 @@ async fn error(
         Err(_) => Vec::new(), // its status says enough
     };
     let _ = source.end(x, aim);
-    aim.endpoint.seen.answer(&x.record);
+    aim.endpoint.seen.answer(x.record);
     let mut failure = failure_in::of_answer(status, &body);
     failure.retry_after_ms = failure.retry_after_ms.or(wait_ms);
     Ok(fail(x, aim, &failure, &translation.losses, translation.caller, Reason::UpStatus).await)
@@ -629,11 +629,11 @@ impl Way {
 
     fn account(&self, x: &mut Exchange<'_>, aim: Aim<'_>) {
         let account = self.translator.account();
-        book(&mut x.record, aim, Some(&account.usage));
+        book(x.record, aim, Some(&account.usage));
         if !account.usage.is_some() && account.pieces > 0 {
             x.record.count_pieces(account.pieces);
         }
-        aim.endpoint.seen.answer(&x.record);
+        aim.endpoint.seen.answer(x.record);
     }
 
     /// Puts the text into the send buffer, in a chunk of ours; before the first the head.
@@ -644,7 +644,6 @@ impl Way {
         if !std::mem::replace(&mut self.begun, true) && !heartbeat::is_committed(x) {
             x.keep_alive &= chunked && !x.worker.is_draining();
             x.record.status = 200;
-            x.worker.clock.date_into(&mut x.scratch.date);
             let kind = if self.form == Form::Array {
                 "application/json"
             } else {

@@ -14,7 +14,7 @@ pub use request::{again, ask_usage, asks_for_events, come_home, prepare, prepare
 use ringway_contract::snapshot;
 use ringway_dialect::dialect::Dialect;
 use ringway_dialect::model::{Echo, Losses, Realm};
-use ringway_dialect::surface::{Surface, Verb, surface, without_query};
+use ringway_dialect::surface::{Surface, Verb, without_query};
 
 use crate::hosted;
 use crate::table::Backend;
@@ -37,10 +37,10 @@ pub enum Speaks {
 }
 
 impl Speaks {
-    /// Of this path (with or without query); `post`: the method can carry a call.
-    pub fn of(path: &[u8], post: bool) -> Self {
+    /// Of this path (with or without query) of that surface; `post`: the method can carry a call.
+    pub fn of(path: &[u8], surface: Surface<'_>, post: bool) -> Self {
         use Dialect::{Anthropic, Gemini, OpenAiChat, OpenAiResponses};
-        let speaks = match surface(path) {
+        let speaks = match surface {
             Surface::Chat => Self::Calls(OpenAiChat),
             Surface::Embeddings => Self::Embeds(OpenAiChat),
             Surface::Responses if is_top(path, b"/responses") => Self::Calls(OpenAiResponses),
@@ -239,6 +239,8 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
+    use ringway_dialect::surface::surface;
+
     use super::*;
     use crate::table::testing::{backend, compiled, snapshot};
 
@@ -262,9 +264,9 @@ mod tests {
             ("/v1/completions", Speaks::Completes),
             ("/healthz", Speaks::Anything),
         ] {
-            assert_eq!(Speaks::of(path.as_bytes(), true), speaks, "{path}");
+            assert_eq!(Speaks::of(path.as_bytes(), surface(path.as_bytes()), true), speaks, "{path}");
         }
-        assert_eq!(Speaks::of(b"/v1/chat/completions", false), Speaks::Beside(OpenAiChat));
+        assert_eq!(Speaks::of(b"/v1/chat/completions", Surface::Chat, false), Speaks::Beside(OpenAiChat));
     }
 
     #[test]
