@@ -165,13 +165,10 @@ impl Downstream {
         self.idle_since_ms = worker.clock.coarse_ms();
         self.deadline.wait(Wait::NextRequest, self.idle_since_ms, self.listener.timeouts.keep_alive_ms.get());
         let read = self.read_side();
-        let readable =
-            poll_fn(
-                |cx| {
-                    if std::mem::take(&mut asked) { Poll::Pending } else { read.inbox.poll_readable(cx) }
-                },
-            );
-        let readable = readable.await;
+        let ask = |cx: &mut Context<'_>| {
+            if std::mem::take(&mut asked) { Poll::Pending } else { read.inbox.poll_readable(cx) }
+        };
+        let readable = poll_fn(ask).await;
         readable.is_ok() && self.deadline.elapsed().is_none()
     }
 

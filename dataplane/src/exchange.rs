@@ -1056,3 +1056,13 @@ fn hex(bits: u32) -> [u8; 8] {
     let above_nine = (nibbles + ONES * 6) >> 4 & ONES;
     (nibbles + ONES * u64::from(b'0') + above_nine * u64::from(b'a' - b'9' - 1)).to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_half_byte_becomes_its_digit() {
+        assert_eq!((&hex(0x7654_3210), &hex(0xfedc_ba98)), (b"01234567", b"89abcdef"));
+    }
+}
