@@ -222,6 +222,27 @@ fn bodies_of_errors_are_seen_as_errors() {
 }
 
 #[test]
+fn what_a_body_says_to_its_reader_does_not_hide_what_it_counts() {
+    let counts = r#"{"input_tokens":7,"output_tokens":9}"#;
+    for body in [
+        // Strings that look like the ends of what is passed over, or like usage.
+        r#"{"choices":[{"m":{"content":"]}],\"usage\":{\"input_tokens\":1}\\"}}],"usage":COUNTS}"#,
+        r#"{"usage":COUNTS,"choices":[[[{}]],{"usage":{"input_tokens":1}}],"x":{"error":{"a":1}}}"#,
+        // Envelopes: what counts stands one deeper.
+        r#"{"type":"response.completed","response":{"output":[{"content":["}"]}],"usage":COUNTS}}"#,
+        r#"{"type":"message_start","message":{"content":[{"text":"]"}],"usage":COUNTS}}"#,
+    ] {
+        let body = body.replace("COUNTS", counts);
+        for cut in 0..=body.len() {
+            let (first, second) = body.as_bytes().split_at(cut);
+            let (usage, complete, error) = read_body([first, second]);
+            assert_eq!((usage.input, usage.output), (Some(7), Some(9)), "{body} at {cut}");
+            assert!(complete && !error, "{body} at {cut}");
+        }
+    }
+}
+
+#[test]
 fn the_seeds_of_the_fuzz_target_hold() {
     for stream in support::seeds("sse") {
         check::check(&stream);

@@ -215,9 +215,9 @@ impl Place {
         }
     }
 
-    /// What stands at this place of a text counts, or says that it failed.
+    /// What stands at this place of a text counts, or says that it failed, or holds what does.
     const fn is_of_account(self) -> bool {
-        matches!(self, Self::Type | Self::Usage | Self::Error)
+        matches!(self, Self::Type | Self::Usage | Self::Error | Self::Response | Self::Message)
     }
 
     /// Text here is content.
